@@ -1,0 +1,20 @@
+/** The one error class of the compiler. */
+
+/**
+ * A program, a configuration or a file that breaks a stated rule.
+ *
+ * Shown to users as one line, `subject: what must hold; got the facts [code]`. Codes are stable:
+ * `C0` signature, `C1..` an op's own constraints, `V*` verifier, `P*` parser, `R*` rewriting, `L*` legalize,
+ * `M*` model configuration, `W*` weights and files, `B*` backends, `U*` use of the command line.
+ */
+export class CompileError extends Error {
+  readonly code: string;
+  readonly subject: string;
+
+  constructor(code: string, subject: string, message: string) {
+    super(`${subject}: ${message} [${code}]`);
+    this.name = "CompileError";
+    this.code = code;
+    this.subject = subject;
+  }
+}

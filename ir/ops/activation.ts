@@ -1,0 +1,26 @@
+/** Activation functions. */
+import { defineOp, type Op } from "../op.ts";
+import { add, erf, multiply, tanh } from "./elementwise.ts";
+import { geluOf, geluSlope } from "./numeric.ts";
+import { plus, times } from "./shorthand.ts";
+
+const signature = 'x: float[...]; approximate: "tanh" | "none" -> y: float[...]';
+
+export const gelu: Op<typeof signature> = defineOp({
+  name: "gelu",
+  summary: "x times the standard normal distribution function at x, or its approximation by tanh.",
+  source: "Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2",
+  signature,
+  traits: ["elementwise"],
+  evaluate: ({ x }, { approximate }) => ({
+    y: Float64Array.from(x.numbers(), (v) => geluOf(v, approximate)),
+  }),
+  decompose({ x }, { approximate }) {
+    const cube = multiply(x, multiply(x, x));
+    const bend =
+      approximate === "tanh"
+        ? tanh(times(add(x, times(cube, 0.044715)), geluSlope))
+        : erf(times(x, Math.SQRT1_2));
+    return { y: times(multiply(x, plus(bend, 1)), 0.5) };
+  },
+});

@@ -1,0 +1,132 @@
+/** Laws that every op obeys, checked for the whole op set: adding an op adds its tests. */
+import fc from "fast-check";
+import { expect, test } from "vitest";
+
+import {
+  type AnyOp,
+  CompileError,
+  evaluate,
+  Graph,
+  opset,
+  parse,
+  print,
+  Tensor,
+  typeOf,
+  type Value,
+} from "../ir/index.ts";
+import { brokenCase, type Case, legalCase } from "./support/arbitrary.ts";
+import { expectClose } from "./support/close.ts";
+
+const where = (holds: (op: AnyOp) => boolean): [string, AnyOp][] => [...opset].filter(([, op]) => holds(op));
+const always = where(() => true);
+
+const program = (c: Case, values: readonly Value[]): Graph =>
+  new Graph(
+    "case",
+    c.params,
+    values.map((value, i) => [`r${i}`, value]),
+  );
+
+const run = (c: Case, values: readonly Value[]): Tensor[] => [
+  ...evaluate(program(c, values), (leaf) => c.tensors[c.params.indexOf(leaf)]).values(),
+];
+
+const isFinite = (tensor: Tensor): boolean => Array.from(tensor.numbers()).every(Number.isFinite);
+const reversed = (t: Tensor): Tensor => new Tensor(t.type, t.data.toReversed());
+
+test("mnemonics are unique, snake_case and core ops at most 35", async () => {
+  expect(opset.size).toBe(Object.values(await import("../ir/ops/index.ts")).length);
+  for (const name of opset.keys()) expect(name).toMatch(/^[a-z][a-z0-9]*(_[a-z0-9]+)*$/);
+  expect(where((op) => !op.decompose).length).toBeLessThanOrEqual(35);
+});
+
+test.each(always)("%s: results have the declared types and are finite", (_, op) => {
+  fc.assert(
+    fc.property(legalCase(op), (c) => {
+      const results = op.apply(c.params, c.attrs);
+      const sizes = op.sizesOf(c.types, c.attrs);
+      expect(results.map((r) => r.type)).toEqual(op.results.map((slot) => typeOf(slot, sizes)));
+      const tensors = run(c, results);
+      expect(tensors.map((t) => t.type)).toEqual(results.map((r) => r.type));
+      expect(tensors.every(isFinite)).toBe(true);
+    }),
+  );
+});
+
+test.each(where((op) => Boolean(op.decompose)))("%s: the decomposition means the same", (_, op) => {
+  // Ops that round before they compare are tried on scores that lie far apart and on exact ties.
+  for (const floats of op.has("discontinuous") ? (["separated", "tied"] as const) : (["grid"] as const)) {
+    fc.assert(
+      fc.property(legalCase(op, { floats, dtypes: ["f32", "i32"] }), (c) => {
+        const lowered = op.decompose!(c.params, op.sizesOf(c.types, c.attrs));
+        expectClose(run(c, lowered), run(c, op.apply(c.params, c.attrs)));
+      }),
+    );
+  }
+});
+
+test.each(always)("%s: its printed form reads back", (_, op) => {
+  fc.assert(
+    fc.property(legalCase(op), (c) => {
+      const text = print(program(c, op.apply(c.params, c.attrs)));
+      expect(print(parse(text, opset))).toBe(text);
+    }),
+  );
+});
+
+test.each(always.flatMap(([name, op]) => op.where.map((c) => [name, c.label, c.text, op] as const)))(
+  "%s: %s rejects unless %s",
+  (_, label, _text, op) => {
+    fc.assert(
+      fc.property(brokenCase(op, label), (c) => {
+        expect(() => op.apply(c.params, c.attrs)).toThrow(
+          expect.objectContaining({ code: label, subject: op.name, name: CompileError.name }) as Error,
+        );
+      }),
+    );
+  },
+);
+
+test.each(where((op) => op.has("elementwise")))("%s: commutes with reversing all elements", (_, op) => {
+  fc.assert(
+    fc.property(legalCase(op), (c) => {
+      const back = { ...c, tensors: c.tensors.map(reversed) };
+      const results = op.apply(c.params, c.attrs);
+      expect(run(back, results).map(reversed)).toEqual(run(c, results));
+    }),
+  );
+});
+
+test.each(where((op) => op.has("view")))("%s: is a view, the elements stay in order", (_, op) => {
+  fc.assert(
+    fc.property(legalCase(op), (c) => {
+      expect(run(c, op.apply(c.params, c.attrs))[0]!.data).toEqual(c.tensors[0]!.data);
+    }),
+  );
+});
+
+test.each(where((op) => op.has("plan")))(
+  "%s: a kept choice sits in one slot, a full slot is chosen",
+  (_, op) => {
+    fc.assert(
+      fc.property(legalCase(op, { floats: "tied" }), (c) => {
+        const tensors = run(c, op.apply(c.params, c.attrs));
+        const named = (name: string): Tensor => tensors[op.results.findIndex((slot) => slot.name === name)]!;
+        const [tokens, slots] = [named("tokens"), named("slots")];
+        const [G = 0, T = 0, k = 0] = slots.type.shape;
+        const size = tokens.data.length / G;
+        for (let g = 0; g < G; g++) {
+          const seated = Array.from(tokens.data.slice(g * size, (g + 1) * size));
+          const seats = seated.map(() => -1);
+          for (let i = 0; i < T * k; i++) {
+            const slot = slots.data[g * T * k + i]!;
+            if (slot < 0) continue;
+            expect(seats[slot]).toBe(-1);
+            seats[slot] = Math.floor(i / k);
+          }
+          expect(seats).toEqual(seated);
+        }
+      }),
+    );
+  },
+);

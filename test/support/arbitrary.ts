@@ -1,0 +1,178 @@
+/** Generators derived from signatures: random sizes, then attributes, then operands within their domains. */
+import fc from "fast-check";
+
+import {
+  type AnyOp,
+  classes,
+  dtypes,
+  input,
+  type Shape,
+  type Signature,
+  sizeOf,
+  type Sizes,
+  type Slot,
+  Tensor,
+  type TensorType,
+  typeOf,
+  type Value,
+} from "../../ir/index.ts";
+
+/** One application with its operands' tensors. */
+export interface Case {
+  readonly attrs: Sizes;
+  readonly types: readonly TensorType[];
+  readonly params: readonly Value[];
+  readonly tensors: readonly Tensor[];
+}
+
+/** How floats are drawn. `grid`: eighths up to 8, so that sums are exact and ties happen. `separated`: all of a
+ * tensor's entries apart from each other; `tied`: small integers, mostly equal. */
+export type Floats = "grid" | "separated" | "tied";
+
+interface Options {
+  readonly floats?: Floats;
+  /** The dtypes that a class may stand for. */
+  readonly dtypes?: readonly string[];
+  readonly maxSize?: number;
+}
+
+type Pick = (n: number) => number;
+
+/** A random integer below n, as a stream that shrinks with the case. */
+const picks: fc.Arbitrary<Pick> = fc
+  .infiniteStream(fc.nat(2 ** 20))
+  .map((stream) => (n: number) => (stream.next().value as number) % n);
+
+function randomSizes(
+  { operands, attrs }: Signature,
+  { dtypes: allowed, maxSize = 6 }: Options,
+  pick: Pick,
+): Sizes {
+  const sizes: Record<string, Sizes[string]> = {};
+  for (const slot of operands) {
+    const options = classes[slot.dtype]?.filter((dtype) => allowed?.includes(dtype) ?? true);
+    if (options) sizes[slot.dtype] ??= options[pick(options.length)]!;
+    for (const axis of slot.axes) {
+      if (axis.kind === "axis") sizes[axis.name] ??= 1 + pick(maxSize);
+      if (axis.kind === "list") sizes[axis.name] ??= Array.from({ length: pick(4) }, () => 1 + pick(4));
+    }
+  }
+  for (const { name, kind } of attrs) sizes[name] ??= randomAttr(kind, pick);
+  return sizes;
+}
+
+function randomAttr(kind: Signature["attrs"][number]["kind"], pick: Pick): Sizes[string] {
+  if (typeof kind === "object") return kind[pick(kind.length)]!;
+  if (kind === "int") return pick(8);
+  if (kind === "real") return pick(33) / 4 - 4;
+  if (kind === "flag") return pick(2) === 1;
+  if (kind === "dtype") return dtypes[pick(dtypes.length)]!;
+  return Array.from({ length: pick(4) }, () => pick(6));
+}
+
+const attrsOf = ({ attrs }: Signature, sizes: Sizes): Sizes =>
+  Object.fromEntries(attrs.map(({ name }) => [name, sizes[name]!]));
+
+/** Random operand types and attributes for which `holds`. */
+const shapes = (
+  signature: Signature,
+  complete: (sizes: Sizes, pick: Pick) => Sizes,
+  holds: (sizes: Sizes) => boolean,
+  options: Options,
+): fc.Arbitrary<Sizes> =>
+  picks.map((pick) => complete(randomSizes(signature, options, pick), pick)).filter(holds);
+
+/** Random applications of `op` that are legal. */
+export const legalCase = (op: AnyOp, options: Options = {}): fc.Arbitrary<Case> =>
+  shapes(
+    op,
+    (sizes, pick) => ({ ...sizes, ...op.sample?.(sizes, pick) }),
+    (sizes) => op.where.every((constraint) => constraint.holds(sizes)),
+    options,
+  ).chain((sizes) => withTensors(op, sizes, options));
+
+/** Random applications of `op` that fit its signature but break the constraint `label` first. */
+export const brokenCase = (op: AnyOp, label: string): fc.Arbitrary<Case> =>
+  shapes(
+    op,
+    (sizes, pick) => (pick(2) ? sizes : { ...op.sample?.(sizes, pick), ...sizes }),
+    (sizes) => op.where.find((constraint) => !constraint.holds(sizes))?.label === label,
+    {},
+  ).chain((sizes) => withTensors(op, sizes, {}));
+
+/** Random values of the free variables of a rule. */
+export const freeCase = (
+  given: Signature,
+  options: Options = {},
+): fc.Arbitrary<Case & { readonly sizes: Sizes }> =>
+  shapes(
+    given,
+    (sizes) => sizes,
+    () => true,
+    options,
+  ).chain((sizes) => withTensors(given, sizes, options).map((c) => ({ ...c, sizes })));
+
+function withTensors(signature: Signature, sizes: Sizes, { floats = "grid" }: Options): fc.Arbitrary<Case> {
+  const types = signature.operands.map((slot) => typeOf(slot, sizes));
+  return picks.map((pick) => {
+    const tensors: Tensor[] = [];
+    for (const [i, slot] of signature.operands.entries()) {
+      const named = (name: string): Tensor | undefined =>
+        tensors[signature.operands.findIndex((other) => other.name === name)];
+      tensors.push(Tensor.from(types[i]!, entries(slot, types[i]!, sizes, named, floats, pick)));
+    }
+    const params = types.map((type, n) => input(`p${n}`, type));
+    return { attrs: attrsOf(signature, sizes), types, params, tensors };
+  });
+}
+
+function entries(
+  { dtype, domain }: Slot,
+  { shape, dtype: actual }: TensorType,
+  sizes: Sizes,
+  operand: (name: string) => Tensor | undefined,
+  floats: Floats,
+  pick: Pick,
+): number[] {
+  const length = sizeOf(shape);
+  const fill = (f: (i: number) => number): number[] => Array.from({ length }, (_, i) => f(i));
+  if (domain?.kind === "index") {
+    const below = domain.below.reduce((n, name) => n * (sizes[name] as number), 1);
+    return fill(() => pick(below + 1) - 1);
+  }
+  if (domain?.kind === "permutation") {
+    const size = sizes[domain.of] as number;
+    return Array.from({ length: length / size }, () => shuffled(size, pick)).flat();
+  }
+  if (domain?.kind === "occupied") return occupied(operand(domain.operand)!, shape, pick);
+  if (actual === "bool") return fill(() => pick(2));
+  if (actual === "i32" || actual === "u32")
+    return fill(() => pick(8) + (actual === "i32" && dtype !== "u32" ? -3 : 0));
+  const positive = domain?.kind === "positive";
+  if (floats === "separated") {
+    const order = shuffled(length, pick);
+    return fill((i) => (positive ? order[i]! + 1 : order[i]! - length / 2) / 4);
+  }
+  if (floats === "tied") return fill(() => pick(3) + (positive ? 1 : -1));
+  const steps = (): number => (positive ? 1 + pick(64) : pick(129) - 64);
+  return fill(() => {
+    const value = steps() / 8;
+    return domain?.kind === "nonzero" && value === 0 ? 1 : value;
+  });
+}
+
+/** Flat indices, within their group, of entries of `of` that are not -1; or -1. */
+function occupied(of: Tensor, shape: Shape, pick: Pick): number[] {
+  const [groups = 1] = shape;
+  const all = Array.from(of.numbers());
+  const size = all.length / groups;
+  return Array.from({ length: groups }, (_, g) => {
+    const full = all.slice(g * size, (g + 1) * size).flatMap((v, i) => (v >= 0 ? [i] : []));
+    return Array.from({ length: sizeOf(shape) / groups }, () => [-1, ...full][pick(full.length + 1)]!);
+  }).flat();
+}
+
+function shuffled(size: number, pick: Pick): number[] {
+  const rest = [...Array(size).keys()];
+  return rest.map(() => 0).map(() => rest.splice(pick(rest.length), 1)[0]!);
+}

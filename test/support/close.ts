@@ -1,0 +1,39 @@
+/** Comparison of tensors: integers exactly, floats within a tolerance that belongs to the dtype. */
+import { expect } from "vitest";
+
+import type { DType, Tensor } from "../../ir/index.ts";
+
+/** Allowed distance of a float as a share of the tensor's largest magnitude (at least 1). */
+export type Tolerance = Readonly<Record<"f32" | "f16" | "bf16", number>>;
+
+/** What two ways to compute one thing in rounded arithmetic may differ by. */
+export const rounding: Tolerance = { f32: 2e-6, f16: 4e-3, bf16: 3e-2 };
+
+const isFloat = (dtype: DType): dtype is keyof Tolerance => dtype in rounding;
+
+/** The largest distance of `got` from `want`, as a share of want's largest magnitude (at least 1). */
+export function distance(got: Tensor, want: Tensor): number {
+  const [g, w] = [Array.from(got.numbers()), Array.from(want.numbers())];
+  const scale = w.reduce((max, v) => Math.max(max, Math.abs(v)), 1);
+  return w.reduce((max, v, i) => Math.max(max, Object.is(g[i], v) ? 0 : Math.abs(g[i]! - v) / scale), 0);
+}
+
+/** Same types, integers equal, floats within `tolerance`. */
+export function expectClose(
+  got: readonly Tensor[],
+  want: readonly Tensor[],
+  tolerance: Tolerance = rounding,
+): void {
+  expect(got.map((t) => t.type)).toEqual(want.map((t) => t.type));
+  for (const [r, tensor] of want.entries()) {
+    const { dtype } = tensor.type;
+    if (isFloat(dtype)) {
+      const off = distance(got[r]!, tensor);
+      if (!(off <= tolerance[dtype])) {
+        expect.fail(`result ${r} is off by ${off}; got ${show(got[r]!)}, want ${show(tensor)}`);
+      }
+    } else expect(Array.from(got[r]!.data), `result ${r}`).toEqual(Array.from(tensor.data));
+  }
+}
+
+const show = (tensor: Tensor): string => `[${Array.from(tensor.numbers()).slice(0, 24).join(", ")}]`;
