@@ -21,7 +21,7 @@ export class Graph {
 
   /** Every node, operands before users; the order is a function of the graph alone. */
   get nodes(): readonly Node[] {
-    return (this.#nodes ??= topological([...this.outputs.values()]));
+    return (this.#nodes ??= topological([...this.outputs.values()], (value) => value));
   }
 
   /** Every weight reached, in order of first use. */
@@ -46,9 +46,25 @@ export class Graph {
 
   /** The graph whose every node is replaced by what `rebuild` makes of it, operands first, in the node's scope. */
   map(rebuild: Rebuild): Graph {
+    return this.#rebuilt(rebuild, (value) => value);
+  }
+
+  /** The graph with each value that `substitution` names replaced, in its replacements too. */
+  replace(substitution: ReadonlyMap<Value, Value>): Graph {
+    return this.#rebuilt(withOperands, (value) => {
+      let last = value;
+      for (let next = substitution.get(last); next; next = substitution.get(last)) last = next;
+      return last;
+    });
+  }
+
+  #rebuilt(rebuild: Rebuild, resolve: (value: Value) => Value): Graph {
     const mapped = new Map<Value, Value>();
-    const follow = (value: Value): Value => mapped.get(value) ?? value;
-    for (const node of this.nodes) {
+    const follow = (value: Value): Value => {
+      const resolved = resolve(value);
+      return mapped.get(resolved) ?? resolved;
+    };
+    for (const node of topological([...this.outputs.values()], resolve)) {
       const results = inScope(node.scope, () => rebuild(node, node.operands.map(follow)));
       for (const [i, result] of node.results.entries()) mapped.set(result, results[i] as Value);
     }
@@ -75,22 +91,26 @@ export const withOperands: Rebuild = (node, operands) =>
     ? node.results
     : node.op.apply(operands, node.attrs);
 
-/** Depth-first postorder from `roots`, without recursion: programs may be thousands of nodes deep. */
-function topological(roots: readonly Value[]): Node[] {
+/**
+ * Depth-first postorder from `roots`, where each value stands for what it resolves to.
+ * Without recursion: programs may be thousands of nodes deep.
+ */
+function topological(roots: readonly Value[], resolve: (value: Value) => Value): Node[] {
   const order: Node[] = [];
   const opened = new Set<Node>();
-  const stack = roots.toReversed().flatMap((value) => (value.node ? [{ node: value.node, next: 0 }] : []));
-  for (let top = stack.at(-1); top; top = stack.at(-1)) {
-    if (top.next === 0 && opened.has(top.node)) {
-      stack.pop();
-      continue;
-    }
-    opened.add(top.node);
-    const operand = top.node.operands[top.next++];
-    if (operand?.node && !opened.has(operand.node)) stack.push({ node: operand.node, next: 0 });
-    if (top.next > top.node.operands.length) {
-      order.push(top.node);
-      stack.pop();
+  const stack: { readonly node: Node; next: number }[] = [];
+  const open = (value: Value): void => {
+    const { node } = resolve(value);
+    if (!node || opened.has(node)) return;
+    opened.add(node);
+    stack.push({ node, next: 0 });
+  };
+  for (const root of roots) {
+    open(root);
+    for (let top = stack.at(-1); top; top = stack.at(-1)) {
+      const operand = top.node.operands[top.next++];
+      if (operand) open(operand);
+      else order.push((stack.pop() as typeof top).node);
     }
   }
   return order;

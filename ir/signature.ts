@@ -179,10 +179,7 @@ function checkAttrs(subject: string, { attrs }: Signature, given: Sizes): void {
     );
 }
 
-/**
- * Binds the axes of the operands against `types`, on top of the attributes.
- * The dtype a class stands for is bound under the class's name. Throws C0 at the first disagreement.
- */
+/** Binds one application: its attributes, checked, and its operands' axes and dtypes. Throws C0. */
 export function bind(
   subject: string,
   signature: Signature,
@@ -190,11 +187,24 @@ export function bind(
   attrs: Sizes,
 ): Sizes {
   checkAttrs(subject, signature, attrs);
-  const sizes: Record<string, AttrValue> = { ...attrs };
-  if (types.length !== signature.operands.length) {
-    throw new CompileError("C0", subject, `takes ${signature.operands.length} operands; got ${types.length}`);
+  return bindOperands(subject, signature, types, attrs);
+}
+
+/**
+ * Binds the axes of the operands against `types`, on top of what `known` binds.
+ * The dtype that a class stands for is bound under the class's name. Throws C0 at the first disagreement.
+ */
+export function bindOperands(
+  subject: string,
+  { operands }: Signature,
+  types: readonly TensorType[],
+  known: Sizes,
+): Sizes {
+  const sizes: Record<string, AttrValue> = { ...known };
+  if (types.length !== operands.length) {
+    throw new CompileError("C0", subject, `takes ${operands.length} operands; got ${types.length}`);
   }
-  for (const [i, slot] of signature.operands.entries()) {
+  for (const [i, slot] of operands.entries()) {
     const type = types[i];
     if (!type || !fits(slot, type, sizes)) {
       const want = `${showDType(slot, sizes)}[${slot.axes.map((axis) => showAxis(axis, sizes)).join(", ")}]`;

@@ -3,9 +3,12 @@ import fc from "fast-check";
 
 import {
   type AnyOp,
+  type AttrValue,
   classes,
+  CompileError,
   dtypes,
   input,
+  ops,
   type Shape,
   type Signature,
   sizeOf,
@@ -16,6 +19,8 @@ import {
   typeOf,
   type Value,
 } from "../../ir/index.ts";
+import { bindOperands } from "../../ir/signature.ts";
+import { patternOf, type Rule } from "../../passes/rewrite.ts";
 
 /** One application with its operands' tensors. */
 export interface Case {
@@ -100,30 +105,97 @@ export const brokenCase = (op: AnyOp, label: string): fc.Arbitrary<Case> =>
     {},
   ).chain((sizes) => withTensors(op, sizes, {}));
 
-/** Random values of the free variables of a rule. */
-export const freeCase = (
-  given: Signature,
-  options: Options = {},
-): fc.Arbitrary<Case & { readonly sizes: Sizes }> =>
-  shapes(
-    given,
-    (sizes) => sizes,
-    () => true,
-    options,
-  ).chain((sizes) => withTensors(given, sizes, options).map((c) => ({ ...c, sizes })));
+/** Random values of a rule's free variables, such that its left side is legal and its condition holds. */
+export interface RuleCase {
+  readonly free: Readonly<Record<string, Value | AttrValue>>;
+  /** The inputs that the free variables are made of. */
+  readonly inputs: ReadonlyMap<Value, Tensor>;
+}
+
+export const ruleCase = (r: Rule): fc.Arbitrary<RuleCase> =>
+  picks
+    .map((pick) => {
+      const drawn = randomSizes({ ...r.given, attrs: [] }, {}, pick);
+      // A real plan numbers the very tokens that are dispatched.
+      const sizes: Sizes = "N" in drawn && "T" in drawn ? { ...drawn, N: drawn["T"]! } : drawn;
+      const tensors = drawOperands(r.given, sizes, "grid", pick);
+      const inputs = new Map(tensors.map((tensor, i) => [input(`p${i}`, tensor.type), tensor]));
+      const free: Record<string, Value | AttrValue> = {};
+      for (const [i, param] of [...inputs.keys()].entries()) free[r.given.operands[i]!.name] = param;
+      if (r.given.operands.some((slot) => slot.domain?.kind === "occupied")) plan(sizes, free, inputs, pick);
+      return chooseAttrs(r, free, pick) && r.when(free) ? { free, inputs } : undefined;
+    })
+    .filter((c) => c !== undefined);
+
+/** Makes `tokens` and `slots` the results of a real plan. */
+function plan(
+  sizes: Sizes,
+  free: Record<string, Value | AttrValue>,
+  inputs: Map<Value, Tensor>,
+  pick: Pick,
+): void {
+  const { G, T, k, E, capacity } = sizes as Record<string, number>;
+  const bound = { G: G!, T: T!, k: k!, experts: E!, capacity: capacity! };
+  const tensors = drawOperands(ops.assignSlots, bound, "grid", pick);
+  const [choices, order] = tensors.map((tensor, i) => {
+    const value = input(`plan${i}`, tensor.type);
+    inputs.set(value, tensor);
+    return value;
+  });
+  Object.assign(free, ops.assignSlots(choices!, order!, { experts: E!, capacity: capacity! }));
+}
+
+/** Draws the attributes of a rule's left side, op by op; false where it comes out illegal. */
+function chooseAttrs(r: Rule, free: Record<string, Value | AttrValue>, pick: Pick): boolean {
+  const { roots, holes, symbols } = patternOf(r);
+  const concrete = (value: Value): Value => {
+    const hole = holes.get(value);
+    if (hole !== undefined) return free[hole] as Value;
+    const { op, operands, attrs } = value.node!;
+    const params = operands.map(concrete);
+    const bound = bindOperands(
+      op.name,
+      op,
+      params.map((p) => p.type),
+      {},
+    );
+    const drawn = { ...bound, ...op.sample?.(bound, pick) };
+    const chosen = Object.entries(attrs).map(([key, want]) => {
+      const name = symbols.get(want);
+      if (name === undefined) return [key, want];
+      const { kind } = op.attrs.find((attr) => attr.name === key)!;
+      return [key, (free[name] ??= drawn[key] ?? randomAttr(kind, pick))];
+    });
+    return op.apply(params, Object.fromEntries(chosen) as Sizes)[value.index]!;
+  };
+  try {
+    roots.forEach(concrete);
+    return true;
+  } catch (error) {
+    if (error instanceof CompileError) return false;
+    throw error;
+  }
+}
 
 function withTensors(signature: Signature, sizes: Sizes, { floats = "grid" }: Options): fc.Arbitrary<Case> {
   const types = signature.operands.map((slot) => typeOf(slot, sizes));
-  return picks.map((pick) => {
-    const tensors: Tensor[] = [];
-    for (const [i, slot] of signature.operands.entries()) {
-      const named = (name: string): Tensor | undefined =>
-        tensors[signature.operands.findIndex((other) => other.name === name)];
-      tensors.push(Tensor.from(types[i]!, entries(slot, types[i]!, sizes, named, floats, pick)));
-    }
-    const params = types.map((type, n) => input(`p${n}`, type));
-    return { attrs: attrsOf(signature, sizes), types, params, tensors };
-  });
+  return picks.map((pick) => ({
+    attrs: attrsOf(signature, sizes),
+    types,
+    params: types.map((type, n) => input(`p${n}`, type)),
+    tensors: drawOperands(signature, sizes, floats, pick),
+  }));
+}
+
+function drawOperands({ operands }: Signature, sizes: Sizes, floats: Floats, pick: Pick): Tensor[] {
+  const tensors: Tensor[] = [];
+  for (const slot of operands) {
+    const type = typeOf(slot, sizes);
+    const named = (name: string): Tensor | undefined =>
+      tensors[operands.findIndex((other) => other.name === name)];
+    tensors.push(Tensor.from(type, entries(slot, type, sizes, named, floats, pick)));
+  }
+  return tensors;
 }
 
 function entries(

@@ -1,0 +1,9 @@
+/** The passes' public surface. */
+export { canonicalize } from "./canonicalize.ts";
+export { fuseExperts } from "./fuseExperts.ts";
+export { legalize } from "./legalize.ts";
+export { merge } from "./merge.ts";
+export { type Pass, type PassOptions, type Rewrite, runPasses, type Trace } from "./pass.ts";
+export { pipeline, type Target } from "./pipeline.ts";
+export { prune } from "./prune.ts";
+export { type Rule, rule, rewrite, rewritePass, type RuleSpec } from "./rewrite.ts";

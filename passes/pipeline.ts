@@ -1,0 +1,33 @@
+/** The compiler's table of contents: the passes that lower a program to a backend, in order. */
+import type { AnyOp } from "../ir/index.ts";
+import { canonicalize } from "./canonicalize.ts";
+import { fuseExperts } from "./fuseExperts.ts";
+import { legalize } from "./legalize.ts";
+import { merge } from "./merge.ts";
+import type { Pass } from "./pass.ts";
+import { prune } from "./prune.ts";
+import { rewritePass } from "./rewrite.ts";
+
+/** What the passes ask of a target. */
+export interface Target {
+  readonly supports: (op: AnyOp) => boolean;
+}
+
+/** The pipeline to `target` for a caller who wants the given outputs. */
+export function pipeline({ supports }: Target, outputs: readonly string[]): Pass[] {
+  const tidy = rewritePass("canonicalize", "Chains of movement ops have their shortest form.", canonicalize);
+  return [
+    // Nothing is optimised that nobody asked for.
+    prune(outputs),
+    // Patterns are written for canonical programs.
+    tidy,
+    // Equal gates, norms and casts are computed once.
+    merge,
+    // Before legalize: the target may know a whole MoE layer, or none of its parts.
+    rewritePass("fuse-experts", "An MoE layer is one op where the target has it.", fuseExperts, supports),
+    legalize(supports),
+    // Decompositions leave reshapes of reshapes and equal subexpressions behind.
+    tidy,
+    merge,
+  ];
+}
