@@ -51,3 +51,4 @@ export {
   type TensorType,
 } from "./type.ts";
 export { verify } from "./verify.ts";
+export type { WeightSource } from "./weights.ts";

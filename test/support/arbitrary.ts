@@ -117,7 +117,7 @@ export const ruleCase = (r: Rule): fc.Arbitrary<RuleCase> =>
     .map((pick) => {
       const drawn = randomSizes({ ...r.given, attrs: [] }, {}, pick);
       // A real plan numbers the very tokens that are dispatched.
-      const sizes: Sizes = "N" in drawn && "T" in drawn ? { ...drawn, N: drawn["T"]! } : drawn;
+      const sizes: Sizes = "N" in drawn && "T" in drawn ? { ...drawn, N: drawn["T"] } : drawn;
       const tensors = drawOperands(r.given, sizes, "grid", pick);
       const inputs = new Map(tensors.map((tensor, i) => [input(`p${i}`, tensor.type), tensor]));
       const free: Record<string, Value | AttrValue> = {};

@@ -1,0 +1,11 @@
+/** Where the tensors behind a program's weight leaves come from. */
+import type { Tensor } from "./tensor.ts";
+import type { TensorType } from "./type.ts";
+
+/** Named tensors, read one at a time so that no more than is used is ever held. */
+export interface WeightSource {
+  /** What there is, by name. */
+  readonly tensors: ReadonlyMap<string, TensorType>;
+  /** The tensor `name`, or its entries `rows[0] .. rows[1] - 1` along the first axis, without reading the rest. */
+  read(name: string, rows?: readonly [start: number, stop: number]): Promise<Tensor>;
+}

@@ -1,0 +1,17 @@
+/** The models' public surface: configurations to programs, presets, initial values and costs. */
+export { capacityOf, type CapacityPolicy } from "./capacity.ts";
+export {
+  type EncoderConfig,
+  type Json,
+  mergeConfig,
+  type ModelConfig,
+  type MoeConfig,
+  parseConfig,
+  parseOverride,
+} from "./config.ts";
+export { type Init, type Parameter, randomWeights } from "./init.ts";
+export { flopsPerImage, parameterCount } from "./cost.ts";
+export { createModel, type Model, type ModelOptions, type SparseBlock } from "./model.ts";
+export { presets } from "./presets.ts";
+export { routers } from "./routers/index.ts";
+export type { Router, RoutingContract } from "./routers/router.ts";

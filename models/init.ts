@@ -1,0 +1,101 @@
+/** Initial values of parameters, as the original draws them. */
+import { type Shape, sizeOf, Tensor, type TensorType, type WeightSource } from "../ir/index.ts";
+import { normal, streamKey, truncatedNormal, uniform } from "./random.ts";
+
+/** How one parameter is initialised. `shared`: every entry of the first axis is the same. */
+export type Init = (
+  | { readonly kind: "constant"; readonly value: number }
+  | { readonly kind: "normal" | "truncated-normal"; readonly std: number }
+  | { readonly kind: "uniform"; readonly limit: number }
+  | { readonly kind: "sincos2d"; readonly columns: number; readonly temperature: number }
+) & { readonly shared?: boolean };
+
+/** A named parameter of a model. A parameter that is not trained is a function of the configuration. */
+export interface Parameter {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly init: Init;
+  readonly trained: boolean;
+}
+
+export const constant = (value: number): Init => ({ kind: "constant", value });
+
+export const gaussian = (std: number): Init => ({ kind: "normal", std });
+
+/** Standard deviation of the standard normal truncated to [-2, 2]. */
+const truncatedDeviation = 0.8796256610342398;
+
+/** Truncated normal of variance 1 / fanIn; Flax's `lecun_normal`. */
+export const lecunNormal = (fanIn: number): Init => ({
+  kind: "truncated-normal",
+  std: Math.sqrt(1 / fanIn) / truncatedDeviation,
+});
+
+/** Uniform of variance 2 / (fanIn + fanOut); Glorot and Bengio 2010, eq. 16. */
+export const xavierUniform = (fanIn: number, fanOut: number): Init => ({
+  kind: "uniform",
+  limit: Math.sqrt(6 / (fanIn + fanOut)),
+});
+
+/** Elements `start .. stop - 1`, in row-major order, of a parameter of `shape` initialised by `init`. */
+function draw(init: Init, shape: Shape, key: number, start: number, stop: number): Float32Array {
+  const entry = init.shared ? sizeOf(shape.slice(1)) : Number.POSITIVE_INFINITY;
+  const at = valueAt(init, shape, key);
+  const values = new Float32Array(stop - start);
+  // Entries that are the same are drawn once and copied.
+  const fresh = Math.min(values.length, entry);
+  for (let i = 0; i < fresh; i++)
+    values[i] = at(entry < Number.POSITIVE_INFINITY ? (start + i) % entry : start + i);
+  for (let i = fresh; i < values.length; i += fresh)
+    values.copyWithin(i, 0, Math.min(fresh, values.length - i));
+  return values;
+}
+
+function valueAt(init: Init, shape: Shape, key: number): (i: number) => number {
+  switch (init.kind) {
+    case "constant":
+      return () => init.value;
+    case "normal":
+      return (i) => init.std * normal(key, i);
+    case "truncated-normal":
+      return (i) => init.std * truncatedNormal(key, i);
+    case "uniform":
+      return (i) => init.limit * (2 * uniform(key, i) - 1);
+    case "sincos2d":
+      return sincos2d(shape.at(-1) ?? 1, init.columns, init.temperature);
+  }
+}
+
+/**
+ * Fixed 2-D position embedding of width D: row n of the table is [sin x, cos x, sin y, cos y] of the patch's column
+ * x and row y times D/4 frequencies temperature^(-i / (D/4 - 1)). Source: MoCo v3, arXiv 2104.02057.
+ */
+function sincos2d(D: number, columns: number, temperature: number): (i: number) => number {
+  const quarter = D / 4;
+  return (i) => {
+    const n = Math.floor(i / D);
+    const part = Math.floor((i % D) / quarter);
+    const place = part < 2 ? n % columns : Math.floor(n / columns);
+    const angle = place * temperature ** (-(i % quarter) / (quarter - 1));
+    return part % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
+  };
+}
+
+/** Freshly initialised parameters; the same seed gives the same values in any order of reading. */
+export function randomWeights(parameters: readonly Parameter[], seed: number): WeightSource {
+  const byName = new Map(parameters.map((parameter) => [parameter.name, parameter]));
+  const typeOf = ({ shape }: Parameter): TensorType => ({ dtype: "f32", shape });
+  return {
+    tensors: new Map(parameters.map((parameter) => [parameter.name, typeOf(parameter)])),
+    read(name, rows) {
+      const parameter = byName.get(name);
+      if (!parameter) return Promise.reject(new RangeError(`no parameter ${name}`));
+      const { init, shape } = parameter;
+      const [start, stop] = rows ?? [0, shape[0] ?? 1];
+      const size = sizeOf(shape.slice(1));
+      const values = draw(init, shape, streamKey(seed, name), start * size, stop * size);
+      const cut = rows ? [stop - start, ...shape.slice(1)] : shape;
+      return Promise.resolve(new Tensor({ dtype: "f32", shape: cut }, values));
+    },
+  };
+}
