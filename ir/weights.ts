@@ -8,4 +8,6 @@ export interface WeightSource {
   readonly tensors: ReadonlyMap<string, TensorType>;
   /** The tensor `name`, or its entries `rows[0] .. rows[1] - 1` along the first axis, without reading the rest. */
   read(name: string, rows?: readonly [start: number, stop: number]): Promise<Tensor>;
+  /** Releases what reading holds open. */
+  close(): Promise<void>;
 }

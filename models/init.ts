@@ -97,5 +97,6 @@ export function randomWeights(parameters: readonly Parameter[], seed: number): W
       const cut = rows ? [stop - start, ...shape.slice(1)] : shape;
       return Promise.resolve(new Tensor({ dtype: "f32", shape: cut }, values));
     },
+    close: () => Promise.resolve(),
   };
 }

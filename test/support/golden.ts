@@ -36,6 +36,7 @@ const f32 = (shape: Shape, numbers: ArrayLike<number>): Tensor =>
 const fromMemory = (tensors: ReadonlyMap<string, Tensor>): WeightSource => ({
   tensors: new Map([...tensors].map(([name, tensor]) => [name, tensor.type])),
   read: (name) => Promise.resolve(tensors.get(name)!),
+  close: () => Promise.resolve(),
 });
 
 interface TinyFile {
@@ -128,6 +129,7 @@ export function s32(images: number): Golden {
       const [, scale, offset] = rules.find(([suffix]) => name.endsWith(suffix))!;
       return Promise.resolve(byRecipe(seed, name, file.shapes[name]!, scale, offset));
     },
+    close: () => Promise.resolve(),
   };
   const whole = byRecipe(seed, "input", file.input_shape, 1, 0);
   const shape = [images, ...file.input_shape.slice(1)];

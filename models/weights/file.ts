@@ -1,0 +1,84 @@
+/** Weight files on disk, for Node. */
+import { open, rename, rm, stat } from "node:fs/promises";
+import { basename } from "node:path";
+
+import type { WeightSource } from "../../ir/index.ts";
+import { type ByteSink, type ByteSource, fileError } from "./bytes.ts";
+import { readSafetensors } from "./safetensors.ts";
+import { readVmoeCheckpoint } from "./vmoe/checkpoint.ts";
+
+/** One read call takes at most this many bytes; the operating systems' limit is 2 GiB. */
+const readLimit = 2 ** 30;
+
+/** The file at `path`, read in parts. Throws W1 when it cannot be opened. */
+export async function fileSource(path: string): Promise<ByteSource> {
+  const name = basename(path);
+  const handle = await open(path).catch((error: NodeJS.ErrnoException) => {
+    throw fileError(path, error.code === "ENOENT" ? "no such file" : `cannot be opened (${error.code})`);
+  });
+  const status = await handle.stat();
+  if (!status.isFile()) {
+    await handle.close();
+    throw fileError(path, "is not a file");
+  }
+  return {
+    name,
+    size: status.size,
+    async read(offset, length) {
+      const bytes = new Uint8Array(length);
+      for (let at = 0; at < length;) {
+        const want = Math.min(readLimit, length - at);
+        const { bytesRead } = await handle.read(bytes, at, want, offset + at);
+        if (bytesRead === 0)
+          throw fileError(name, `ends at byte ${offset + at}; it had ${status.size} when opened`);
+        at += bytesRead;
+      }
+      return bytes;
+    },
+    close: () => handle.close(),
+  };
+}
+
+/**
+ * The weights at `path`: a safetensors file, or the prefix of a V-MoE checkpoint (with or without `.index`).
+ * Throws W1 naming what is not there or not of the format.
+ */
+export async function openWeights(path: string): Promise<WeightSource> {
+  const prefix = path.replace(/\.index$/, "");
+  const isFile = await stat(path).then(
+    (status) => status.isFile(),
+    () => false,
+  );
+  const hasIndex = await stat(`${prefix}.index`).then(
+    () => true,
+    () => false,
+  );
+  if (isFile && !path.endsWith(".index")) return readSafetensors(await fileSource(path));
+  if (hasIndex) return readVmoeCheckpoint((suffix) => fileSource(prefix + suffix));
+  throw fileError(path, "no such file, and no checkpoint of that prefix");
+}
+
+/** Writes a file under a temporary name that becomes `path` only when `write` is done. */
+export async function writeFileAtomically(
+  path: string,
+  write: (sink: ByteSink) => Promise<void>,
+): Promise<void> {
+  const temporary = `${path}.${process.pid}.tmp`;
+  const handle = await open(temporary, "w").catch((error: NodeJS.ErrnoException) => {
+    throw fileError(path, `cannot be written (${error.code})`);
+  });
+  try {
+    await write(async (bytes) => {
+      for (let at = 0; at < bytes.length;) {
+        const { bytesWritten } = await handle.write(bytes, at, Math.min(readLimit, bytes.length - at));
+        at += bytesWritten;
+      }
+    });
+    await handle.close();
+    await rename(temporary, path);
+  } catch (error) {
+    await handle.close().catch(() => undefined);
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}

@@ -1,0 +1,57 @@
+/** Fitting a file's tensors to a model's parameters. */
+import { CompileError, sameShape, Tensor, type TensorType, type WeightSource } from "../../ir/index.ts";
+import { type Parameter, randomWeights } from "../init.ts";
+
+const floats = ["f32", "f16", "bf16"];
+const listed = 3;
+
+/**
+ * `source` as the weights of a model with `parameters`: in f32, with the tables that no file holds.
+ * Throws W2 listing what is missing, stray or misshapen; reading throws W3 for a number that is not finite.
+ */
+export function matchWeights(
+  parameters: readonly Parameter[],
+  source: WeightSource,
+  name: string,
+): WeightSource {
+  const trained = parameters.filter((parameter) => parameter.trained);
+  const problems = [...trained.flatMap((parameter) => misfit(parameter, source)), ...strays(trained, source)];
+  if (problems.length > 0) {
+    const rest = problems.length > listed ? `; and ${problems.length - listed} more` : "";
+    throw new CompileError(
+      "W2",
+      name,
+      `does not fit the model: ${problems.slice(0, listed).join("; ")}${rest}`,
+    );
+  }
+  const tables = randomWeights(parameters, 0);
+  const own = new Set(trained.map((parameter) => parameter.name));
+  return {
+    tensors: tables.tensors,
+    async read(tensor, rows) {
+      if (!own.has(tensor)) return tables.read(tensor, rows);
+      const read = await source.read(tensor, rows);
+      const numbers = read.numbers();
+      if (!numbers.every(Number.isFinite))
+        throw new CompileError("W3", name, `tensor ${tensor} has a NaN or infinity`);
+      return read.type.dtype === "f32" ? read : Tensor.from({ ...read.type, dtype: "f32" }, numbers);
+    },
+    close: () => source.close(),
+  };
+}
+
+function misfit({ name, shape }: Parameter, source: WeightSource): string[] {
+  const type: TensorType | undefined = source.tensors.get(name);
+  if (!type) return [`${name} is missing`];
+  if (!floats.includes(type.dtype)) return [`${name} is ${type.dtype}, not a float`];
+  return sameShape(type.shape, shape)
+    ? []
+    : [`${name} is [${type.shape.join(", ")}], not [${shape.join(", ")}]`];
+}
+
+function strays(parameters: readonly Parameter[], source: WeightSource): string[] {
+  const known = new Set(parameters.map((parameter) => parameter.name));
+  return [...source.tensors.keys()]
+    .filter((name) => !known.has(name))
+    .map((name) => `${name} is not a parameter`);
+}
