@@ -31,6 +31,7 @@ export {
   type Named,
   type Operands,
   parseSignature,
+  type Results,
   type Signature,
   type Sizes,
   type Slot,

@@ -1,0 +1,55 @@
+/** What a backend is: a way to open an engine that compiles programs and runs them. */
+import type { AnyOp, DType, Graph, Tensor, WeightSource } from "../ir/index.ts";
+import type { PassOptions } from "../passes/index.ts";
+
+/** Largest distance from the reference, as a share of the result's largest magnitude (at least 1), by dtype. */
+export type Tolerance = Readonly<Record<Extract<DType, "f32" | "f16" | "bf16">, number>>;
+
+export interface Backend {
+  readonly name: string;
+  /** What its results may differ by from the reference, for one op; integers never differ. */
+  readonly tolerance: Tolerance;
+  /** Takes hold of a device; throws B2 saying why there is none. */
+  open(): Promise<Engine>;
+}
+
+/** A backend that holds a device. */
+export interface Engine {
+  /** The device and its driver, for people. */
+  readonly device: string;
+  /** Whether the device computes on the CPU. */
+  readonly software: boolean;
+  /** Whether it has a kernel for `op`; programs are lowered until it has one for every op. */
+  readonly supports: (op: AnyOp) => boolean;
+  /** Prepares a program to compute the given outputs; reads every weight once. Throws B3 to B5. */
+  compile(graph: Graph, weights: WeightSource, options?: CompileOptions): Promise<Executable>;
+  close(): void;
+}
+
+export interface CompileOptions extends PassOptions {
+  /** Names of the outputs that are wanted; all by default. */
+  readonly outputs?: readonly string[];
+  /** Told of progress from 0 to 1, in compiling and in running. */
+  readonly progress?: (done: number, what: string) => void;
+}
+
+/** A program ready to run. */
+export interface Executable {
+  /** Computes the outputs by name; throws B1 for inputs that do not fit, B4 and B5 when the device fails. */
+  run(inputs: ReadonlyMap<string, Tensor>): Promise<Map<string, Tensor>>;
+  /** What a run does, as far as the backend counts it. */
+  readonly report: Report;
+  dispose(): void;
+}
+
+export interface Report {
+  /** GPU launches of one run, and those in each scope, such as `Encoder/encoderblock_5/Moe`. */
+  readonly launches?: number;
+  readonly launchesByScope?: ReadonlyMap<string, number>;
+  /** Bytes on the device. */
+  readonly weightBytes?: number;
+  readonly activationBytes?: number;
+  /** Counted over the last run: submits to the queue, and reads from the device before the outputs' own. */
+  readonly submits?: number;
+  readonly readbacks?: number;
+}

@@ -1,0 +1,70 @@
+/** Matrix products: a kernel family and a tile are chosen for a description, and the launch is written. */
+import { type Binding, launch, type Launch } from "../kernel.ts";
+import type { Profile, Tile } from "../profile.ts";
+import { type Gemm, type Matrix, type Plan, whole } from "./description.ts";
+import { regBody } from "./reg.ts";
+import { tileBody, tileMemory } from "./tile.ts";
+
+export type { Gemm, RowTiles } from "./description.ts";
+
+/** The launch that computes a product. */
+export function gemm(spec: Gemm, profile: Profile): Launch {
+  const plan = planOf(spec, profile);
+  const { tile, vec, batch = 1 } = plan;
+  const element = (isVector: boolean): Binding["element"] => (isVector ? "vec4f" : "f32");
+  return launch({
+    label: spec.label,
+    bindings: [
+      { ...spec.left.binding, element: element(vec.left) },
+      { ...spec.right.binding, element: element(vec.right) },
+      ...(spec.bias ? [{ ...spec.bias.binding, element: element(vec.bias) }] : []),
+      ...(spec.extra ?? []),
+      { ...spec.result.binding, element: element(vec.result) },
+    ],
+    workgroups: [
+      Math.ceil(spec.N / (4 * tile.wx * tile.tv)),
+      spec.tiles?.bound ?? Math.ceil(spec.M / (tile.wy * tile.tm)),
+      batch,
+    ],
+    workgroupSize: [tile.wx, tile.wy],
+    module: (spec.module ?? "") + (tile.bk ? tileMemory(tile) : ""),
+    body: tile.bk ? tileBody(plan) : regBody(plan),
+  });
+}
+
+/** The height of the tiles in which rows are best listed for products of `N` columns over `K`, of `M` rows in all. */
+export function tileHeight(sizes: Pick<Gemm, "M" | "N" | "K">, profile: Profile): number {
+  const { wy, tm } = chooseTile({ ...sizes, batch: 1, tiled: true }, profile);
+  return wy * tm;
+}
+
+function planOf(spec: Gemm, profile: Profile): Plan {
+  const { left, right, result, bias, M, N, K, batch = 1, tiles } = spec;
+  const accessible = ({ stride, aligned = true }: Matrix): boolean => aligned && whole(stride);
+  const inner = accessible(left) && (!right.transposed || accessible(right));
+  const plain = {
+    left: inner,
+    bias: whole(N) && (bias?.aligned ?? true),
+    result: accessible(result) && whole(N),
+  };
+  const columns = accessible(right) && whole(N);
+  const tiled = inner && whole(K) && (right.transposed === true || columns);
+  const tile = tiles
+    ? ((profile.tiles.find((t) => t.wy * t.tm === tiles.height && (t.bk === 0 || tiled)) ??
+        profile.tiles.at(-1)) as Tile)
+    : chooseTile({ M, N, K, batch, tiled }, profile);
+  // Tiles of a transposed factor are filled column by column.
+  const rightVectors = right.transposed ? inner && tile.bk === 0 : columns;
+  return { ...spec, tile, vec: { ...plain, right: rightVectors } };
+}
+
+/** The largest tile whose grid keeps the device busy. */
+function chooseTile(
+  { M, N, K, batch, tiled }: { M: number; N: number; K: number; batch: number; tiled: boolean },
+  { tiles, minWorkgroups }: Profile,
+): Tile {
+  const busy = ({ wx, wy, tm, tv }: Tile): boolean =>
+    Math.ceil(M / (wy * tm)) * Math.ceil(N / (4 * wx * tv)) * batch >= minWorkgroups;
+  const chosen = tiles.find((tile) => tile.bk !== 0 && tiled && K >= tile.bk && busy(tile));
+  return (chosen ?? tiles.at(-1)) as Tile;
+}

@@ -1,0 +1,18 @@
+/** The kernels, one line a file; an op without one is decomposed. */
+import type { AnyOp } from "../../../ir/index.ts";
+import type { Kernel } from "../kernel.ts";
+import * as contraction from "./contraction.ts";
+import * as elementwise from "./elementwise.ts";
+import * as movement from "./movement.ts";
+import * as routedMlp from "./routedMlp.ts";
+import * as routing from "./routing.ts";
+import * as rows from "./rows.ts";
+
+const isKernel = (value: unknown): value is Kernel =>
+  typeof value === "object" && value !== null && "emit" in value;
+
+export const kernels: ReadonlyMap<AnyOp, Kernel> = new Map(
+  [contraction, elementwise, movement, routedMlp, routing, rows]
+    .flatMap((family) => Object.values<unknown>(family).filter(isKernel))
+    .map((kernel) => [kernel.op, kernel]),
+);

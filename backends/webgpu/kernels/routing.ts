@@ -1,0 +1,209 @@
+/** Routing on the device: who goes where is decided, and never read back. */
+import { ops, type Value } from "../../../ir/index.ts";
+import {
+  bind,
+  grid,
+  type Kernel,
+  kernel,
+  launch,
+  type Launch,
+  read,
+  type Resource,
+  write,
+} from "../kernel.ts";
+import type { Profile } from "../profile.ts";
+import { lowest } from "../wgsl.ts";
+
+interface Assignment {
+  /** The experts chosen, i32[G, T, k]. */
+  readonly choices: Resource;
+  /** The tokens in order of service, i32[G, T]; by position when undefined. */
+  readonly order: Resource | undefined;
+  readonly tokens: Value;
+  readonly slots: Value;
+  readonly sizes: {
+    readonly G: number;
+    readonly T: number;
+    readonly k: number;
+    readonly experts: number;
+    readonly capacity: number;
+  };
+}
+
+/**
+ * One workgroup a group, one thread an expert: it walks all choices in the order of service and seats its own, so
+ * that the result depends on no scheduling. O(T k) steps.
+ */
+function assign({ choices, order, tokens, slots, sizes }: Assignment, profile: Profile): Launch {
+  const { G, T, k, experts, capacity } = sizes;
+  const threads = Math.min(Math.ceil(experts / 8) * 8, profile.limits.maxComputeInvocationsPerWorkgroup);
+  return launch({
+    label: "assign_slots",
+    bindings: [
+      bind("choices", choices, "i32"),
+      ...(order ? [bind("order", order, "i32")] : []),
+      write("tokens", tokens),
+      write("slots", slots),
+    ],
+    workgroups: [G, 1, 1],
+    workgroupSize: [threads],
+    body: `
+      let base = group.x * ${T * k}u;
+      for (var expert = lane; expert < ${experts}u; expert += ${threads}u) {
+        let buffer = (group.x * ${experts}u + expert) * ${capacity}u;
+        var place = 0u;
+        for (var j = 0u; j < ${k}u; j++) {
+          for (var i = 0u; i < ${T}u; i++) {
+            let token = ${order ? `u32(order[group.x * ${T}u + i])` : "i"};
+            let choice = base + token * ${k}u + j;
+            if (choices[choice] == i32(expert)) {
+              if (place < ${capacity}u) {
+                tokens[buffer + place] = i32(token);
+                slots[choice] = i32(expert * ${capacity}u + place);
+                place++;
+              } else { slots[choice] = -1; }
+            }
+          }
+        }
+        for (; place < ${capacity}u; place++) { tokens[buffer + place] = -1; }
+      }
+      for (var i = lane; i < ${T * k}u; i += ${threads}u) {
+        if (choices[base + i] < 0) { slots[base + i] = -1; }
+      }`,
+  });
+}
+
+export const assignSlots: Kernel = kernel(
+  ops.assignSlots,
+  ({ operands: { choices, order }, results: { tokens, slots }, sizes, profile }) => [
+    assign({ choices, order, tokens, slots, sizes }, profile),
+  ],
+);
+
+/** Gate, order and assignment: one thread a token takes the softmax and picks k times in strict order. */
+export const routeTopExperts: Kernel = kernel(
+  ops.routeTopExperts,
+  ({ operands: { logits }, results: { tokens, slots, weights }, sizes, profile, scratch }) => {
+    const { G, T, E, k, capacity, priority } = sizes;
+    const choices = scratch("i32", G * T * k);
+    const { workgroups, index } = grid(G * T, profile);
+    const gate = launch({
+      label: "gate",
+      bindings: [
+        read("logits", logits),
+        write("weights", weights),
+        bind("choices", choices, "i32", "read_write"),
+      ],
+      workgroups,
+      workgroupSize: [profile.workgroup],
+      body: `
+        ${index}
+        if (i >= ${G * T}u) { return; }
+        var gates: array<f32, ${E}>;
+        var largest = ${lowest};
+        for (var e = 0u; e < ${E}u; e++) { largest = max(largest, logits[i * ${E}u + e]); }
+        var total = 0.0f;
+        for (var e = 0u; e < ${E}u; e++) {
+          gates[e] = exp(logits[i * ${E}u + e] - largest);
+          total += gates[e];
+        }
+        for (var e = 0u; e < ${E}u; e++) { gates[e] /= total; }
+        // Gates are compared as they are, after the softmax; of equal ones the lower expert comes first.
+        for (var j = 0u; j < ${k}u; j++) {
+          var best = 0u;
+          var gate = -1.0f;
+          for (var e = 0u; e < ${E}u; e++) {
+            if (gates[e] > gate) { best = e; gate = gates[e]; }
+          }
+          weights[i * ${k}u + j] = gate;
+          choices[i * ${k}u + j] = i32(best);
+          gates[best] = -1.0f;
+        }`,
+    });
+    const order = priority === "gate" ? scratch("i32", G * T) : undefined;
+    const assignment = { choices, order, tokens, slots, sizes: { G, T, k, experts: E, capacity } };
+    return [
+      gate,
+      ...(order ? [byLargestGate(weights, order, sizes, profile)] : []),
+      assign(assignment, profile),
+    ];
+  },
+);
+
+/** Batch prioritized routing: a token's place in the order is the number of tokens whose first gate comes before. */
+function byLargestGate(
+  weights: Value,
+  order: Resource,
+  { G, T, k }: { readonly G: number; readonly T: number; readonly k: number },
+  profile: Profile,
+): Launch {
+  const { workgroups, index } = grid(G * T, profile);
+  return launch({
+    label: "order",
+    bindings: [read("weights", weights), bind("order", order, "i32", "read_write")],
+    workgroups,
+    workgroupSize: [profile.workgroup],
+    body: `
+      ${index}
+      if (i >= ${G * T}u) { return; }
+      let base = i - i % ${T}u;
+      let own = weights[i * ${k}u];
+      var rank = 0u;
+      for (var t = 0u; t < ${T}u; t++) {
+        let other = weights[(base + t) * ${k}u];
+        rank += select(0u, 1u, other > own || (other == own && t < i % ${T}u));
+      }
+      order[base + rank] = i32(i % ${T}u);`,
+  });
+}
+
+/** One thread an element of the buffers. */
+export const dispatch: Kernel = kernel(
+  ops.dispatch,
+  ({ operands: { x, tokens }, results: { y }, sizes: { G, N, E, capacity, D }, profile }) => {
+    const { workgroups, index } = grid(G * E * capacity * D, profile);
+    return [
+      launch({
+        label: "dispatch",
+        bindings: [read("x", x), read("tokens", tokens), write("y", y)],
+        workgroups,
+        workgroupSize: [profile.workgroup],
+        body: `
+          ${index}
+          if (i >= ${G * E * capacity * D}u) { return; }
+          let slot = i / ${D}u;
+          let token = tokens[slot];
+          var v = 0.0f;
+          if (token >= 0) { v = x[((slot / ${E * capacity}u) * ${N}u + u32(token)) * ${D}u + i % ${D}u]; }
+          y[i] = v;`,
+      }),
+    ];
+  },
+);
+
+/** One thread an element of the result; choices are added in their order, so that sums never vary. */
+export const combine: Kernel = kernel(
+  ops.combine,
+  ({ operands: { y, slots, weights }, results: { z }, sizes: { G, T, E, k, capacity, D }, profile }) => {
+    const { workgroups, index } = grid(G * T * D, profile);
+    return [
+      launch({
+        label: "combine",
+        bindings: [read("y", y), read("slots", slots), read("weights", weights), write("z", z)],
+        workgroups,
+        workgroupSize: [profile.workgroup],
+        body: `
+          ${index}
+          if (i >= ${G * T * D}u) { return; }
+          let token = i / ${D}u;
+          let buffers = (token / ${T}u) * ${E * capacity}u;
+          var sum = 0.0f;
+          for (var j = 0u; j < ${k}u; j++) {
+            let slot = slots[token * ${k}u + j];
+            if (slot >= 0) { sum += weights[token * ${k}u + j] * y[(buffers + u32(slot)) * ${D}u + i % ${D}u]; }
+          }
+          z[i] = sum;`,
+      }),
+    ];
+  },
+);

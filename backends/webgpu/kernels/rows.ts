@@ -1,0 +1,222 @@
+/** Reductions over the last axis: one thread a row on CPU drivers, one workgroup a row on GPUs. */
+import { type DType, ops, sizeOf, type Value } from "../../../ir/index.ts";
+import {
+  type Binding,
+  type Element,
+  elementOf,
+  grid,
+  type Kernel,
+  kernel,
+  launch,
+  type Launch,
+  read,
+  write,
+} from "../kernel.ts";
+import type { Profile } from "../profile.ts";
+import { acrossLanes, f32, lowest, rounded, roundingModule, sharedLoop } from "../wgsl.ts";
+
+interface RowSpec {
+  readonly label: string;
+  readonly bindings: readonly Binding[];
+  readonly rows: number;
+  readonly module?: string;
+  /** What threads exchange when they share a row. */
+  readonly partial?: Element;
+  /** Statements for the row `row`, shared by `lanes` threads of number `lane`. */
+  body(lanes: number): string;
+}
+
+/** A launch with `profile.lanesPerRow` threads a row. */
+function overRows(
+  { label, bindings, rows, module = "", partial = "f32", body }: RowSpec,
+  profile: Profile,
+): Launch {
+  const lanes = profile.lanesPerRow;
+  if (lanes === 1) {
+    const { workgroups, index } = grid(rows, profile);
+    const head = `${index.replace("let i", "let row")}\n      if (row >= ${rows}u) { return; }`;
+    return launch({
+      label,
+      bindings,
+      workgroups,
+      workgroupSize: [profile.workgroup],
+      module,
+      body: `      ${head}\n${body(1)}`,
+    });
+  }
+  const most = profile.limits.maxComputeWorkgroupsPerDimension;
+  const down = Math.ceil(rows / most);
+  const across = Math.ceil(rows / down);
+  const head =
+    down === 1
+      ? "let row = group.x;"
+      : `let row = group.x + group.y * ${across}u;\n      if (row >= ${rows}u) { return; }`;
+  return launch({
+    label,
+    bindings,
+    workgroups: [across, down, 1],
+    workgroupSize: [lanes],
+    module: `var<workgroup> partial: array<${partial}, ${lanes}>;\n${module}`,
+    body: `      ${head}\n${body(lanes)}`,
+  });
+}
+
+const plus = (a: string, b: string): string => `${a} + ${b}`;
+const larger = (a: string, b: string): string => `max(${a}, ${b})`;
+
+const rowsOf = ({ type }: Value): readonly [rows: number, width: number] => {
+  const width = type.shape.at(-1) ?? 1;
+  return [sizeOf(type.shape) / width, width];
+};
+
+export const softmax: Kernel = kernel(ops.softmax, ({ operands: { x }, results: { y }, profile }) => [
+  softmaxRows(read("x", x), write("y", y), y.type.dtype, rowsOf(x), profile),
+]);
+
+/**
+ * Softmax of `rows` rows of `width` entries, `stride` apart; entries of x from width to stride are set to 0 in y.
+ * With one binding of that name, `y`, the rows are replaced in place.
+ */
+export function softmaxRows(
+  x: Binding | undefined,
+  y: Binding,
+  dtype: DType,
+  [rows, width, stride = width]: readonly [rows: number, width: number, stride?: number],
+  profile: Profile,
+): Launch {
+  const from = x ? "x" : "y";
+  return overRows(
+    {
+      label: "softmax",
+      bindings: x ? [x, y] : [y],
+      rows,
+      module: roundingModule(dtype),
+      body: (lanes) => `
+        let start = row * ${stride}u;
+        var largest = ${lowest};
+        ${sharedLoop(width, lanes)} { largest = max(largest, ${from}[start + j]); }${acrossLanes("largest", lanes, larger)}
+        var total = 0.0f;
+        ${sharedLoop(width, lanes)} {
+          let power = exp(${from}[start + j] - largest);
+          y[start + j] = power;
+          total += power;
+        }${acrossLanes("total", lanes, plus)}
+        ${sharedLoop(width, lanes)} { y[start + j] = ${rounded(dtype, "y[start + j] / total")}; }
+        ${stride > width ? `if (${lanes === 1 ? "true" : "lane == 0u"}) { for (var j = ${width}u; j < ${stride}u; j++) { y[start + j] = 0.0f; } }` : ""}`,
+    },
+    profile,
+  );
+}
+
+export const layerNorm: Kernel = kernel(
+  ops.layerNorm,
+  ({ operands: { x, scale, bias }, results: { y }, sizes: { D, epsilon }, profile }) => [
+    overRows(
+      {
+        label: "layer_norm",
+        bindings: [read("x", x), read("scale", scale), read("bias", bias), write("y", y)],
+        rows: rowsOf(x)[0],
+        module: roundingModule(y.type.dtype),
+        body: (lanes) => `
+        let start = row * ${D}u;
+        var mean = 0.0f;
+        ${sharedLoop(D, lanes)} { mean += x[start + j]; }${acrossLanes("mean", lanes, plus)}
+        mean /= ${f32(D)};
+        var variance = 0.0f;
+        ${sharedLoop(D, lanes)} { let centred = x[start + j] - mean; variance += centred * centred; }${acrossLanes("variance", lanes, plus)}
+        let factor = 1.0f / sqrt(variance / ${f32(D)} + ${f32(epsilon)});
+        ${sharedLoop(D, lanes)} {
+          y[start + j] = ${rounded(y.type.dtype, "(x[start + j] - mean) * factor * scale[j] + bias[j]")};
+        }`,
+      },
+      profile,
+    ),
+  ],
+);
+
+/** Sums and maxima, also of integers: the partial results are kept in the row's own type. */
+function reduction(
+  x: Value,
+  y: Value,
+  label: string,
+  start: string,
+  combine: typeof plus,
+  profile: Profile,
+): Launch {
+  const [rows, width] = rowsOf(x);
+  const spec: RowSpec = {
+    label,
+    bindings: [read("x", x), write("y", y)],
+    rows,
+    partial: elementOf[x.type.dtype],
+    module: roundingModule(y.type.dtype),
+    body: (lanes) => `
+        var result = ${start};
+        ${sharedLoop(width, lanes)} { result = ${combine("result", `x[row * ${width}u + j]`)}; }${acrossLanes("result", lanes, combine)}
+        ${lanes === 1 ? "" : "if (lane == 0u) "}{ y[row] = ${rounded(y.type.dtype, "result")}; }`,
+  };
+  return overRows(spec, profile);
+}
+
+export const reduceSum: Kernel = kernel(ops.reduceSum, ({ operands: { x }, results: { y }, profile }) => [
+  reduction(x, y, "reduce_sum", `${elementOf[x.type.dtype]}()`, plus, profile),
+]);
+
+export const reduceMax: Kernel = kernel(ops.reduceMax, ({ operands: { x }, results: { y }, profile }) => [
+  reduction(x, y, "reduce_max", `x[row * ${rowsOf(x)[1]}u]`, larger, profile),
+]);
+
+/** One thread a row: running sums are not shared. */
+export const cumsum: Kernel = kernel(
+  ops.cumsum,
+  ({ operands: { x }, results: { y }, sizes: { N }, profile }) => [
+    overRows(
+      {
+        label: "cumsum",
+        bindings: [read("x", x), write("y", y)],
+        rows: rowsOf(x)[0],
+        module: roundingModule(y.type.dtype),
+        body: () => `
+        var sum = ${elementOf[x.type.dtype]}();
+        for (var j = 0u; j < ${N}u; j++) {
+          sum += x[row * ${N}u + j];
+          y[row * ${N}u + j] = ${rounded(y.type.dtype, "sum")};
+        }`,
+      },
+      { ...profile, lanesPerRow: 1 },
+    ),
+  ],
+);
+
+/**
+ * One thread an entry: its rank is the number of entries that come before it, larger ones and equal ones of lower
+ * index. No sort, no barrier, and exact ties; O(N^2) a row.
+ */
+export const topK: Kernel = kernel(
+  ops.topK,
+  ({ operands: { x }, results: { values, indices }, sizes: { N, k }, profile }) => {
+    const { workgroups, index } = grid(sizeOf(x.type.shape), profile);
+    return [
+      launch({
+        label: "top_k",
+        bindings: [read("x", x), write("values", values), write("indices", indices)],
+        workgroups,
+        workgroupSize: [profile.workgroup],
+        body: `
+        ${index}
+        if (i >= ${sizeOf(x.type.shape)}u) { return; }
+        let row = i / ${N}u;
+        let own = x[i];
+        var rank = 0u;
+        for (var j = 0u; j < ${N}u; j++) {
+          let other = x[row * ${N}u + j];
+          rank += select(0u, 1u, other > own || (other == own && j < i % ${N}u));
+        }
+        if (rank < ${k}u) {
+          values[row * ${k}u + rank] = own;
+          indices[row * ${k}u + rank] = i32(i % ${N}u);
+        }`,
+      }),
+    ];
+  },
+);

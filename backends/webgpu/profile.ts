@@ -1,0 +1,89 @@
+/** What the compiler needs to know of a device: limits and preferences, never who made it. */
+
+/** The limits that kernels and buffers keep to; names and units are WebGPU's. */
+export interface Limits {
+  readonly maxBufferSize: number;
+  readonly maxStorageBufferBindingSize: number;
+  readonly maxStorageBuffersPerShaderStage: number;
+  readonly maxComputeWorkgroupStorageSize: number;
+  readonly maxComputeInvocationsPerWorkgroup: number;
+  readonly maxComputeWorkgroupsPerDimension: number;
+}
+
+/** A way to tile matrix products. */
+export interface Tile {
+  /** Threads across columns and rows. */
+  readonly wx: number;
+  readonly wy: number;
+  /** Rows, and vectors of 4 columns, of one thread. */
+  readonly tm: number;
+  readonly tv: number;
+  /** Inner steps held in workgroup memory at once; 0 reads from global memory alone (family `reg`). */
+  readonly bk: number;
+}
+
+export interface Profile {
+  readonly name: string;
+  readonly limits: Limits;
+  /** Tiles for matrix products, largest first; the last one fits everything. */
+  readonly tiles: readonly Tile[];
+  /** A tile is chosen when its grid has at least this many workgroups. */
+  readonly minWorkgroups: number;
+  /** Threads that share a row of a reduction. */
+  readonly lanesPerRow: number;
+  /** Threads of a workgroup in kernels without cooperation. */
+  readonly workgroup: number;
+}
+
+/** WebGPU's guaranteed limits. */
+export const defaultLimits: Limits = {
+  maxBufferSize: 268_435_456,
+  maxStorageBufferBindingSize: 134_217_728,
+  maxStorageBuffersPerShaderStage: 8,
+  maxComputeWorkgroupStorageSize: 16_384,
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupsPerDimension: 65_535,
+};
+
+/** Family `reg`: no workgroup memory, no barrier. */
+const reg = (wx: number, wy: number): Tile => ({ wx, wy, tm: 4, tv: 1, bk: 0 });
+
+/** Software drivers: barriers are slow there, and a workgroup is one vector of lanes. */
+const software: Omit<Profile, "limits"> = {
+  name: "cpu-vulkan",
+  tiles: [reg(8, 1)],
+  minWorkgroups: 4,
+  lanesPerRow: 1,
+  workgroup: 8,
+};
+
+/** Any GPU. */
+const generic: Omit<Profile, "limits"> = {
+  name: "gpu-generic",
+  tiles: [
+    { wx: 16, wy: 16, tm: 8, tv: 2, bk: 16 },
+    { wx: 8, wy: 8, tm: 8, tv: 2, bk: 16 },
+    { wx: 8, wy: 8, tm: 4, tv: 1, bk: 32 },
+    reg(8, 8),
+  ],
+  minWorkgroups: 128,
+  lanesPerRow: 64,
+  workgroup: 64,
+};
+
+/** The profiles that need no device: what emitted kernels are validated against. */
+export const profiles: readonly Profile[] = [
+  { ...software, limits: { ...defaultLimits, maxComputeWorkgroupStorageSize: 32_768 } },
+  { ...generic, limits: { ...defaultLimits, maxComputeWorkgroupStorageSize: 32_768 } },
+  { ...generic, name: "minimum", limits: defaultLimits },
+];
+
+/** The profile of a device: the CPU's preferences for a software adapter, else any GPU's, with its own limits. */
+export function profileOf(adapter: { readonly limits: Limits; readonly software: boolean }): Profile {
+  const { limits } = adapter;
+  const fits = ({ wx, wy, tm, tv, bk }: Tile): boolean =>
+    wx * wy <= limits.maxComputeInvocationsPerWorkgroup &&
+    16 * ((wy * tm * bk) / 4 + bk * wx * tv) <= limits.maxComputeWorkgroupStorageSize;
+  const base = adapter.software ? software : generic;
+  return { ...base, limits, tiles: base.tiles.filter(fits) };
+}

@@ -1,0 +1,101 @@
+/** Pieces of WGSL that kernels share. */
+import type { DType, Shape } from "../../ir/index.ts";
+import { stridesOf } from "../../ir/index.ts";
+
+/** A finite number as an f32 literal. */
+export function f32(x: number): string {
+  const text = String(Math.fround(x));
+  return /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
+}
+
+/** The largest finite f32, negated: where a maximum starts, since infinities may be assumed absent. */
+export const lowest = "-3.402823e38f";
+
+/** Functions that round an f32 (or a vector of them) to a 16-bit dtype; empty for dtypes stored as they are. */
+export function roundingModule(dtype: DType, type: "f32" | "vec4f" = "f32"): string {
+  const u32 = type === "f32" ? "u32" : "vec4u";
+  if (dtype === "bf16") {
+    // To nearest, ties to even; operands are finite.
+    return `
+fn rounded(x: ${type}) -> ${type} {
+  let bits = bitcast<${u32}>(x);
+  return bitcast<${type}>((bits + 0x7fffu + ((bits >> ${u32}(16u)) & ${u32}(1u))) & ${u32}(0xffff0000u));
+}`;
+  }
+  if (dtype === "f16") return `\nfn rounded(x: ${type}) -> ${type} { return quantizeToF16(x); }`;
+  return "";
+}
+
+/** `x`, an f32 expression, rounded to `dtype`; needs `roundingModule`. */
+export const rounded = (dtype: DType, x: string): string =>
+  dtype === "bf16" || dtype === "f16" ? `rounded(${x})` : x;
+
+/**
+ * The flat index into a tensor as a function of the flat index `i` of another: the sum over `shape`'s axes of
+ * the axis index times `strides`, plus `offset`. Axes of size 1 and stride 0 vanish, neighbours are merged.
+ */
+export function stridedIndex(i: string, shape: Shape, strides: Shape, offset = 0): string {
+  const own = stridesOf(shape);
+  const terms: string[] = [];
+  for (let axis = 0; axis < shape.length;) {
+    // Axes that lie as in the other tensor act as one.
+    let last = axis;
+    let size = shape[axis] ?? 1;
+    while (last + 1 < shape.length && strides[last] === (strides[last + 1] ?? 0) * (shape[last + 1] ?? 1)) {
+      last++;
+      size *= shape[last] ?? 1;
+    }
+    const [step = 0, inner = 1] = [strides[last], own[last]];
+    if (step !== 0 && size > 1) {
+      const above = inner === 1 ? i : `${i} / ${inner}u`;
+      const place = axis === 0 || shape.slice(0, axis).every((s) => s === 1) ? above : `${above} % ${size}u`;
+      terms.push(step === 1 ? place : `${place === i ? i : `(${place})`} * ${step}u`);
+    }
+    axis = last + 1;
+  }
+  if (offset !== 0 || terms.length === 0) terms.push(`${offset}u`);
+  return terms.join(" + ");
+}
+
+/** A loop over a row's entries shared by `lanes` threads: `for` head with index `j`. */
+export const sharedLoop = (size: number, lanes: number, bound = `${size}u`): string =>
+  lanes === 1 ? `for (var j = 0u; j < ${bound}; j++)` : `for (var j = lane; j < ${bound}; j += ${lanes}u)`;
+
+/**
+ * Statements that replace the variable `name` of each thread of a workgroup by the combination of all threads'
+ * values, in a fixed order; `combine` makes an expression of two. Needs `var<workgroup> partial`.
+ */
+export function acrossLanes(name: string, lanes: number, combine: (a: string, b: string) => string): string {
+  if (lanes === 1) return "";
+  return `
+    partial[lane] = ${name};
+    workgroupBarrier();
+    for (var step = ${lanes / 2}u; step > 0u; step /= 2u) {
+      if (lane < step) { partial[lane] = ${combine("partial[lane]", "partial[lane + step]")}; }
+      workgroupBarrier();
+    }
+    ${name} = partial[0];
+    workgroupBarrier();`;
+}
+
+/** GELU of an f32 or vector `x`. tanh overflows on some drivers for large arguments, so they are clamped. */
+export function geluModule(approximate: "tanh" | "none", type: "f32" | "vec4f" = "f32"): string {
+  if (approximate === "none") {
+    return `${erfModule(type)}
+fn gelu(x: ${type}) -> ${type} { return 0.5f * x * (1.0f + erf(x * ${f32(Math.SQRT1_2)})); }`;
+  }
+  return `
+fn gelu(x: ${type}) -> ${type} {
+  let bend = ${f32(Math.sqrt(2 / Math.PI))} * (x + 0.044715f * x * x * x);
+  return 0.5f * x * (1.0f + tanh(clamp(bend, ${type}(-10.0f), ${type}(10.0f))));
+}`;
+}
+
+/** erf to 1.5e-7 absolute: Abramowitz and Stegun, 7.1.26. */
+export const erfModule = (type: "f32" | "vec4f" = "f32"): string => `
+fn erf(x: ${type}) -> ${type} {
+  let z = abs(x);
+  let t = 1.0f / (1.0f + 0.3275911f * z);
+  let series = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+  return sign(x) * (1.0f - series * exp(-z * z));
+}`;
