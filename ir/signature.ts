@@ -207,7 +207,8 @@ export function bindOperands(
   for (const [i, slot] of operands.entries()) {
     const type = types[i];
     if (!type || !fits(slot, type, sizes)) {
-      const want = `${showDType(slot, sizes)}[${slot.axes.map((axis) => showAxis(axis, sizes)).join(", ")}]`;
+      const axes = slot.axes.map((axis) => showAxis(axis, sizes)).filter(Boolean);
+      const want = `${showDType(slot, sizes)}[${axes.join(", ")}]`;
       throw new CompileError(
         "C0",
         subject,

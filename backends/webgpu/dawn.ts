@@ -8,7 +8,7 @@ const held: GPU[] = [];
 /** Dawn's GPU object, with the given flags, such as `backend=null`. */
 export async function dawnGpu(flags: readonly string[] = []): Promise<GPU> {
   const { create } = await import("webgpu");
-  const gpu = create([...flags]) as GPU;
+  const gpu = create([...flags]);
   held.push(gpu);
   return gpu;
 }

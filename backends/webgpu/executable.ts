@@ -158,8 +158,6 @@ class Builder {
       this.#places.set(result, await this.memory.take(node.op.name, deviceBytes(result.type)));
     }
     const scratches = new Map<Scratch, Promise<Place>>();
-    const named = (slots: readonly { name: string }[], values: readonly Value[]): Record<string, Value> =>
-      Object.fromEntries(slots.map((slot, i) => [slot.name, values[i] as Value]));
     const launches = kernel.emit({
       operands: named(node.op.operands, node.operands),
       results: named(node.op.results, node.results),
@@ -197,6 +195,11 @@ class Builder {
     return this.place(resource as Value);
   }
 }
+
+const named = (
+  slots: readonly { readonly name: string }[],
+  values: readonly Value[],
+): Record<string, Value> => Object.fromEntries(slots.map((slot, i) => [slot.name, values[i] as Value]));
 
 /** The launches with their pipelines, all built at once. */
 async function stepsOf(device: Device, recorded: readonly Recorded[]): Promise<Step[]> {

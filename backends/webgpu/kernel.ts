@@ -97,9 +97,9 @@ export interface Context<O, R, S> {
   readonly sizes: S;
   readonly profile: Profile;
   /** Memory that lives until the application's last launch. */
-  scratch(element: Element, length: number): Scratch;
+  readonly scratch: (element: Element, length: number) => Scratch;
   /** A weight's shards, in order; the whole weight as one when it is not cut. */
-  shards(weight: Value): readonly Shard[];
+  readonly shards: (weight: Value) => readonly Shard[];
 }
 
 type ByName = Readonly<Record<string, Value>>;
@@ -107,8 +107,6 @@ type ByName = Readonly<Record<string, Value>>;
 /** How this backend computes one op. */
 export interface Kernel {
   readonly op: AnyOp;
-  /** Operands that may be weights cut into shards. */
-  readonly sharded: readonly string[];
   emit(context: Context<ByName, ByName, Sizes>): readonly Launch[];
 }
 
@@ -117,9 +115,8 @@ export function kernel<S extends string>(
   emit: (
     context: Context<Named<Operands<S>, Value>, Named<Results<S>, Value>, Bound<S>>,
   ) => readonly Launch[],
-  sharded: readonly Operands<S>[number][] = [],
 ): Kernel {
-  return { op, sharded, emit: emit as unknown as Kernel["emit"] };
+  return { op, emit };
 }
 
 /** How elements of a dtype are stored on the device: the 16-bit floats as the f32 they stand for. */

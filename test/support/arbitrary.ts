@@ -7,8 +7,10 @@ import {
   classes,
   CompileError,
   dtypes,
+  Graph,
   input,
   ops,
+  opset,
   type Shape,
   type Signature,
   sizeOf,
@@ -247,4 +249,82 @@ function occupied(of: Tensor, shape: Shape, pick: Pick): number[] {
 function shuffled(size: number, pick: Pick): number[] {
   const rest = [...Array(size).keys()];
   return rest.map(() => 0).map(() => rest.splice(pick(rest.length), 1)[0]!);
+}
+
+/** A random program of a few applications, each on earlier values where their types allow, else on new inputs. */
+export interface RandomProgram {
+  readonly graph: Graph;
+  readonly inputs: ReadonlyMap<string, Tensor>;
+}
+
+const programDtypes = ["f32", "i32", "bool"];
+
+export const randomProgram = (maxNodes = 8): fc.Arbitrary<RandomProgram> =>
+  picks
+    .map((pick) => {
+      const pool: Value[] = [];
+      const inputs = new Map<string, Tensor>();
+      const leaves: Value[] = [];
+      const give = (tensor: Tensor): Value => {
+        const value = input(`p${leaves.length}`, tensor.type);
+        leaves.push(value);
+        inputs.set(value.leaf!.name, tensor);
+        return value;
+      };
+      const candidates = [...opset.values()].filter((op) => !op.has("discontinuous"));
+      for (let n = 1 + pick(maxNodes); n > 0; n--) {
+        const op = candidates[pick(candidates.length)]!;
+        const results = applyToPool(op, pool, give, pick);
+        pool.push(...(results ?? []));
+      }
+      const used = new Set(pool.flatMap((value) => value.node!.operands));
+      const ends = pool.filter((value) => !used.has(value));
+      return {
+        graph: new Graph(
+          "random",
+          leaves,
+          ends.map((value, i) => [`r${i}`, value]),
+        ),
+        inputs,
+      };
+    })
+    .filter(({ graph }) => graph.outputs.size > 0);
+
+/** One application of `op` whose operands are values of `pool` where one fits, else new; undefined if none is legal. */
+function applyToPool(
+  op: AnyOp,
+  pool: readonly Value[],
+  give: (tensor: Tensor) => Value,
+  pick: Pick,
+): readonly Value[] | undefined {
+  let known: Sizes = {};
+  const chosen: (Value | undefined)[] = op.operands.map((slot) => {
+    // Values that must lie in a domain are drawn, never computed.
+    const fitting = slot.domain
+      ? []
+      : pool.flatMap((value) => {
+          try {
+            return [
+              { value, sizes: bindOperands(op.name, { ...op, operands: [slot] }, [value.type], known) },
+            ];
+          } catch {
+            return [];
+          }
+        });
+    const found = fitting[pick(fitting.length || 1)];
+    if (found) known = found.sizes;
+    return found?.value;
+  });
+  const drawn = { ...randomSizes(op, { dtypes: programDtypes }, pick), ...known };
+  const sizes = { ...drawn, ...op.sample?.(drawn, pick), ...known };
+  if (!op.where.every((constraint) => constraint.holds(sizes))) return undefined;
+  if (op.operands.some((slot) => !programDtypes.includes(typeOf(slot, sizes).dtype))) return undefined;
+  const tensors = drawOperands(op, sizes, "grid", pick);
+  const operands = chosen.map((value, i) => value ?? give(tensors[i]!));
+  try {
+    return op.apply(operands, attrsOf(op, sizes));
+  } catch (error) {
+    if (error instanceof CompileError) return undefined;
+    throw error;
+  }
 }

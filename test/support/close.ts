@@ -18,18 +18,24 @@ export function distance(got: Tensor, want: Tensor): number {
   return w.reduce((max, v, i) => Math.max(max, Object.is(g[i], v) ? 0 : Math.abs(g[i]! - v) / scale), 0);
 }
 
-/** Same types, integers equal, floats within `tolerance`. */
+/**
+ * Same types, integers equal, floats within `tolerance`: that of the result's dtype, or of a coarser one `through`
+ * which the computation went.
+ */
 export function expectClose(
   got: readonly Tensor[],
   want: readonly Tensor[],
   tolerance: Tolerance = rounding,
+  through: readonly unknown[] = [],
 ): void {
+  const allowed = (dtype: keyof Tolerance): number =>
+    [dtype, ...through].reduce<number>((most, d) => Math.max(most, tolerance[d as keyof Tolerance] ?? 0), 0);
   expect(got.map((t) => t.type)).toEqual(want.map((t) => t.type));
   for (const [r, tensor] of want.entries()) {
     const { dtype } = tensor.type;
     if (isFloat(dtype)) {
       const off = distance(got[r]!, tensor);
-      if (!(off <= tolerance[dtype])) {
+      if (!(off <= allowed(dtype))) {
         expect.fail(`result ${r} is off by ${off}; got ${show(got[r]!)}, want ${show(tensor)}`);
       }
     } else expect(Array.from(got[r]!.data), `result ${r}`).toEqual(Array.from(tensor.data));

@@ -7,11 +7,15 @@ import { tileBody, tileMemory } from "./tile.ts";
 
 export type { Gemm, RowTiles } from "./description.ts";
 
+const element = (isVector: boolean): Binding["element"] => (isVector ? "vec4f" : "f32");
+
+/** Whether rows start where vectors of four elements do. */
+const accessible = ({ stride, aligned = true }: Matrix): boolean => aligned && whole(stride);
+
 /** The launch that computes a product. */
 export function gemm(spec: Gemm, profile: Profile): Launch {
   const plan = planOf(spec, profile);
   const { tile, vec, batch = 1 } = plan;
-  const element = (isVector: boolean): Binding["element"] => (isVector ? "vec4f" : "f32");
   return launch({
     label: spec.label,
     bindings: [
@@ -40,7 +44,6 @@ export function tileHeight(sizes: Pick<Gemm, "M" | "N" | "K">, profile: Profile)
 
 function planOf(spec: Gemm, profile: Profile): Plan {
   const { left, right, result, bias, M, N, K, batch = 1, tiles } = spec;
-  const accessible = ({ stride, aligned = true }: Matrix): boolean => aligned && whole(stride);
   const inner = accessible(left) && (!right.transposed || accessible(right));
   const plain = {
     left: inner,

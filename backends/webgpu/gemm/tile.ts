@@ -7,6 +7,8 @@ export const tileMemory = ({ wx, wy, tm, tv, bk }: Tile): string => `
 var<workgroup> leftTile: array<vec4f, ${(wy * tm * bk) / 4}>;
 var<workgroup> rightTile: array<vec4f, ${bk * wx * tv}>;`;
 
+const both = (...conditions: string[]): string => conditions.filter(Boolean).join(" && ") || "true";
+
 /** The entry point's body. */
 export function tileBody(plan: Plan): string {
   const { M, N, K, tile, tiles } = plan;
@@ -18,7 +20,6 @@ export function tileBody(plan: Plan): string {
   const needsRowGuard = tiles !== undefined || M % height !== 0;
   const needsColumnGuard = columns % width !== 0;
   const needsInnerGuard = K % bk !== 0;
-  const both = (...conditions: string[]): string => conditions.filter(Boolean).join(" && ") || "true";
   const rowOf = (r: string): string => (tiles ? `first + ${r}` : r);
 
   return block(2, [

@@ -7,36 +7,30 @@ import { softmaxRows } from "./rows.ts";
 
 const whole = (n: number): boolean => n % 4 === 0;
 
+/** Matrix `group.z` of a batch of matrices of `size` elements. */
+const batched = (size: number, batch: number): { start: (unit: number) => string; aligned: boolean } => ({
+  start: (unit) => (batch === 1 ? "" : `group.z * ${size / unit}u`),
+  aligned: batch === 1 || whole(size),
+});
+
 export const matmul: Kernel = kernel(
   ops.matmul,
   ({ operands: { x, y }, results: { z }, sizes: { dims, M, K, N }, profile }) => {
     const batch = sizeOf(dims);
-    const start =
-      (size: number) =>
-      (unit: number): string =>
-        `group.z * ${size / unit}u`;
+    const { dtype } = z.type;
     return [
       gemm(
         {
           label: "matmul",
-          ...{ M, N, K, batch },
-          left: {
-            binding: read("left", x),
-            stride: K,
-            ...(batch > 1 ? { start: start(M * K), aligned: whole(M * K) } : {}),
-          },
-          right: {
-            binding: read("right", y),
-            stride: N,
-            ...(batch > 1 ? { start: start(K * N), aligned: whole(K * N) } : {}),
-          },
-          result: {
-            binding: write("result", z),
-            stride: N,
-            ...(batch > 1 ? { start: start(M * N), aligned: whole(M * N) } : {}),
-          },
-          finish: (v) => rounded(z.type.dtype, v),
-          module: roundingModule(z.type.dtype, "vec4f"),
+          M,
+          N,
+          K,
+          batch,
+          left: { binding: read("left", x), stride: K, ...batched(M * K, batch) },
+          right: { binding: read("right", y), stride: N, ...batched(K * N, batch) },
+          result: { binding: write("result", z), stride: N, ...batched(M * N, batch) },
+          finish: (v) => rounded(dtype, v),
+          module: roundingModule(dtype, "vec4f"),
         },
         profile,
       ),
@@ -50,7 +44,9 @@ export const linear: Kernel = kernel(
     gemm(
       {
         label: "linear",
-        ...{ M: sizeOf(dims), N: F, K: D },
+        M: sizeOf(dims),
+        N: F,
+        K: D,
         left: { binding: read("left", x), stride: D },
         right: { binding: read("right", w), stride: F },
         result: { binding: write("result", y), stride: F },
@@ -93,7 +89,10 @@ export const attention: Kernel = kernel(
       gemm(
         {
           label: "attention scores",
-          ...{ M: T, N: S, K: W, batch: B * H },
+          M: T,
+          N: S,
+          K: W,
+          batch: B * H,
           left: { binding: read("left", q), ...head(T) },
           right: { binding: read("right", k), ...head(S), transposed: true },
           result: { binding: scoresOf("result", "read_write"), ...ofScores },
@@ -105,7 +104,10 @@ export const attention: Kernel = kernel(
       gemm(
         {
           label: "attention mix",
-          ...{ M: T, N: W, K: S, batch: B * H },
+          M: T,
+          N: W,
+          K: S,
+          batch: B * H,
           left: { binding: scoresOf("left", "read"), ...ofScores },
           right: { binding: read("right", v), ...head(S) },
           result: { binding: write("result", y), ...head(T) },

@@ -41,7 +41,6 @@ type OneResult = { readonly [name in "y" | "z"]?: Value };
 function elementwise(op: AnyOp, expression: (dtype: DType) => string, module = ""): Kernel {
   return {
     op,
-    sharded: [],
     emit({ operands, results, profile }) {
       const list = op.operands.map((slot) => operands[slot.name] as Value);
       const { y, z } = results as OneResult;

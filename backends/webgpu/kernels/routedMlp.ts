@@ -99,7 +99,6 @@ export const routedMlp: Kernel = kernel(
       combineRows(outputs, plan.places, slots, weights, y, sizes, profile),
     ];
   },
-  ["w1", "w2"],
 );
 
 /** One workgroup, one thread an expert: counts, offsets, then the expert's rows and tiles in order. */
@@ -191,7 +190,10 @@ let rows = tile.z;`;
   const tiles: RowTiles = { height: plan.height, bound: plan.bound, head };
   return {
     label,
-    ...{ M, N, K, tiles },
+    M,
+    N,
+    K,
+    tiles,
     right: {
       binding: { name: "right", resource: shard, access: "read" },
       stride: N,

@@ -23,7 +23,7 @@ interface RowSpec {
   /** What threads exchange when they share a row. */
   readonly partial?: Element;
   /** Statements for the row `row`, shared by `lanes` threads of number `lane`. */
-  body(lanes: number): string;
+  readonly body: (lanes: number) => string;
 }
 
 /** A launch with `profile.lanesPerRow` threads a row. */
