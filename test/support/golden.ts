@@ -158,3 +158,45 @@ export function s32(images: number): Golden {
     cases: new Map([["vanilla_C1.05", golden]]),
   };
 }
+
+interface TrainFile {
+  readonly noise_shape: Shape;
+  readonly noise: readonly number[];
+  readonly cases: Readonly<
+    Record<
+      string,
+      Readonly<
+        Record<"logits", number[][]> & Record<"layer1" | "layer3", Record<string, number[]>> & { aux: number }
+      >
+    >
+  >;
+}
+
+/** Training mode of the tiny model: the noise of both sparse blocks, and what came of it. */
+export function tinyVmoeNoisy(): { readonly noise: Tensor; readonly golden: Golden } {
+  const file = read("tiny_vmoe_train.json") as TrainFile;
+  const tiny = tinyVmoe();
+  const cases = Object.entries(file.cases).map(([name, outputs]): [string, GoldenCase] => {
+    const metrics = [
+      ["encoderblock_1", outputs.layer1] as const,
+      ["encoderblock_3", outputs.layer3] as const,
+    ].flatMap(([block, layer]) =>
+      Object.entries(layer).map(([metric, values]) => [`${block}/${metric}`, values] as const),
+    );
+    const perGroup = outputs.layer1["auxiliary_loss"]!.map(
+      (v, g) => v + outputs.layer3["auxiliary_loss"]![g]!,
+    );
+    const { config } = tiny.cases.get(name)!;
+    return [
+      name,
+      {
+        config,
+        logits: outputs.logits.flat(),
+        auxiliaryLoss: perGroup,
+        metrics: new Map(metrics),
+        tokens: new Map(),
+      },
+    ];
+  });
+  return { noise: f32(file.noise_shape, file.noise), golden: { ...tiny, cases: new Map(cases) } };
+}

@@ -1,0 +1,164 @@
+/** Configurations as users of the original bring them, and what is wrong with one, by its key. */
+import { expect, test } from "vitest";
+
+import {
+  createModel,
+  type Json,
+  mergeConfig,
+  parameterCount,
+  parseOverride,
+  presets,
+} from "../../models/index.ts";
+import { expectOneLine } from "../support/errors.ts";
+import { tinyVmoe } from "../support/golden.ts";
+
+const tiny = tinyVmoe().cases.get("vanilla_C1.05")!.config;
+const size = { batch: 4, imageSize: [12, 12] } as const;
+const build = (patch: Json): ReturnType<typeof createModel> => createModel(mergeConfig(tiny, patch), size);
+
+test.each([
+  ["a.dotted.prefix.VisionTransformerMoe", { name: "a.dotted.prefix.VisionTransformerMoe" }],
+  [
+    "a dotted router",
+    { encoder: { moe: { router: { name: "vmoe.nn.routing.NoisyTopExpertsPerItemRouter" } } } },
+  ],
+  [
+    "keys that concern training",
+    { deterministic: true, encoder: { dropout_rate: 0.1, moe: { deterministic: false } } },
+  ],
+  [
+    "a TPU's partition",
+    { encoder: { moe: { router: { dispatcher: { partition_spec: [["expert", "replica"]] } } } } },
+  ],
+  ["position_emb null", { encoder: { position_emb: null } }],
+])("%s is taken", (_, patch) => {
+  expect(() => build(patch)).not.toThrow();
+});
+
+test.each([
+  [{ hiden_size: 16 }, "hiden_size: unknown key [M1]"],
+  [
+    { encoder: { moe: { router: { dispatcher: { capacity_facto: 1 } } } } },
+    "encoder.moe.router.dispatcher.capacity_facto: unknown key [M1]",
+  ],
+  [{ encoder: { num_layers: "4" } }, "encoder.num_layers: expected number, received string [M1]"],
+  [{ patch_size: [4] }, "patch_size"],
+  [{ classifier: "cls" }, "classifier"],
+  [{ name: "VisionTransformerMoeEnsemble" }, "name: model class VisionTransformerMoeEnsemble is not built"],
+  [
+    { encoder: { moe: { router: { name: "x.SoftRouter" } } } },
+    "encoder.moe.router.name: router x.SoftRouter is not built",
+  ],
+  [{ encoder: { num_heads: 3 } }, "encoder.num_heads: must divide hidden_size = 16; got 3 [M3]"],
+  [
+    { encoder: { moe: { layers: [1, 4] } } },
+    "encoder.moe.layers: must name blocks below num_layers = 4; got 4 [M3]",
+  ],
+  [
+    { encoder: { moe: { router: { num_selected_experts: 5 } } } },
+    "encoder.moe.router.num_selected_experts: must be at most num_experts = 4; got 5 [M3]",
+  ],
+  [
+    { encoder: { moe: { router: { dispatcher: { capacity: 3 } } } } },
+    "encoder.moe.router.dispatcher: exactly one of capacity and capacity_factor",
+  ],
+  [
+    { encoder: { moe: { router: { dispatcher: { capacity_factor: null } } } } },
+    "encoder.moe.router.dispatcher: exactly one of",
+  ],
+  [
+    { hidden_size: 18, encoder: { position_emb: { name: "sincos2d" } } },
+    "hidden_size: must be a multiple of 4",
+  ],
+  [
+    {
+      encoder: {
+        moe: { router: { dispatcher: { capacity_factor: 1e-6, capacity_ceil_or_round: "round" } } },
+      },
+    },
+    "capacity_factor: must give at least one slot",
+  ],
+])("%j is refused by its key", (patch, message) => {
+  const caught = (() => {
+    try {
+      return build(patch);
+    } catch (error) {
+      return error;
+    }
+  })();
+  expect(expectOneLine(caught).message).toContain(message);
+});
+
+test.each([[null], [[]], ["config"], [{}]])("%j is not a configuration", (value) => {
+  expect(() => createModel(value as unknown as Json)).toThrow(/\[M1\]$/);
+});
+
+test("overrides are paths and JSON values", () => {
+  expect(parseOverride("a.b=2")).toEqual({ a: { b: 2 } });
+  expect(parseOverride("a=null")).toEqual({ a: null });
+  expect(parseOverride("a=x=y")).toEqual({ a: "x=y" });
+  expect(parseOverride("a=[1, 2]")).toEqual({ a: [1, 2] });
+  expect(() => parseOverride("a")).toThrow(/^a: must be path=value/);
+});
+
+test.each(["learned", "sincos2d", "none"])("position embedding %s, every classifier, qk-norm", (name) => {
+  for (const classifier of ["token", "gap", "map", "0"]) {
+    const patch = {
+      classifier,
+      representation_size: 8,
+      encoder: { position_emb: { name }, attention_qk_norm: true, moe: { group_size: 18 } },
+    };
+    const { parameters, graph, tokens } = build(patch);
+    const names = parameters.filter(({ trained }) => trained).map((p) => p.name);
+    expect(tokens).toBe(classifier === "token" ? 10 : 9);
+    expect(names.includes("cls")).toBe(classifier === "token");
+    expect(names.includes("MapHead/probe")).toBe(classifier === "map");
+    expect(names.includes("Encoder/posembed_input/pos_embedding")).toBe(name === "learned");
+    expect(names).toContain("Encoder/encoderblock_0/SelfAttention/query_ln/scale");
+    expect(graph.outputs.get("logits")?.type.shape).toEqual([4, 5]);
+  }
+});
+
+test("a model without classes returns its features", () => {
+  const model = createModel(mergeConfig(tiny, { num_classes: null }), size);
+  expect(model.graph.outputs.get("logits")?.type.shape).toEqual([4, 16]);
+  expect(model.parameters.some(({ name }) => name.startsWith("head"))).toBe(false);
+});
+
+const groupOf = (batch: number, groupSize?: number): number => {
+  const options = groupSize === undefined ? {} : { groupSize };
+  return createModel(presets.get("vmoe-s32-last2-e8")!, { batch, ...options }).blocks[0]!.groupSize;
+};
+
+test("groups: the configuration's where it divides, else whole images, or what is asked for", () => {
+  expect(groupOf(8)).toBe(400);
+  expect(groupOf(16)).toBe(400);
+  expect(groupOf(1)).toBe(50);
+  expect(groupOf(4)).toBe(200);
+  expect(groupOf(12)).toBe(300);
+  expect(groupOf(11)).toBe(50);
+  expect(groupOf(4, 20)).toBe(20);
+  expect(() => groupOf(4, 30)).toThrow(/group size: must divide the 200 tokens/);
+  expect(() => groupOf(0)).toThrow(/batch: must be an integer of at least 1/);
+  expect(() => createModel(tiny, { imageSize: [3, 12] })).toThrow(
+    /image size: must be an integer of at least one patch/,
+  );
+});
+
+test("the parameters of V-MoE-S/32 have the original's names and shapes", () => {
+  const model = createModel(presets.get("vmoe-s32-last2-e8")!);
+  const shape = (name: string): readonly number[] | undefined =>
+    model.parameters.find((p) => p.name === name)?.shape;
+  expect(shape("embedding/kernel")).toEqual([32, 32, 3, 512]);
+  expect(shape("cls")).toEqual([1, 1, 512]);
+  expect(shape("Encoder/posembed_input/pos_embedding")).toEqual([1, 50, 512]);
+  expect(shape("Encoder/encoderblock_0/SelfAttention/query/kernel")).toEqual([512, 8, 64]);
+  expect(shape("Encoder/encoderblock_0/SelfAttention/out/kernel")).toEqual([8, 64, 512]);
+  expect(shape("Encoder/encoderblock_0/Mlp/Dense_0/kernel")).toEqual([512, 2048]);
+  expect(shape("Encoder/encoderblock_5/Moe/Mlp/Dense_1/kernel")).toEqual([8, 2048, 512]);
+  expect(shape("Encoder/encoderblock_5/Moe/Router/dense/kernel")).toEqual([512, 8]);
+  expect(shape("Encoder/encoder_norm/scale")).toEqual([512]);
+  expect(shape("pre_logits/kernel")).toEqual([512, 512]);
+  expect(shape("head/kernel")).toEqual([512, 1000]);
+  expect(parameterCount(model)).toBe(56_999_400);
+});
