@@ -44,7 +44,7 @@ export class Device {
     this.profile = profile;
     this.description = description;
     this.software = software;
-    gpu.addEventListener("uncapturederror", (event) => (this.#failure ??= oneLine(event.error.message)));
+    gpu.onuncapturederror = ({ error }) => (this.#failure ??= oneLine(error.message));
     void gpu.lost.then(({ reason, message }) => (this.#lost = `${reason}: ${oneLine(message)}`));
   }
 

@@ -73,9 +73,9 @@ const generic: Omit<Profile, "limits"> = {
 
 /** The profiles that need no device: what emitted kernels are validated against. */
 export const profiles: readonly Profile[] = [
-  { ...software, limits: { ...defaultLimits, maxComputeWorkgroupStorageSize: 32_768 } },
-  { ...generic, limits: { ...defaultLimits, maxComputeWorkgroupStorageSize: 32_768 } },
-  { ...generic, name: "minimum", limits: defaultLimits },
+  { ...software, limits: defaultLimits },
+  { ...generic, limits: defaultLimits },
+  { ...generic, name: "minimum", limits: defaultLimits, tiles: [reg(8, 8)], workgroup: 32, lanesPerRow: 32 },
 ];
 
 /** The profile of a device: the CPU's preferences for a software adapter, else any GPU's, with its own limits. */

@@ -1,6 +1,9 @@
 /** Tensors between host and device memory. */
 import {
   byteLength,
+  CompileError,
+  sameType,
+  showType,
   sizeOf,
   Tensor,
   type TensorType,
@@ -51,29 +54,26 @@ export function shardsOf(weight: Value, bindingBytes: number): Shard[] {
   }));
 }
 
-/** Uploads one shard, part by part, so that little of it is ever in host memory. */
+/** Uploads one shard, part by part, so that little of it is ever in host memory. Throws W4 for a misread tensor. */
 export async function uploadShard(
   device: Device,
   memory: Memory,
   source: WeightSource,
-  shard: Shard,
+  { weight, start, stop }: Shard,
 ): Promise<Place> {
-  const { weight, start, stop } = shard;
   const name = weight.leaf?.name ?? "";
-  const { shape } = weight.type;
-  if (shape.length === 0) {
-    const scalar = await memory.take(name, deviceBytes(weight.type));
-    upload(device, scalar, await source.read(name));
-    return scalar;
-  }
-  const entry = sizeOf(shape.slice(1));
+  const { dtype, shape } = weight.type;
+  const [, ...rest] = shape;
+  const entry = sizeOf(rest);
   const place = await memory.take(name, 4 * entry * (stop - start));
-  const step = Math.max(
-    1,
-    Math.floor(uploadBytes / Math.max(1, byteLength({ ...weight.type, shape: shape.slice(1) }))),
-  );
+  const step = Math.max(1, Math.floor(uploadBytes / Math.max(1, byteLength({ dtype, shape: rest }))));
   for (let at = start; at < stop; at += step) {
-    const tensor = await source.read(name, [at, Math.min(at + step, stop)]);
+    const end = Math.min(at + step, stop);
+    const tensor = await (shape.length === 0 ? source.read(name) : source.read(name, [at, end]));
+    const want: TensorType = shape.length === 0 ? weight.type : { dtype, shape: [end - at, ...rest] };
+    if (!sameType(tensor.type, want)) {
+      throw new CompileError("W4", name, `must read as ${showType(want)}; got ${showType(tensor.type)}`);
+    }
     upload(device, place, tensor, (at - start) * entry);
     // The queue keeps a copy until the device has taken it.
     if (tensor.data.byteLength >= uploadBytes / 2) await device.gpu.queue.onSubmittedWorkDone();

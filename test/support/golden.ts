@@ -33,9 +33,18 @@ export interface Golden {
 const f32 = (shape: Shape, numbers: ArrayLike<number>): Tensor =>
   Tensor.from({ dtype: "f32", shape }, numbers);
 
+/** Entries `rows` of a tensor along its first axis. */
+function cut(tensor: Tensor, rows: readonly [number, number] | undefined): Tensor {
+  if (!rows) return tensor;
+  const { dtype, shape } = tensor.type;
+  const size = sizeOf(shape.slice(1));
+  const type = { dtype, shape: [rows[1] - rows[0], ...shape.slice(1)] };
+  return new Tensor(type, tensor.data.slice(rows[0] * size, rows[1] * size));
+}
+
 const fromMemory = (tensors: ReadonlyMap<string, Tensor>): WeightSource => ({
   tensors: new Map([...tensors].map(([name, tensor]) => [name, tensor.type])),
-  read: (name) => Promise.resolve(tensors.get(name)!),
+  read: (name, rows) => Promise.resolve(cut(tensors.get(name)!, rows)),
   close: () => Promise.resolve(),
 });
 
@@ -125,9 +134,9 @@ export function s32(images: number): Golden {
   const { seed, rules } = file.recipe;
   const weights: WeightSource = {
     tensors: new Map(Object.entries(file.shapes).map(([name, shape]) => [name, { dtype: "f32", shape }])),
-    read(name) {
+    read(name, rows) {
       const [, scale, offset] = rules.find(([suffix]) => name.endsWith(suffix))!;
-      return Promise.resolve(byRecipe(seed, name, file.shapes[name]!, scale, offset));
+      return Promise.resolve(cut(byRecipe(seed, name, file.shapes[name]!, scale, offset), rows));
     },
     close: () => Promise.resolve(),
   };

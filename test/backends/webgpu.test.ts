@@ -1,0 +1,211 @@
+/** The WebGPU backend beyond single ops: families of kernels, shards, counts, determinism, failures. */
+import { afterAll, describe, expect, test } from "vitest";
+import { globals } from "webgpu";
+
+import type { Engine } from "../../backends/backend.ts";
+import { dawn, dawnGpu } from "../../backends/webgpu/dawn.ts";
+import { type Profile, profiles, type Tile, webgpuOn } from "../../backends/webgpu/index.ts";
+import { Graph, input, ops, Tensor, type Value } from "../../ir/index.ts";
+import { createModel } from "../../models/index.ts";
+import { expectClose } from "../support/close.ts";
+import { bothWays, noWeights } from "../support/engines.ts";
+import { expectOneLine } from "../support/errors.ts";
+import { tinyVmoe } from "../support/golden.ts";
+
+const gpu = await dawnGpu();
+const [software, generic] = profiles as [Profile, Profile, Profile];
+
+const withEngine = async <T>(
+  profile: Profile | undefined,
+  use: (engine: Engine) => Promise<T>,
+): Promise<T> => {
+  const engine = await webgpuOn(() => Promise.resolve(gpu), profile).open();
+  try {
+    return await use(engine);
+  } finally {
+    engine.close();
+  }
+};
+
+const f32 = (name: string, ...shape: number[]): Value => input(name, { dtype: "f32", shape });
+const eighths = (shape: readonly number[], step: number): Tensor =>
+  Tensor.from(
+    { dtype: "f32", shape },
+    Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => ((i * step) % 101) / 50 - 1),
+  );
+
+const tiles: readonly Tile[] = [...software.tiles, ...generic.tiles];
+
+test.each(
+  tiles.map((tile) => [
+    `${tile.wx}x${tile.wy} threads of ${tile.tm}x${4 * tile.tv}, ${tile.bk || "no"} steps held`,
+    tile,
+  ]),
+)("matrix products by %s, of sizes on and off the tile", async (_, tile) => {
+  const profile = { ...generic, tiles: [tile, software.tiles[0]!], minWorkgroups: 1 };
+  await withEngine(profile, async (engine) => {
+    for (const [M, N, K] of [
+      [64, 64, 64],
+      [70, 100, 52],
+      [33, 7, 130],
+      [1, 20, 36],
+    ] as const) {
+      const [x, w, b] = [f32("x", 2, M, K), f32("w", 2, K, N), f32("b", N)];
+      const first = ops.slice(w, { start: [0, 0, 0], limit: [1, K, N] });
+      const affine = ops.linear(x, ops.reshape(first, { shape: [K, N] }), b);
+      const graph = new Graph(
+        "products",
+        [x, w, b],
+        [
+          ["product", ops.matmul(x, w)],
+          ["affine", affine],
+        ],
+      );
+      const inputs = new Map([
+        ["x", eighths([2, M, K], 7)],
+        ["w", eighths([2, K, N], 13)],
+        ["b", eighths([N], 29)],
+      ]);
+      const { got, want } = await bothWays(engine, graph, inputs);
+      expectClose(got, want, dawn.tolerance);
+    }
+  });
+});
+
+test("attention and experts on the tiles of GPUs", async () => {
+  await withEngine({ ...generic, minWorkgroups: 1 }, async (engine) => {
+    const values = [f32("q", 1, 18, 2, 20), f32("k", 1, 18, 2, 20), f32("v", 1, 18, 2, 20)] as const;
+    const [G, T, E, k, capacity, D, F] = [2, 9, 3, 2, 5, 20, 36];
+    const parameters = [f32("w1", E, D, F), f32("b1", E, F), f32("w2", E, F, D), f32("b2", E, D)] as const;
+    const [x, logits] = [f32("x", G, T, D), f32("logits", G, T, E)];
+    const plan = ops.routeTopExperts(logits, { k, capacity, priority: "gate" });
+    const outputs = ops.expertMlp(ops.dispatch(x, plan.tokens), ...parameters, { approximate: "tanh" });
+    const graph = new Graph(
+      "parts",
+      [...values, x, logits, ...parameters],
+      [
+        ["attention", ops.attention(...values)],
+        ["experts", ops.combine(outputs, plan.slots, plan.weights)],
+      ],
+    );
+    const inputs = new Map(
+      graph.inputs.map(({ leaf, type }, i) => [leaf!.name, eighths(type.shape, 7 + 2 * i)]),
+    );
+    const { got, want } = await bothWays(engine, graph, inputs);
+    expectClose(got, want, dawn.tolerance);
+  });
+});
+
+/** Distance of the tiny model's logits from the original's. */
+async function logitsOff(engine: Engine, name: string): Promise<number> {
+  const { image, weights, cases } = tinyVmoe();
+  const { config, logits } = cases.get(name)!;
+  const executable = await engine.compile(
+    createModel(config, { batch: 4, imageSize: [12, 12] }).graph,
+    weights,
+  );
+  const outputs = await executable.run(new Map([["image", image]]));
+  executable.dispose();
+  return Math.max(...Array.from(outputs.get("logits")!.numbers(), (v, i) => Math.abs(v - logits[i]!)));
+}
+
+const limited = (bytes: number): Profile => ({
+  ...software,
+  limits: { ...software.limits, maxStorageBufferBindingSize: bytes },
+});
+
+test("expert weights beyond the binding limit are bound in shards; others are an error that names them", async () => {
+  // One expert's layer is 2 KiB, four experts' 8 KiB; the largest other tensor is the embedding, 3 KiB.
+  await withEngine(limited(4096), async (engine) => {
+    expect(await logitsOff(engine, "bpr_C0.4")).toBeLessThan(2e-4);
+  });
+  const error: unknown = await withEngine(limited(1024), (engine) => logitsOff(engine, "bpr_C0.4")).catch(
+    (e: unknown) => e,
+  );
+  expect(expectOneLine(error).message).toMatch(
+    /must fit one binding of 1024 bytes here; it is f32\[.*\] \[B3\]$/,
+  );
+});
+
+describe("a run of the tiny model", async () => {
+  const engine = await dawn.open();
+  const { image, weights, cases } = tinyVmoe();
+  const { graph } = createModel(cases.get("bpr_C0.4")!.config, { batch: 4, imageSize: [12, 12] });
+  const executable = await engine.compile(graph, weights);
+  afterAll(() => engine.close());
+
+  test("is one submit and one read, after everything else, as counted at the API", async () => {
+    const calls: string[] = [];
+    const spied = (type: "GPUQueue" | "GPUBuffer", name: string): (() => void) => {
+      const { prototype } = (globals as unknown as Record<string, { prototype: Record<string, unknown> }>)[
+        type
+      ]!;
+      const original = prototype[name] as (...args: unknown[]) => unknown;
+      prototype[name] = function spy(this: unknown, ...args: unknown[]): unknown {
+        calls.push(name);
+        return original.apply(this, args);
+      };
+      return () => void (prototype[name] = original);
+    };
+    const restore = [spied("GPUQueue", "submit"), spied("GPUBuffer", "mapAsync")];
+    await executable.run(new Map([["image", image]])).finally(() => restore.forEach((undo) => undo()));
+    expect(calls).toEqual(["submit", "mapAsync"]);
+    expect(executable.report).toMatchObject({ submits: 1, readbacks: 0 });
+  });
+
+  test("gives the same bits every time, also when runs overlap", async () => {
+    const runs = await Promise.all(
+      Array.from({ length: 20 }, () => executable.run(new Map([["image", image]]))),
+    );
+    for (const outputs of runs) {
+      for (const [name, tensor] of runs[0]!) expect(outputs.get(name)!.bytes, name).toEqual(tensor.bytes);
+    }
+  });
+
+  test("reports its launches by scope", () => {
+    const { launches, launchesByScope } = executable.report;
+    expect([...launchesByScope!.values()].reduce((a, b) => a + b)).toBe(launches);
+    expect(launchesByScope!.get("Encoder/encoderblock_0/LayerNorm_0")).toBe(1);
+  });
+
+  test("refuses inputs that do not fit", async () => {
+    await expect(executable.run(new Map())).rejects.toThrow(
+      "input image: must be f32[4, 12, 12, 3]; got nothing [B1]",
+    );
+    const wrong = new Map([["image", eighths([4, 12, 12, 1], 1)]]);
+    await expect(executable.run(wrong)).rejects.toThrow(
+      "input image: must be f32[4, 12, 12, 3]; got f32[4, 12, 12, 1] [B1]",
+    );
+  });
+});
+
+test("a lost device is an error that names the program, at once and ever after", async () => {
+  const engine = await dawn.open();
+  const x = f32("x", 4);
+  const executable = await engine.compile(new Graph("exponential", [x], [["y", ops.exp(x)]]), noWeights);
+  const inputs = new Map([["x", eighths([4], 1)]]);
+  const running = executable.run(inputs);
+  engine.close();
+  const outcome: unknown = await running.catch((error: unknown) => error);
+  const later: unknown = await executable.run(inputs).catch((error: unknown) => error);
+  expect(expectOneLine(later).message).toMatch(/^exponential: the device was lost \(destroyed.*\) \[B5\]$/);
+  expect(outcome instanceof Map || expectOneLine(outcome).code === "B5").toBe(true);
+});
+
+test("a buffer beyond the device is an error that names it", async () => {
+  await withEngine(undefined, async (engine) => {
+    const x = f32("huge", 2 ** 16, 2 ** 16);
+    const graph = new Graph("huge", [x], [["y", ops.exp(x)]]);
+    await expect(engine.compile(graph, noWeights)).rejects.toThrow(
+      /^input huge: needs a buffer of 17179869184 bytes/,
+    );
+  });
+});
+
+test("without a GPU object or an adapter the reason is said", async () => {
+  await expect(webgpuOn(() => Promise.resolve(undefined)).open()).rejects.toThrow(/no WebGPU \[B2\]$/);
+  const none = { requestAdapter: () => Promise.resolve(null) } as unknown as GPU;
+  await expect(webgpuOn(() => Promise.resolve(none)).open()).rejects.toThrow(
+    "webgpu: there is no adapter [B2]",
+  );
+});

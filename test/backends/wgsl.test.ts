@@ -1,0 +1,117 @@
+/**
+ * Every kernel's text: it is valid for every profile, by Dawn's null backend, which needs no GPU; and it is what
+ * was last looked at, as the files under test/golden/wgsl.
+ */
+import fc from "fast-check";
+import { afterAll, describe, expect, test } from "vitest";
+
+import { dawnGpu } from "../../backends/webgpu/dawn.ts";
+import { profiles, webgpuOn } from "../../backends/webgpu/index.ts";
+import { type Kernel, type Launch } from "../../backends/webgpu/kernel.ts";
+import { kernels } from "../../backends/webgpu/kernels/index.ts";
+import type { Profile } from "../../backends/webgpu/profile.ts";
+import { type AnyOp, Graph, input, type Node, ops, type Value } from "../../ir/index.ts";
+import { createModel, mergeConfig, presets, randomWeights } from "../../models/index.ts";
+import { legalCase } from "../support/arbitrary.ts";
+import { noWeights } from "../support/engines.ts";
+import { seed } from "../support/runs.ts";
+
+const nullGpu = await dawnGpu(["backend=null"]);
+
+const all = [...kernels.values()];
+
+describe.each(profiles.map((profile) => [profile.name, profile] as const))(
+  "profile %s",
+  async (_, profile) => {
+    const engine = await webgpuOn(() => Promise.resolve(nullGpu), profile).open();
+    afterAll(() => engine.close());
+
+    test.each(all.map(({ op }) => [op.name, op] as const))(
+      "%s compiles for random sizes",
+      async (_name, op) => {
+        for (const c of fc.sample(legalCase(op, { maxSize: 40 }), { numRuns: 4, seed })) {
+          const results = op.apply(c.params, c.attrs).map((value, i): [string, Value] => [`r${i}`, value]);
+          const executable = await engine.compile(new Graph(op.name, c.params, results), noWeights);
+          expect(executable.report.launches).toBeGreaterThanOrEqual(0);
+          executable.dispose();
+        }
+      },
+    );
+
+    // Full widths, few layers and experts: every kernel of the model, none of its bulk.
+    const few = { encoder: { num_layers: 2, moe: { num_experts: 4, layers: [1] } } };
+    test.each(["vmoe-s32-last2", "vmoe-b16-every2", "vmoe-h14-last5", "vmoe-15b"])(
+      "%s compiles, in two blocks",
+      async (name) => {
+        for (const batch_priority of [false, true]) {
+          const patch = { encoder: { moe: { router: { dispatcher: { batch_priority } } } } };
+          const config = mergeConfig(mergeConfig(presets.get(name)!, few), { ...patch, num_classes: 10 });
+          const { graph, parameters } = createModel(config, { batch: 2 });
+          const zeros = parameters.map((p) => ({ ...p, init: { kind: "constant", value: 0 } as const }));
+          const executable = await engine.compile(graph, randomWeights(zeros, 0), { outputs: ["logits"] });
+          expect(executable.report.launches).toBeGreaterThan(20);
+          executable.dispose();
+        }
+      },
+    );
+  },
+);
+
+const named = (slots: AnyOp["operands"], values: readonly Value[]): Record<string, Value> =>
+  Object.fromEntries(slots.map((slot, i) => [slot.name, values[i]!]));
+
+/** The launches of a kernel for one application. */
+function emit(kernel: Kernel, { op, operands, results, sizes }: Node, profile: Profile): readonly Launch[] {
+  return kernel.emit({
+    operands: named(op.operands, operands),
+    results: named(op.results, results),
+    sizes,
+    profile,
+    scratch: (element, length) => ({ element, length }),
+    shards: (weight) => [{ weight, index: 0, start: 0, stop: weight.type.shape[0] ?? 1 }],
+  });
+}
+
+const f32 = (...shape: number[]): Value => input("x", { dtype: "f32", shape });
+const i32 = (...shape: number[]): Value => input("i", { dtype: "i32", shape });
+
+/** Applications of the kernels worth reading, at sizes of real models. */
+const shown: Readonly<Record<string, Value>> = {
+  "add-f32": ops.add(f32(8, 50, 512), f32(8, 50, 512)),
+  "cast-bf16": ops.cast(f32(8, 50, 512), { to: "bf16" }),
+  gelu: ops.gelu(f32(8, 50, 2048), { approximate: "tanh" }),
+  transpose: ops.transpose(f32(8, 7, 32, 7, 96), { perm: [0, 1, 3, 2, 4] }),
+  concat: ops.concat(f32(8, 1, 512), f32(8, 49, 512), { axis: 1 }),
+  softmax: ops.softmax(f32(400, 8)),
+  "layer-norm": ops.layerNorm(f32(8, 50, 512), f32(512), f32(512), { epsilon: 1e-6 }),
+  "top-k": ops.topK(f32(8, 400), { k: 400 }).values,
+  linear: ops.linear(f32(8, 50, 512), f32(512, 2048), f32(2048)),
+  "matmul-odd": ops.matmul(f32(3, 5, 7), f32(3, 7, 9)),
+  attention: ops.attention(f32(8, 50, 8, 64), f32(8, 50, 8, 64), f32(8, 50, 8, 64)),
+  "route-by-gate": ops.routeTopExperts(f32(1, 400, 8), { k: 2, capacity: 108, priority: "gate" }).tokens,
+  "routed-mlp": ops.routedMlp(
+    f32(1, 400, 512),
+    i32(1, 8, 108),
+    i32(1, 400, 2),
+    f32(1, 400, 2),
+    f32(8, 512, 2048),
+    f32(8, 2048),
+    f32(8, 2048, 512),
+    f32(8, 512),
+    { approximate: "tanh", through: "bf16" },
+  ),
+};
+
+test.each(
+  profiles
+    .slice(0, 2)
+    .flatMap((profile) =>
+      Object.entries(shown).map(([name, value]) => [profile.name, name, profile, value] as const),
+    ),
+)("%s/%s.wgsl", async (_, name, profile, { node }) => {
+  const launches = emit(kernels.get(node!.op)!, node!, profile);
+  const text = launches.map(
+    ({ label, workgroups, wgsl }) => `// ${label}: ${workgroups.join(" x ")} workgroups\n${wgsl}`,
+  );
+  await expect(text.join("\n")).toMatchFileSnapshot(`../golden/wgsl/${profile.name}/${name}.wgsl`);
+});

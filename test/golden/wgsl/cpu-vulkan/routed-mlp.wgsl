@@ -1,0 +1,192 @@
+// list expert rows: 1 x 1 x 1 workgroups
+@group(0) @binding(0) var<storage, read> tokens: array<i32>;
+@group(0) @binding(1) var<storage, read_write> sources: array<u32>;
+@group(0) @binding(2) var<storage, read_write> places: array<u32>;
+@group(0) @binding(3) var<storage, read_write> tiles: array<vec4u>;
+var<workgroup> counts: array<u32, 8>;
+@compute @workgroup_size(8)
+fn main(@builtin(local_invocation_index) lane: u32) {
+  for (var e = lane; e < 8u; e += 8u) {
+    var count = 0u;
+    for (var g = 0u; g < 1u; g++) {
+      for (var c = 0u; c < 108u; c++) {
+        count += select(0u, 1u, tokens[(g * 8u + e) * 108u + c] >= 0);
+      }
+    }
+    counts[e] = count;
+  }
+  workgroupBarrier();
+  for (var e = lane; e < 8u; e += 8u) {
+    var row = 0u;
+    var tile = 0u;
+    for (var before = 0u; before < e; before++) {
+      row += counts[before];
+      tile += (counts[before] + 3u) / 4u;
+    }
+    for (var first = 0u; first < counts[e]; first += 4u) {
+      tiles[tile] = vec4u(e, row + first, min(4u, counts[e] - first), 0u);
+      tile++;
+    }
+    for (var g = 0u; g < 1u; g++) {
+      for (var c = 0u; c < 108u; c++) {
+        let slot = (g * 8u + e) * 108u + c;
+        let token = tokens[slot];
+        if (token >= 0) {
+          sources[row] = g * 400u + u32(token);
+          places[slot] = row;
+          row++;
+        }
+      }
+    }
+    if (e == 7u) {
+      for (; tile < 216u; tile++) { tiles[tile] = vec4u(); }
+    }
+  }
+}
+
+// round tokens: 25600 x 1 x 1 workgroups
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> items: array<f32>;
+fn rounded(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  return bitcast<f32>((bits + 0x7fffu + ((bits >> u32(16u)) & u32(1u))) & u32(0xffff0000u));
+}
+@compute @workgroup_size(8)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let i = id.x;
+  if (i >= 204800u) { return; }
+  items[i] = rounded(x[i]);
+}
+
+// experts, first layer: 64 x 216 x 1 workgroups
+@group(0) @binding(0) var<storage, read> left: array<vec4f>;
+@group(0) @binding(1) var<storage, read> right: array<vec4f>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(3) var<storage, read> sources: array<u32>;
+@group(0) @binding(4) var<storage, read> tiles: array<vec4u>;
+@group(0) @binding(5) var<storage, read_write> result: array<vec4f>;
+fn gelu(x: vec4f) -> vec4f {
+  let bend = 0.7978845834732056f * (x + 0.044715f * x * x * x);
+  return 0.5f * x * (1.0f + tanh(clamp(bend, vec4f(-10.0f), vec4f(10.0f))));
+}
+@compute @workgroup_size(8, 1)
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
+  let c = group.x * 8u + local.x;
+  if (c >= 512u) { return; }
+  let tile = tiles[group.y];
+  if (tile.z == 0u) { return; }
+  let first = tile.y;
+  let rows = tile.z;
+  let row = local.y * 4u;
+  if (row >= rows) { return; }
+  let l0 = (sources[first + min(row + 0u, rows - 1u)]) * 128u;
+  let l1 = (sources[first + min(row + 1u, rows - 1u)]) * 128u;
+  let l2 = (sources[first + min(row + 2u, rows - 1u)]) * 128u;
+  let l3 = (sources[first + min(row + 3u, rows - 1u)]) * 128u;
+  var s0 = vec4f();
+  var s1 = vec4f();
+  var s2 = vec4f();
+  var s3 = vec4f();
+  for (var k = 0u; k < 128u; k++) {
+    let b0 = right[tile.x * 262144u + (4u * k) * 512u + c];
+    let b1 = right[tile.x * 262144u + (4u * k + 1u) * 512u + c];
+    let b2 = right[tile.x * 262144u + (4u * k + 2u) * 512u + c];
+    let b3 = right[tile.x * 262144u + (4u * k + 3u) * 512u + c];
+    let a0 = left[l0 + k];
+    let a1 = left[l1 + k];
+    let a2 = left[l2 + k];
+    let a3 = left[l3 + k];
+    s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
+    s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
+    s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
+    s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
+  }
+  if (row + 0u < rows) {
+    result[(first + row + 0u) * 512u + c] = gelu(s0 + bias[tile.x * 512u + c]);
+  }
+  if (row + 1u < rows) {
+    result[(first + row + 1u) * 512u + c] = gelu(s1 + bias[tile.x * 512u + c]);
+  }
+  if (row + 2u < rows) {
+    result[(first + row + 2u) * 512u + c] = gelu(s2 + bias[tile.x * 512u + c]);
+  }
+  if (row + 3u < rows) {
+    result[(first + row + 3u) * 512u + c] = gelu(s3 + bias[tile.x * 512u + c]);
+  }
+}
+
+// experts, second layer: 16 x 216 x 1 workgroups
+@group(0) @binding(0) var<storage, read> left: array<vec4f>;
+@group(0) @binding(1) var<storage, read> right: array<vec4f>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(3) var<storage, read> tiles: array<vec4u>;
+@group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
+fn rounded(x: vec4f) -> vec4f {
+  let bits = bitcast<vec4u>(x);
+  return bitcast<vec4f>((bits + 0x7fffu + ((bits >> vec4u(16u)) & vec4u(1u))) & vec4u(0xffff0000u));
+}
+@compute @workgroup_size(8, 1)
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
+  let c = group.x * 8u + local.x;
+  if (c >= 128u) { return; }
+  let tile = tiles[group.y];
+  if (tile.z == 0u) { return; }
+  let first = tile.y;
+  let rows = tile.z;
+  let row = local.y * 4u;
+  if (row >= rows) { return; }
+  let l0 = (first + min(row + 0u, rows - 1u)) * 512u;
+  let l1 = (first + min(row + 1u, rows - 1u)) * 512u;
+  let l2 = (first + min(row + 2u, rows - 1u)) * 512u;
+  let l3 = (first + min(row + 3u, rows - 1u)) * 512u;
+  var s0 = vec4f();
+  var s1 = vec4f();
+  var s2 = vec4f();
+  var s3 = vec4f();
+  for (var k = 0u; k < 512u; k++) {
+    let b0 = right[tile.x * 262144u + (4u * k) * 128u + c];
+    let b1 = right[tile.x * 262144u + (4u * k + 1u) * 128u + c];
+    let b2 = right[tile.x * 262144u + (4u * k + 2u) * 128u + c];
+    let b3 = right[tile.x * 262144u + (4u * k + 3u) * 128u + c];
+    let a0 = left[l0 + k];
+    let a1 = left[l1 + k];
+    let a2 = left[l2 + k];
+    let a3 = left[l3 + k];
+    s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
+    s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
+    s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
+    s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
+  }
+  if (row + 0u < rows) {
+    result[(first + row + 0u) * 128u + c] = rounded(s0 + bias[tile.x * 128u + c]);
+  }
+  if (row + 1u < rows) {
+    result[(first + row + 1u) * 128u + c] = rounded(s1 + bias[tile.x * 128u + c]);
+  }
+  if (row + 2u < rows) {
+    result[(first + row + 2u) * 128u + c] = rounded(s2 + bias[tile.x * 128u + c]);
+  }
+  if (row + 3u < rows) {
+    result[(first + row + 3u) * 128u + c] = rounded(s3 + bias[tile.x * 128u + c]);
+  }
+}
+
+// combine: 6400 x 1 x 1 workgroups
+@group(0) @binding(0) var<storage, read> outputs: array<vec4f>;
+@group(0) @binding(1) var<storage, read> places: array<u32>;
+@group(0) @binding(2) var<storage, read> slots: array<i32>;
+@group(0) @binding(3) var<storage, read> weights: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
+@compute @workgroup_size(8)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let i = id.x;
+  if (i >= 51200u) { return; }
+  let token = i / 128u;
+  let buffers = (token / 400u) * 864u;
+  var sum = vec4f();
+  for (var j = 0u; j < 2u; j++) {
+    let slot = slots[token * 2u + j];
+    if (slot >= 0) { sum += weights[token * 2u + j] * outputs[places[buffers + u32(slot)] * 128u + i % 128u]; }
+  }
+  y[i] = sum;
+}
