@@ -203,6 +203,12 @@ const named = (
 
 /** The launches with their pipelines, all built at once. */
 async function stepsOf(device: Device, recorded: readonly Recorded[]): Promise<Step[]> {
+  const most = device.profile.limits.maxComputeWorkgroupsPerDimension;
+  for (const { launch } of recorded) {
+    if (launch.workgroups.every((count) => count <= most)) continue;
+    const message = `needs a grid of ${launch.workgroups.join(" x ")} workgroups; the device has at most ${most} a side`;
+    throw new CompileError("B3", launch.label, message);
+  }
   const pipelines: Promise<Pipeline>[] = recorded.map(({ launch }) =>
     device.pipeline(
       launch.label,

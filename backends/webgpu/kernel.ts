@@ -83,11 +83,11 @@ export function launch({
   return { label, wgsl, bindings, workgroups };
 }
 
-/** `body` with the smallest indentation of its lines replaced by two spaces, and without blank ends. */
+/** `body` with the smallest indentation of its lines replaced by two spaces, and without blank lines. */
 function indented(body: string): string {
-  const lines = body.replace(/^\s*\n|\s*$/g, "").split("\n");
-  const margin = Math.min(...lines.filter((line) => line.trim()).map((line) => line.search(/\S/)));
-  return lines.map((line) => (line.trim() ? `  ${line.slice(margin)}` : "")).join("\n");
+  const lines = body.split("\n").filter((line) => line.trim());
+  const margin = Math.min(...lines.map((line) => line.search(/\S/)));
+  return lines.map((line) => `  ${line.slice(margin).trimEnd()}`).join("\n");
 }
 
 /** What a kernel is given for one application of its op. */

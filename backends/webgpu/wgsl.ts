@@ -68,14 +68,14 @@ export const sharedLoop = (size: number, lanes: number, bound = `${size}u`): str
 export function acrossLanes(name: string, lanes: number, combine: (a: string, b: string) => string): string {
   if (lanes === 1) return "";
   return `
-    partial[lane] = ${name};
-    workgroupBarrier();
-    for (var step = ${lanes / 2}u; step > 0u; step /= 2u) {
-      if (lane < step) { partial[lane] = ${combine("partial[lane]", "partial[lane + step]")}; }
-      workgroupBarrier();
-    }
-    ${name} = partial[0];
-    workgroupBarrier();`;
+        partial[lane] = ${name};
+        workgroupBarrier();
+        for (var step = ${lanes / 2}u; step > 0u; step /= 2u) {
+          if (lane < step) { partial[lane] = ${combine("partial[lane]", "partial[lane + step]")}; }
+          workgroupBarrier();
+        }
+        ${name} = partial[0];
+        workgroupBarrier();`;
 }
 
 /** GELU of an f32 or vector `x`. tanh overflows on some drivers for large arguments, so they are clamped. */

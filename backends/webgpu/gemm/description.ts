@@ -71,46 +71,70 @@ export const block = (margin: number, code: readonly string[]): string =>
 
 export const xyzw = "xyzw";
 
-/** WGSL for where row `m` of the left factor starts, in its own units. */
-export function leftRow({ left, vec }: Plan, m: string): string {
-  const unit = vec.left ? 4 : 1;
-  const row = left.row ? left.row(m) : m;
-  return sum([left.start?.(unit), product(row, left.stride / unit)]);
+/** Sums and products of WGSL terms with numbers, without what changes nothing. */
+export const plus = (term: string, n: number): string => (n === 0 ? term : `${term} + ${n}u`);
+const sum = (...terms: readonly (string | undefined)[]): string => terms.filter(Boolean).join(" + ") || "0u";
+const product = (factor: string, n: number): string => {
+  if (n === 1) return factor;
+  return /^\w+$/.test(factor) || /^\w+[([][^()]*[)\]]$/.test(factor)
+    ? `${factor} * ${n}u`
+    : `(${factor}) * ${n}u`;
+};
+
+/** Statements that say once where each matrix starts, for those that do not start at 0. */
+export function starts({ left, right, result, bias, vec }: Plan): string[] {
+  return Object.entries({ left, right, result, bias }).flatMap(([name, matrix]) => {
+    const start = matrix?.start?.(vec[name as keyof Plan["vec"]] ? 4 : 1);
+    return start ? [`let ${name}Start = ${start};`] : [];
+  });
 }
 
-export const sum = (terms: readonly (string | undefined)[]): string =>
-  terms.filter(Boolean).join(" + ") || "0u";
-export const product = (factor: string, n: number): string => (n === 1 ? factor : `(${factor}) * ${n}u`);
+/** The name that `starts` gives to where a matrix starts; undefined for one that starts at 0. */
+const startOf = (name: keyof Plan["vec"], plan: Plan): string | undefined =>
+  plan[name]?.start?.(1) ? `${name}Start` : undefined;
 
-/** WGSL for entries (k, 4c .. 4c+3) of the right factor, as a vec4f; `n0 .. n3` are the columns, kept in range. */
-export function rightColumns({ right, vec }: Plan, k: string, c: string): string {
-  if (vec.right && !right.transposed) {
-    return `right[${sum([right.start?.(4), product(k, right.stride / 4), c])}]`;
-  }
-  const at = (n: string): string =>
-    right.transposed
-      ? `right[${sum([right.start?.(1), product(n, right.stride), k])}]`
-      : `right[${sum([right.start?.(1), product(k, right.stride), n])}]`;
-  return `vec4f(${times(4, (i) => at(`n${i}`)).join(", ")})`;
+/** WGSL for where row `m` of the left factor starts, in its own units. */
+export function leftRow(plan: Plan, m: string): string {
+  const { left, vec } = plan;
+  const row = left.row ? left.row(m) : m;
+  return sum(startOf("left", plan), product(row, left.stride / (vec.left ? 4 : 1)));
+}
+
+/** WGSL for element (or vector) `at` of row `row` of the right factor as it is stored. */
+export function rightEntry(plan: Plan, row: string, at: string): string {
+  const { right, vec } = plan;
+  return `right[${sum(startOf("right", plan), product(row, right.stride / (vec.right ? 4 : 1)), at)}]`;
+}
+
+/** WGSL for entries (k, 4c .. 4c+3) of the right factor, as a vec4f; see `columnsOf`. */
+export function rightColumns(plan: Plan, k: string, c: string): string {
+  const { right, vec } = plan;
+  if (vec.right && !right.transposed) return rightEntry(plan, k, c);
+  const entries = times(4, (i) =>
+    right.transposed ? rightEntry(plan, `n${i}`, k) : rightEntry(plan, k, `n${i}`),
+  );
+  return `vec4f(${entries.join(", ")})`;
 }
 
 /** Statements that define the columns `n0 .. n3` of vector column `c`, each kept in range. */
 export const columnsOf = (c: string, N: number): string[] =>
-  times(4, (i) => `let n${i} = ${whole(N) ? `4u * ${c} + ${i}u` : `min(4u * ${c} + ${i}u, ${N - 1}u)`};`);
+  times(
+    4,
+    (i) => `let n${i} = ${whole(N) ? plus(`4u * ${c}`, i) : `min(${plus(`4u * ${c}`, i)}, ${N - 1}u)`};`,
+  );
 
 /** Statements that finish the sum `s` of row `m` and vector column `c`, and store it. */
-export function store({ N, bias, result, finish, vec }: Plan, s: string, m: string, c: string): string[] {
-  const biasAt = (unit: number, n: string): string => `bias[${sum([bias?.start?.(unit), n])}]`;
-  const shift = vec.bias
-    ? biasAt(4, c)
-    : `vec4f(${times(4, (i) => biasAt(1, `min(4u * ${c} + ${i}u, ${N - 1}u)`)).join(", ")})`;
+export function store(plan: Plan, s: string, m: string, c: string): string[] {
+  const { N, bias, result, finish, vec } = plan;
+  const biasAt = (n: string): string => `bias[${sum(startOf("bias", plan), n)}]`;
+  const scalars = times(4, (i) => biasAt(`min(${plus(`4u * ${c}`, i)}, ${N - 1}u)`));
+  const shift = vec.bias ? biasAt(c) : `vec4f(${scalars.join(", ")})`;
   const value = bias ? `${s} + ${shift}` : s;
-  const unit = vec.result ? 4 : 1;
-  const row = sum([result.start?.(unit), product(m, result.stride / unit)]);
-  if (vec.result) return [`result[${sum([row, c])}] = ${finish?.(value) ?? value};`];
+  const row = sum(startOf("result", plan), product(m, result.stride / (vec.result ? 4 : 1)));
+  if (vec.result) return [`result[${sum(row, c)}] = ${finish?.(value) ?? value};`];
   return [
     `let v = ${finish?.(value) ?? value};`,
-    `let at = ${sum([row, `4u * ${c}`])};`,
-    ...times(4, (i) => `if (4u * ${c} + ${i}u < ${N}u) { result[at + ${i}u] = v.${xyzw[i]}; }`),
+    `let at = ${sum(row, `4u * ${c}`)};`,
+    ...times(4, (i) => `if (${plus(`4u * ${c}`, i)} < ${N}u) { result[${plus("at", i)}] = v.${xyzw[i]}; }`),
   ];
 }

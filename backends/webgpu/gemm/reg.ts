@@ -4,94 +4,80 @@ import {
   columnsOf,
   leftRow,
   type Plan,
-  product,
+  plus,
   rightColumns,
+  rightEntry,
+  starts,
   store,
-  sum,
   times,
   xyzw,
 } from "./description.ts";
 
 /** The entry point's body. */
 export function regBody(plan: Plan): string {
-  const { M, N, K, tile, tiles, vec, right } = plan;
-  const { tm } = tile;
+  const { M, N, tile, tiles, vec, right } = plan;
+  const { wx, wy, tm } = tile;
   const rows = [...Array(tm).keys()];
   const limit = tiles ? "rows" : `${M}u`;
-  const clamped = (r: number): string => `${tiles ? "first + " : ""}min(row + ${r}u, ${limit} - 1u)`;
-  const inner = Math.floor(K / 4);
-  const byVector = vec.left;
-  const rightLoads = (k: string, count: number): string[] =>
-    times(count, (i) => `let b${i} = ${rightColumns(plan, i === 0 ? k : `${k} + ${i}u`, "c")};`);
-  const dots = (count: number): string[] =>
-    rows.map((r) => `s${r} += ${times(count, (i) => `a${r}.${xyzw[i]} * b${i}`).join(" + ")};`);
-  const leftLoads = (k: string): string[] => rows.map((r) => `let a${r} = left[l${r} + ${k}];`);
-
-  const loop: string[] = [];
-  if (byVector && right.transposed) {
-    loop.push(
-      `for (var k = 0u; k < ${inner}u; k++) {`,
-      block(2, [
-        ...times(
-          4,
-          (i) => `let c${i} = right[${sum([right.start?.(4), product(`n${i}`, right.stride / 4), "k"])}];`,
-        ),
-        ...leftLoads("k"),
-        ...rows.map((r) => `s${r} += vec4f(${times(4, (i) => `dot(a${r}, c${i})`).join(", ")});`),
-      ]),
-      "}",
-    );
-    if (K % 4) {
-      loop.push(
-        ...times(
-          4,
-          (i) =>
-            `let c${i} = right[${sum([right.start?.(4), product(`n${i}`, right.stride / 4), `${inner}u`])}];`,
-        ),
-        ...leftLoads(`${inner}u`),
-        ...rows.map(
-          (r) =>
-            `s${r} += ${times(K % 4, (i) => `a${r}.${xyzw[i]} * vec4f(${times(4, (n) => `c${n}.${xyzw[i]}`).join(", ")})`).join(" + ")};`,
-        ),
-      );
-    }
-  } else if (byVector) {
-    loop.push(
-      `for (var k = 0u; k < ${inner}u; k++) {`,
-      block(2, [...rightLoads("4u * k", 4), ...leftLoads("k"), ...dots(4)]),
-      "}",
-    );
-    if (K % 4) loop.push(...rightLoads(`${4 * inner}u`, K % 4), ...leftLoads(`${inner}u`), ...dots(K % 4));
-  } else {
-    loop.push(
-      `for (var k = 0u; k < ${K}u; k++) {`,
-      block(2, [
-        `let b = ${rightColumns(plan, "k", "c")};`,
-        ...rows.map((r) => `s${r} += left[l${r} + k] * b;`),
-      ]),
-      "}",
-    );
-  }
-
-  const guarded = (r: number): string[] => {
-    const m = `${tiles ? "first + " : ""}row + ${r}u`;
-    return [
-      `if (row + ${r}u < ${limit}) {`,
-      block(2, store(plan, `s${r}`, tiles ? m : `row + ${r}u`, "c")),
-      "}",
-    ];
-  };
+  const fits = !tiles && M % tm === 0;
+  const inRange = (r: number): string => (fits ? plus("row", r) : `min(${plus("row", r)}, ${limit} - 1u)`);
+  const own = (row: string): string => (tiles ? `first + ${row}` : row);
+  const thread = wy === 1 ? "group.y" : `(group.y * ${wy}u + local.y)`;
   return block(2, [
-    `let c = group.x * ${tile.wx}u + local.x;`,
+    `let c = group.x * ${wx}u + local.x;`,
     `if (c >= ${Math.ceil(N / 4)}u) { return; }`,
-    ...(tiles
-      ? [tiles.head, `let row = local.y * ${tm}u;`]
-      : [`let row = (group.y * ${tile.wy}u + local.y) * ${tm}u;`]),
+    ...(tiles ? [tiles.head, `let row = local.y * ${tm}u;`] : [`let row = ${thread} * ${tm}u;`]),
     `if (row >= ${limit}) { return; }`,
+    ...starts(plan),
     ...(vec.right && !right.transposed ? [] : columnsOf("c", N)),
-    ...rows.map((r) => `let l${r} = ${leftRow(plan, clamped(r))};`),
+    ...rows.map((r) => `let l${r} = ${leftRow(plan, own(inRange(r)))};`),
     ...rows.map((r) => `var s${r} = vec4f();`),
-    ...loop,
-    ...rows.flatMap(guarded),
+    ...innerLoop(plan, rows),
+    ...rows.flatMap((r) => {
+      const stored = store(plan, `s${r}`, own(plus("row", r)), "c");
+      const head = fits ? (vec.result ? undefined : "{") : `if (${plus("row", r)} < ${limit}) {`;
+      return head ? [head, block(2, stored), "}"] : stored;
+    }),
   ]);
+}
+
+/** Statements that add up the products of the thread's rows with its columns, over the inner axis. */
+function innerLoop(plan: Plan, rows: readonly number[]): string[] {
+  const { K, vec, right } = plan;
+  if (!vec.left) {
+    const step = [
+      `let b = ${rightColumns(plan, "k", "c")};`,
+      ...rows.map((r) => `s${r} += left[l${r} + k] * b;`),
+    ];
+    return [`for (var k = 0u; k < ${K}u; k++) {`, block(2, step), "}"];
+  }
+  const step = right.transposed ? dotStep : outerStep;
+  const [vectors, rest] = [Math.floor(K / 4), K % 4];
+  return [
+    `for (var k = 0u; k < ${vectors}u; k++) {`,
+    block(2, step(plan, rows, "k", 4)),
+    "}",
+    ...(rest ? step(plan, rows, `${vectors}u`, rest) : []),
+  ];
+}
+
+/** `count` inner steps from vector `k` on: each column of the left rows times a row of four of the right. */
+function outerStep(plan: Plan, rows: readonly number[], k: string, count: number): string[] {
+  return [
+    ...times(count, (i) => `let b${i} = ${rightColumns(plan, plus(`4u * ${k}`, i), "c")};`),
+    ...rows.map((r) => `let a${r} = left[l${r} + ${k}];`),
+    ...rows.map((r) => `s${r} += ${times(count, (i) => `a${r}.${xyzw[i]} * b${i}`).join(" + ")};`),
+  ];
+}
+
+/** The same for a right factor stored transposed: vectors lie along the inner axis of both factors. */
+function dotStep(plan: Plan, rows: readonly number[], k: string, count: number): string[] {
+  const part = (v: string): string => (count === 4 ? v : `${v}.${xyzw.slice(0, count)}`);
+  const dot = (a: string, b: string): string =>
+    count === 1 ? `${part(a)} * ${part(b)}` : `dot(${part(a)}, ${part(b)})`;
+  return [
+    ...times(4, (i) => `let b${i} = ${rightEntry(plan, `n${i}`, k)};`),
+    ...rows.map((r) => `let a${r} = left[l${r} + ${k}];`),
+    ...rows.map((r) => `s${r} += vec4f(${times(4, (i) => dot(`a${r}`, `b${i}`)).join(", ")});`),
+  ];
 }

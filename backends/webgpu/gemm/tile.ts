@@ -1,86 +1,125 @@
 /** Family `tile`: tiles of both factors in workgroup memory, filled together; for GPUs. */
 import type { Tile } from "../profile.ts";
-import { block, columnsOf, leftRow, type Plan, rightColumns, store, times, xyzw } from "./description.ts";
+import {
+  block,
+  columnsOf,
+  leftRow,
+  type Plan,
+  plus,
+  rightColumns,
+  starts,
+  store,
+  times,
+  xyzw,
+} from "./description.ts";
 
 /** Declarations of the tiles. */
 export const tileMemory = ({ wx, wy, tm, tv, bk }: Tile): string => `
 var<workgroup> leftTile: array<vec4f, ${(wy * tm * bk) / 4}>;
 var<workgroup> rightTile: array<vec4f, ${bk * wx * tv}>;`;
 
-const both = (...conditions: string[]): string => conditions.filter(Boolean).join(" && ") || "true";
-
 /** The entry point's body. */
 export function tileBody(plan: Plan): string {
-  const { M, N, K, tile, tiles } = plan;
+  const { K, tile, tiles } = plan;
   const { wx, wy, tm, tv, bk } = tile;
-  const [threads, height, width, depth] = [wx * wy, wy * tm, wx * tv, bk / 4];
-  const columns = Math.ceil(N / 4);
-  const limit = tiles ? "rows" : `${M}u`;
-  const sums = [...Array(tm * tv).keys()];
-  const needsRowGuard = tiles !== undefined || M % height !== 0;
-  const needsColumnGuard = columns % width !== 0;
-  const needsInnerGuard = K % bk !== 0;
-  const rowOf = (r: string): string => (tiles ? `first + ${r}` : r);
-
+  const depth = bk / 4;
   return block(2, [
-    ...(tiles ? [tiles.head, "let row0 = 0u;"] : [`let row0 = group.y * ${height}u;`]),
-    `let column0 = group.x * ${width}u;`,
-    ...sums.map((i) => `var s${i} = vec4f();`),
+    ...(tiles ? [tiles.head, "let row0 = 0u;"] : [`let row0 = group.y * ${wy * tm}u;`]),
+    `let column0 = group.x * ${wx * tv}u;`,
+    ...starts(plan),
+    ...times(tm * tv, (i) => `var s${i} = vec4f();`),
     `for (var k0 = 0u; k0 < ${Math.ceil(K / 4)}u; k0 += ${depth}u) {`,
     block(2, [
-      `for (var i = lane; i < ${height * depth}u; i += ${threads}u) {`,
-      block(2, [
-        `let r = row0 + i / ${depth}u;`,
-        `let k = k0 + i % ${depth}u;`,
-        "var v = vec4f();",
-        `if (${both(needsRowGuard ? `r < ${limit}` : "", needsInnerGuard ? `k < ${K / 4}u` : "")}) { v = left[${leftRow(plan, rowOf("r"))} + k]; }`,
-        "leftTile[i] = v;",
-      ]),
-      "}",
-      `for (var i = lane; i < ${bk * width}u; i += ${threads}u) {`,
-      block(2, [
-        `let k = 4u * k0 + i / ${width}u;`,
-        `let c = column0 + i % ${width}u;`,
-        ...(plan.right.transposed ? columnsOf("c", N) : []),
-        "var v = vec4f();",
-        `if (${both(needsColumnGuard ? `c < ${columns}u` : "", needsInnerGuard ? `k < ${K}u` : "")}) { v = ${rightColumns(plan, "k", "c")}; }`,
-        "rightTile[i] = v;",
-      ]),
-      "}",
+      ...fill(plan),
       "workgroupBarrier();",
       `for (var q = 0u; q < ${depth}u; q++) {`,
-      block(2, [
-        ...times(
-          4 * tv,
-          (i) =>
-            `let b${i} = rightTile[(4u * q + ${Math.floor(i / tv)}u) * ${width}u + local.x + ${(i % tv) * wx}u];`,
-        ),
-        ...[...Array(tm).keys()].flatMap((r) => [
-          `let a${r} = leftTile[(local.y * ${tm}u + ${r}u) * ${depth}u + q];`,
-          ...times(
-            tv,
-            (j) => `s${r * tv + j} += ${times(4, (i) => `a${r}.${xyzw[i]} * b${i * tv + j}`).join(" + ")};`,
-          ),
-        ]),
-      ]),
+      block(2, multiply(tile)),
       "}",
       "workgroupBarrier();",
     ]),
     "}",
-    ...[...Array(tm).keys()].flatMap((r) => [
-      `if (row0 + local.y * ${tm}u + ${r}u < ${limit}) {`,
-      block(2, [
-        `let m = ${rowOf(`row0 + local.y * ${tm}u + ${r}u`)};`,
-        ...times(tv, (j) =>
-          [
-            `let c${j} = column0 + local.x + ${j * wx}u;`,
-            `if (c${j} < ${columns}u) {`,
-            block(2, store(plan, `s${r * tv + j}`, "m", `c${j}`)),
-            "}",
-          ].join("\n"),
-        ),
-      ]),
-      "}",
+    ...storeAll(plan),
+  ]);
+}
+
+/** `v = value;` under those of the conditions that can fail. */
+const guarded = (value: string, ...conditions: readonly string[]): string[] => {
+  const needed = conditions.filter(Boolean);
+  return needed.length === 0
+    ? [`let v = ${value};`]
+    : ["var v = vec4f();", `if (${needed.join(" && ")}) { v = ${value}; }`];
+};
+
+/** Statements that fill both tiles, every thread a share; what lies outside the matrices is zero. */
+function fill(plan: Plan): string[] {
+  const { M, N, K, tile, tiles, right } = plan;
+  const { wx, wy, tm, tv, bk } = tile;
+  const [threads, height, width, depth] = [wx * wy, wy * tm, wx * tv, bk / 4];
+  const columns = Math.ceil(N / 4);
+  const rowGuard = tiles ? "r < rows" : M % height ? `r < ${M}u` : "";
+  const left = `left[${leftRow(plan, tiles ? "first + r" : "r")} + k]`;
+  return [
+    `for (var i = lane; i < ${height * depth}u; i += ${threads}u) {`,
+    block(2, [
+      `let r = row0 + i / ${depth}u;`,
+      `let k = k0 + i % ${depth}u;`,
+      ...guarded(left, rowGuard, K % bk ? `k < ${K / 4}u` : ""),
+      "leftTile[i] = v;",
     ]),
+    "}",
+    `for (var i = lane; i < ${bk * width}u; i += ${threads}u) {`,
+    block(2, [
+      `let k = 4u * k0 + i / ${width}u;`,
+      `let c = column0 + i % ${width}u;`,
+      ...(right.transposed ? columnsOf("c", N) : []),
+      ...guarded(
+        rightColumns(plan, "k", "c"),
+        columns % width ? `c < ${columns}u` : "",
+        K % bk ? `k < ${K}u` : "",
+      ),
+      "rightTile[i] = v;",
+    ]),
+    "}",
+  ];
+}
+
+/** Statements for four inner steps: the thread's rows times its columns. */
+function multiply({ wx, tm, tv, bk }: Tile): string[] {
+  const [width, depth] = [wx * tv, bk / 4];
+  return [
+    ...times(4 * tv, (i) => {
+      const step = plus("4u * q", Math.floor(i / tv));
+      const row = step.includes("+") ? `(${step})` : step;
+      return `let b${i} = rightTile[${row} * ${width}u + ${plus("local.x", (i % tv) * wx)}];`;
+    }),
+    ...[...Array(tm).keys()].flatMap((r) => [
+      `let a${r} = leftTile[(${plus(`local.y * ${tm}u`, r)}) * ${depth}u + q];`,
+      ...times(
+        tv,
+        (j) => `s${r * tv + j} += ${times(4, (i) => `a${r}.${xyzw[i]} * b${i * tv + j}`).join(" + ")};`,
+      ),
+    ]),
+  ];
+}
+
+/** Statements that store the thread's block, as far as it lies in the result. */
+function storeAll(plan: Plan): string[] {
+  const { M, N, tile, tiles } = plan;
+  const { wx, tm, tv } = tile;
+  const columns = Math.ceil(N / 4);
+  return [...Array(tm).keys()].flatMap((r) => [
+    `if (${plus(`row0 + local.y * ${tm}u`, r)} < ${tiles ? "rows" : `${M}u`}) {`,
+    block(2, [
+      `let m = ${tiles ? "first + " : ""}${plus(`row0 + local.y * ${tm}u`, r)};`,
+      ...times(tv, (j) =>
+        [
+          `let c${j} = ${plus("column0 + local.x", j * wx)};`,
+          `if (c${j} < ${columns}u) {`,
+          block(2, store(plan, `s${r * tv + j}`, "m", `c${j}`)),
+          "}",
+        ].join("\n"),
+      ),
+    ]),
+    "}",
   ]);
 }

@@ -32,32 +32,32 @@ function overRows(
   profile: Profile,
 ): Launch {
   const lanes = profile.lanesPerRow;
+  const written = (head: readonly string[]): string =>
+    [...head.map((line) => `        ${line}`), body(lanes)].join("\n");
+  const outside = `if (row >= ${rows}u) { return; }`;
   if (lanes === 1) {
     const { workgroups, index } = grid(rows, profile);
-    const head = `${index.replace("let i", "let row")}\n      if (row >= ${rows}u) { return; }`;
+    const head = [index.replace("let i", "let row"), outside];
     return launch({
       label,
       bindings,
       workgroups,
       workgroupSize: [profile.workgroup],
       module,
-      body: `      ${head}\n${body(1)}`,
+      body: written(head),
     });
   }
-  const most = profile.limits.maxComputeWorkgroupsPerDimension;
-  const down = Math.ceil(rows / most);
+  const down = Math.ceil(rows / profile.limits.maxComputeWorkgroupsPerDimension);
   const across = Math.ceil(rows / down);
-  const head =
-    down === 1
-      ? "let row = group.x;"
-      : `let row = group.x + group.y * ${across}u;\n      if (row >= ${rows}u) { return; }`;
   return launch({
     label,
     bindings,
     workgroups: [across, down, 1],
     workgroupSize: [lanes],
     module: `var<workgroup> partial: array<${partial}, ${lanes}>;\n${module}`,
-    body: `      ${head}\n${body(lanes)}`,
+    body: written(
+      down === 1 ? ["let row = group.x;"] : [`let row = group.x + group.y * ${across}u;`, outside],
+    ),
   });
 }
 
@@ -102,7 +102,7 @@ export function softmaxRows(
           total += power;
         }${acrossLanes("total", lanes, plus)}
         ${sharedLoop(width, lanes)} { y[start + j] = ${rounded(dtype, "y[start + j] / total")}; }
-        ${stride > width ? `if (${lanes === 1 ? "true" : "lane == 0u"}) { for (var j = ${width}u; j < ${stride}u; j++) { y[start + j] = 0.0f; } }` : ""}`,
+        ${stride > width ? `${sharedLoop(stride - width, lanes)} { y[start + ${width}u + j] = 0.0f; }` : ""}`,
     },
     profile,
   );

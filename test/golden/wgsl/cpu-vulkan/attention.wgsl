@@ -6,62 +6,65 @@
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
   let c = group.x * 8u + local.x;
   if (c >= 13u) { return; }
-  let row = (group.y * 1u + local.y) * 4u;
+  let row = group.y * 4u;
   if (row >= 50u) { return; }
-  let n0 = min(4u * c + 0u, 49u);
+  let leftStart = (group.z / 8u) * 6400u + (group.z % 8u) * 16u;
+  let rightStart = (group.z / 8u) * 6400u + (group.z % 8u) * 16u;
+  let resultStart = group.z * 2600u;
+  let n0 = min(4u * c, 49u);
   let n1 = min(4u * c + 1u, 49u);
   let n2 = min(4u * c + 2u, 49u);
   let n3 = min(4u * c + 3u, 49u);
-  let l0 = (group.z / 8u) * 6400u + (group.z % 8u) * 16u + (min(row + 0u, 50u - 1u)) * 128u;
-  let l1 = (group.z / 8u) * 6400u + (group.z % 8u) * 16u + (min(row + 1u, 50u - 1u)) * 128u;
-  let l2 = (group.z / 8u) * 6400u + (group.z % 8u) * 16u + (min(row + 2u, 50u - 1u)) * 128u;
-  let l3 = (group.z / 8u) * 6400u + (group.z % 8u) * 16u + (min(row + 3u, 50u - 1u)) * 128u;
+  let l0 = leftStart + min(row, 50u - 1u) * 128u;
+  let l1 = leftStart + min(row + 1u, 50u - 1u) * 128u;
+  let l2 = leftStart + min(row + 2u, 50u - 1u) * 128u;
+  let l3 = leftStart + min(row + 3u, 50u - 1u) * 128u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
   for (var k = 0u; k < 16u; k++) {
-    let c0 = right[(group.z / 8u) * 6400u + (group.z % 8u) * 16u + (n0) * 128u + k];
-    let c1 = right[(group.z / 8u) * 6400u + (group.z % 8u) * 16u + (n1) * 128u + k];
-    let c2 = right[(group.z / 8u) * 6400u + (group.z % 8u) * 16u + (n2) * 128u + k];
-    let c3 = right[(group.z / 8u) * 6400u + (group.z % 8u) * 16u + (n3) * 128u + k];
+    let b0 = right[rightStart + n0 * 128u + k];
+    let b1 = right[rightStart + n1 * 128u + k];
+    let b2 = right[rightStart + n2 * 128u + k];
+    let b3 = right[rightStart + n3 * 128u + k];
     let a0 = left[l0 + k];
     let a1 = left[l1 + k];
     let a2 = left[l2 + k];
     let a3 = left[l3 + k];
-    s0 += vec4f(dot(a0, c0), dot(a0, c1), dot(a0, c2), dot(a0, c3));
-    s1 += vec4f(dot(a1, c0), dot(a1, c1), dot(a1, c2), dot(a1, c3));
-    s2 += vec4f(dot(a2, c0), dot(a2, c1), dot(a2, c2), dot(a2, c3));
-    s3 += vec4f(dot(a3, c0), dot(a3, c1), dot(a3, c2), dot(a3, c3));
+    s0 += vec4f(dot(a0, b0), dot(a0, b1), dot(a0, b2), dot(a0, b3));
+    s1 += vec4f(dot(a1, b0), dot(a1, b1), dot(a1, b2), dot(a1, b3));
+    s2 += vec4f(dot(a2, b0), dot(a2, b1), dot(a2, b2), dot(a2, b3));
+    s3 += vec4f(dot(a3, b0), dot(a3, b1), dot(a3, b2), dot(a3, b3));
   }
-  if (row + 0u < 50u) {
+  if (row < 50u) {
     let v = (s0) * 0.125f;
-    let at = group.z * 2600u + (row + 0u) * 52u + 4u * c;
-    if (4u * c + 0u < 50u) { result[at + 0u] = v.x; }
+    let at = resultStart + row * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
     if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
     if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
     if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
   }
   if (row + 1u < 50u) {
     let v = (s1) * 0.125f;
-    let at = group.z * 2600u + (row + 1u) * 52u + 4u * c;
-    if (4u * c + 0u < 50u) { result[at + 0u] = v.x; }
+    let at = resultStart + (row + 1u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
     if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
     if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
     if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
   }
   if (row + 2u < 50u) {
     let v = (s2) * 0.125f;
-    let at = group.z * 2600u + (row + 2u) * 52u + 4u * c;
-    if (4u * c + 0u < 50u) { result[at + 0u] = v.x; }
+    let at = resultStart + (row + 2u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
     if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
     if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
     if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
   }
   if (row + 3u < 50u) {
     let v = (s3) * 0.125f;
-    let at = group.z * 2600u + (row + 3u) * 52u + 4u * c;
-    if (4u * c + 0u < 50u) { result[at + 0u] = v.x; }
+    let at = resultStart + (row + 3u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
     if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
     if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
     if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
@@ -74,18 +77,17 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let row = id.x;
   if (row >= 3200u) { return; }
-
-    let start = row * 52u;
-    var largest = -3.402823e38f;
-    for (var j = 0u; j < 50u; j++) { largest = max(largest, y[start + j]); }
-    var total = 0.0f;
-    for (var j = 0u; j < 50u; j++) {
-      let power = exp(y[start + j] - largest);
-      y[start + j] = power;
-      total += power;
-    }
-    for (var j = 0u; j < 50u; j++) { y[start + j] = y[start + j] / total; }
-    if (true) { for (var j = 50u; j < 52u; j++) { y[start + j] = 0.0f; } }
+  let start = row * 52u;
+  var largest = -3.402823e38f;
+  for (var j = 0u; j < 50u; j++) { largest = max(largest, y[start + j]); }
+  var total = 0.0f;
+  for (var j = 0u; j < 50u; j++) {
+    let power = exp(y[start + j] - largest);
+    y[start + j] = power;
+    total += power;
+  }
+  for (var j = 0u; j < 50u; j++) { y[start + j] = y[start + j] / total; }
+  for (var j = 0u; j < 2u; j++) { y[start + 50u + j] = 0.0f; }
 }
 
 // attention mix: 2 x 13 x 64 workgroups
@@ -96,21 +98,24 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
   let c = group.x * 8u + local.x;
   if (c >= 16u) { return; }
-  let row = (group.y * 1u + local.y) * 4u;
+  let row = group.y * 4u;
   if (row >= 50u) { return; }
-  let l0 = group.z * 650u + (min(row + 0u, 50u - 1u)) * 13u;
-  let l1 = group.z * 650u + (min(row + 1u, 50u - 1u)) * 13u;
-  let l2 = group.z * 650u + (min(row + 2u, 50u - 1u)) * 13u;
-  let l3 = group.z * 650u + (min(row + 3u, 50u - 1u)) * 13u;
+  let leftStart = group.z * 650u;
+  let rightStart = (group.z / 8u) * 6400u + (group.z % 8u) * 16u;
+  let resultStart = (group.z / 8u) * 6400u + (group.z % 8u) * 16u;
+  let l0 = leftStart + min(row, 50u - 1u) * 13u;
+  let l1 = leftStart + min(row + 1u, 50u - 1u) * 13u;
+  let l2 = leftStart + min(row + 2u, 50u - 1u) * 13u;
+  let l3 = leftStart + min(row + 3u, 50u - 1u) * 13u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
   for (var k = 0u; k < 12u; k++) {
-    let b0 = right[(group.z / 8u) * 6400u + (group.z % 8u) * 16u + (4u * k) * 128u + c];
-    let b1 = right[(group.z / 8u) * 6400u + (group.z % 8u) * 16u + (4u * k + 1u) * 128u + c];
-    let b2 = right[(group.z / 8u) * 6400u + (group.z % 8u) * 16u + (4u * k + 2u) * 128u + c];
-    let b3 = right[(group.z / 8u) * 6400u + (group.z % 8u) * 16u + (4u * k + 3u) * 128u + c];
+    let b0 = right[rightStart + (4u * k) * 128u + c];
+    let b1 = right[rightStart + (4u * k + 1u) * 128u + c];
+    let b2 = right[rightStart + (4u * k + 2u) * 128u + c];
+    let b3 = right[rightStart + (4u * k + 3u) * 128u + c];
     let a0 = left[l0 + k];
     let a1 = left[l1 + k];
     let a2 = left[l2 + k];
@@ -120,8 +125,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
     s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
   }
-  let b0 = right[(group.z / 8u) * 6400u + (group.z % 8u) * 16u + (48u) * 128u + c];
-  let b1 = right[(group.z / 8u) * 6400u + (group.z % 8u) * 16u + (48u + 1u) * 128u + c];
+  let b0 = right[rightStart + (4u * 12u) * 128u + c];
+  let b1 = right[rightStart + (4u * 12u + 1u) * 128u + c];
   let a0 = left[l0 + 12u];
   let a1 = left[l1 + 12u];
   let a2 = left[l2 + 12u];
@@ -130,16 +135,16 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   s1 += a1.x * b0 + a1.y * b1;
   s2 += a2.x * b0 + a2.y * b1;
   s3 += a3.x * b0 + a3.y * b1;
-  if (row + 0u < 50u) {
-    result[(group.z / 8u) * 6400u + (group.z % 8u) * 16u + (row + 0u) * 128u + c] = s0;
+  if (row < 50u) {
+    result[resultStart + row * 128u + c] = s0;
   }
   if (row + 1u < 50u) {
-    result[(group.z / 8u) * 6400u + (group.z % 8u) * 16u + (row + 1u) * 128u + c] = s1;
+    result[resultStart + (row + 1u) * 128u + c] = s1;
   }
   if (row + 2u < 50u) {
-    result[(group.z / 8u) * 6400u + (group.z % 8u) * 16u + (row + 2u) * 128u + c] = s2;
+    result[resultStart + (row + 2u) * 128u + c] = s2;
   }
   if (row + 3u < 50u) {
-    result[(group.z / 8u) * 6400u + (group.z % 8u) * 16u + (row + 3u) * 128u + c] = s3;
+    result[resultStart + (row + 3u) * 128u + c] = s3;
   }
 }

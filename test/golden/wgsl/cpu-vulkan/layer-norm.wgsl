@@ -7,15 +7,14 @@
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let row = id.x;
   if (row >= 400u) { return; }
-
-    let start = row * 512u;
-    var mean = 0.0f;
-    for (var j = 0u; j < 512u; j++) { mean += x[start + j]; }
-    mean /= 512.0f;
-    var variance = 0.0f;
-    for (var j = 0u; j < 512u; j++) { let centred = x[start + j] - mean; variance += centred * centred; }
-    let factor = 1.0f / sqrt(variance / 512.0f + 9.999999974752427e-7f);
-    for (var j = 0u; j < 512u; j++) {
-      y[start + j] = (x[start + j] - mean) * factor * scale[j] + bias[j];
-    }
+  let start = row * 512u;
+  var mean = 0.0f;
+  for (var j = 0u; j < 512u; j++) { mean += x[start + j]; }
+  mean /= 512.0f;
+  var variance = 0.0f;
+  for (var j = 0u; j < 512u; j++) { let centred = x[start + j] - mean; variance += centred * centred; }
+  let factor = 1.0f / sqrt(variance / 512.0f + 9.999999974752427e-7f);
+  for (var j = 0u; j < 512u; j++) {
+    y[start + j] = (x[start + j] - mean) * factor * scale[j] + bias[j];
+  }
 }

@@ -7,12 +7,12 @@
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
   let c = group.x * 8u + local.x;
   if (c >= 512u) { return; }
-  let row = (group.y * 1u + local.y) * 4u;
+  let row = group.y * 4u;
   if (row >= 400u) { return; }
-  let l0 = (min(row + 0u, 400u - 1u)) * 128u;
-  let l1 = (min(row + 1u, 400u - 1u)) * 128u;
-  let l2 = (min(row + 2u, 400u - 1u)) * 128u;
-  let l3 = (min(row + 3u, 400u - 1u)) * 128u;
+  let l0 = row * 128u;
+  let l1 = (row + 1u) * 128u;
+  let l2 = (row + 2u) * 128u;
+  let l3 = (row + 3u) * 128u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -31,16 +31,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
     s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
   }
-  if (row + 0u < 400u) {
-    result[(row + 0u) * 512u + c] = s0 + bias[c];
-  }
-  if (row + 1u < 400u) {
-    result[(row + 1u) * 512u + c] = s1 + bias[c];
-  }
-  if (row + 2u < 400u) {
-    result[(row + 2u) * 512u + c] = s2 + bias[c];
-  }
-  if (row + 3u < 400u) {
-    result[(row + 3u) * 512u + c] = s3 + bias[c];
-  }
+  result[row * 512u + c] = s0 + bias[c];
+  result[(row + 1u) * 512u + c] = s1 + bias[c];
+  result[(row + 2u) * 512u + c] = s2 + bias[c];
+  result[(row + 3u) * 512u + c] = s3 + bias[c];
 }

@@ -79,7 +79,9 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let rows = tile.z;
   let row = local.y * 4u;
   if (row >= rows) { return; }
-  let l0 = (sources[first + min(row + 0u, rows - 1u)]) * 128u;
+  let rightStart = tile.x * 262144u;
+  let biasStart = tile.x * 512u;
+  let l0 = (sources[first + min(row, rows - 1u)]) * 128u;
   let l1 = (sources[first + min(row + 1u, rows - 1u)]) * 128u;
   let l2 = (sources[first + min(row + 2u, rows - 1u)]) * 128u;
   let l3 = (sources[first + min(row + 3u, rows - 1u)]) * 128u;
@@ -88,10 +90,10 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s2 = vec4f();
   var s3 = vec4f();
   for (var k = 0u; k < 128u; k++) {
-    let b0 = right[tile.x * 262144u + (4u * k) * 512u + c];
-    let b1 = right[tile.x * 262144u + (4u * k + 1u) * 512u + c];
-    let b2 = right[tile.x * 262144u + (4u * k + 2u) * 512u + c];
-    let b3 = right[tile.x * 262144u + (4u * k + 3u) * 512u + c];
+    let b0 = right[rightStart + (4u * k) * 512u + c];
+    let b1 = right[rightStart + (4u * k + 1u) * 512u + c];
+    let b2 = right[rightStart + (4u * k + 2u) * 512u + c];
+    let b3 = right[rightStart + (4u * k + 3u) * 512u + c];
     let a0 = left[l0 + k];
     let a1 = left[l1 + k];
     let a2 = left[l2 + k];
@@ -101,17 +103,17 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
     s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
   }
-  if (row + 0u < rows) {
-    result[(first + row + 0u) * 512u + c] = gelu(s0 + bias[tile.x * 512u + c]);
+  if (row < rows) {
+    result[(first + row) * 512u + c] = gelu(s0 + bias[biasStart + c]);
   }
   if (row + 1u < rows) {
-    result[(first + row + 1u) * 512u + c] = gelu(s1 + bias[tile.x * 512u + c]);
+    result[(first + row + 1u) * 512u + c] = gelu(s1 + bias[biasStart + c]);
   }
   if (row + 2u < rows) {
-    result[(first + row + 2u) * 512u + c] = gelu(s2 + bias[tile.x * 512u + c]);
+    result[(first + row + 2u) * 512u + c] = gelu(s2 + bias[biasStart + c]);
   }
   if (row + 3u < rows) {
-    result[(first + row + 3u) * 512u + c] = gelu(s3 + bias[tile.x * 512u + c]);
+    result[(first + row + 3u) * 512u + c] = gelu(s3 + bias[biasStart + c]);
   }
 }
 
@@ -135,7 +137,9 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let rows = tile.z;
   let row = local.y * 4u;
   if (row >= rows) { return; }
-  let l0 = (first + min(row + 0u, rows - 1u)) * 512u;
+  let rightStart = tile.x * 262144u;
+  let biasStart = tile.x * 128u;
+  let l0 = (first + min(row, rows - 1u)) * 512u;
   let l1 = (first + min(row + 1u, rows - 1u)) * 512u;
   let l2 = (first + min(row + 2u, rows - 1u)) * 512u;
   let l3 = (first + min(row + 3u, rows - 1u)) * 512u;
@@ -144,10 +148,10 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s2 = vec4f();
   var s3 = vec4f();
   for (var k = 0u; k < 512u; k++) {
-    let b0 = right[tile.x * 262144u + (4u * k) * 128u + c];
-    let b1 = right[tile.x * 262144u + (4u * k + 1u) * 128u + c];
-    let b2 = right[tile.x * 262144u + (4u * k + 2u) * 128u + c];
-    let b3 = right[tile.x * 262144u + (4u * k + 3u) * 128u + c];
+    let b0 = right[rightStart + (4u * k) * 128u + c];
+    let b1 = right[rightStart + (4u * k + 1u) * 128u + c];
+    let b2 = right[rightStart + (4u * k + 2u) * 128u + c];
+    let b3 = right[rightStart + (4u * k + 3u) * 128u + c];
     let a0 = left[l0 + k];
     let a1 = left[l1 + k];
     let a2 = left[l2 + k];
@@ -157,17 +161,17 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
     s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
   }
-  if (row + 0u < rows) {
-    result[(first + row + 0u) * 128u + c] = rounded(s0 + bias[tile.x * 128u + c]);
+  if (row < rows) {
+    result[(first + row) * 128u + c] = rounded(s0 + bias[biasStart + c]);
   }
   if (row + 1u < rows) {
-    result[(first + row + 1u) * 128u + c] = rounded(s1 + bias[tile.x * 128u + c]);
+    result[(first + row + 1u) * 128u + c] = rounded(s1 + bias[biasStart + c]);
   }
   if (row + 2u < rows) {
-    result[(first + row + 2u) * 128u + c] = rounded(s2 + bias[tile.x * 128u + c]);
+    result[(first + row + 2u) * 128u + c] = rounded(s2 + bias[biasStart + c]);
   }
   if (row + 3u < rows) {
-    result[(first + row + 3u) * 128u + c] = rounded(s3 + bias[tile.x * 128u + c]);
+    result[(first + row + 3u) * 128u + c] = rounded(s3 + bias[biasStart + c]);
   }
 }
 

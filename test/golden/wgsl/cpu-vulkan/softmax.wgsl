@@ -5,15 +5,14 @@
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let row = id.x;
   if (row >= 400u) { return; }
-
-    let start = row * 8u;
-    var largest = -3.402823e38f;
-    for (var j = 0u; j < 8u; j++) { largest = max(largest, x[start + j]); }
-    var total = 0.0f;
-    for (var j = 0u; j < 8u; j++) {
-      let power = exp(x[start + j] - largest);
-      y[start + j] = power;
-      total += power;
-    }
-    for (var j = 0u; j < 8u; j++) { y[start + j] = y[start + j] / total; }
+  let start = row * 8u;
+  var largest = -3.402823e38f;
+  for (var j = 0u; j < 8u; j++) { largest = max(largest, x[start + j]); }
+  var total = 0.0f;
+  for (var j = 0u; j < 8u; j++) {
+    let power = exp(x[start + j] - largest);
+    y[start + j] = power;
+    total += power;
+  }
+  for (var j = 0u; j < 8u; j++) { y[start + j] = y[start + j] / total; }
 }

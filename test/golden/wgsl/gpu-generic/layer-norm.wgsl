@@ -6,11 +6,10 @@
 var<workgroup> partial: array<f32, 64>;
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
-    let row = group.x;
-
-      let start = row * 512u;
-      var mean = 0.0f;
-      for (var j = lane; j < 512u; j += 64u) { mean += x[start + j]; }
+  let row = group.x;
+  let start = row * 512u;
+  var mean = 0.0f;
+  for (var j = lane; j < 512u; j += 64u) { mean += x[start + j]; }
   partial[lane] = mean;
   workgroupBarrier();
   for (var step = 32u; step > 0u; step /= 2u) {
@@ -19,9 +18,9 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   }
   mean = partial[0];
   workgroupBarrier();
-      mean /= 512.0f;
-      var variance = 0.0f;
-      for (var j = lane; j < 512u; j += 64u) { let centred = x[start + j] - mean; variance += centred * centred; }
+  mean /= 512.0f;
+  var variance = 0.0f;
+  for (var j = lane; j < 512u; j += 64u) { let centred = x[start + j] - mean; variance += centred * centred; }
   partial[lane] = variance;
   workgroupBarrier();
   for (var step = 32u; step > 0u; step /= 2u) {
@@ -30,8 +29,8 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   }
   variance = partial[0];
   workgroupBarrier();
-      let factor = 1.0f / sqrt(variance / 512.0f + 9.999999974752427e-7f);
-      for (var j = lane; j < 512u; j += 64u) {
-        y[start + j] = (x[start + j] - mean) * factor * scale[j] + bias[j];
-      }
+  let factor = 1.0f / sqrt(variance / 512.0f + 9.999999974752427e-7f);
+  for (var j = lane; j < 512u; j += 64u) {
+    y[start + j] = (x[start + j] - mean) * factor * scale[j] + bias[j];
+  }
 }

@@ -30,27 +30,26 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       let r = row0 + i / 4u;
       let k = k0 + i % 4u;
       var v = vec4f();
-      if (r < 400u) { v = left[(r) * 128u + k]; }
+      if (r < 400u) { v = left[r * 128u + k]; }
       leftTile[i] = v;
     }
     for (var i = lane; i < 256u; i += 64u) {
       let k = 4u * k0 + i / 16u;
       let c = column0 + i % 16u;
-      var v = vec4f();
-      if (true) { v = right[(k) * 512u + c]; }
+      let v = right[k * 512u + c];
       rightTile[i] = v;
     }
     workgroupBarrier();
     for (var q = 0u; q < 4u; q++) {
-      let b0 = rightTile[(4u * q + 0u) * 16u + local.x + 0u];
-      let b1 = rightTile[(4u * q + 0u) * 16u + local.x + 8u];
-      let b2 = rightTile[(4u * q + 1u) * 16u + local.x + 0u];
+      let b0 = rightTile[4u * q * 16u + local.x];
+      let b1 = rightTile[4u * q * 16u + local.x + 8u];
+      let b2 = rightTile[(4u * q + 1u) * 16u + local.x];
       let b3 = rightTile[(4u * q + 1u) * 16u + local.x + 8u];
-      let b4 = rightTile[(4u * q + 2u) * 16u + local.x + 0u];
+      let b4 = rightTile[(4u * q + 2u) * 16u + local.x];
       let b5 = rightTile[(4u * q + 2u) * 16u + local.x + 8u];
-      let b6 = rightTile[(4u * q + 3u) * 16u + local.x + 0u];
+      let b6 = rightTile[(4u * q + 3u) * 16u + local.x];
       let b7 = rightTile[(4u * q + 3u) * 16u + local.x + 8u];
-      let a0 = leftTile[(local.y * 8u + 0u) * 4u + q];
+      let a0 = leftTile[(local.y * 8u) * 4u + q];
       s0 += a0.x * b0 + a0.y * b2 + a0.z * b4 + a0.w * b6;
       s1 += a0.x * b1 + a0.y * b3 + a0.z * b5 + a0.w * b7;
       let a1 = leftTile[(local.y * 8u + 1u) * 4u + q];
@@ -77,92 +76,92 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
     }
     workgroupBarrier();
   }
-  if (row0 + local.y * 8u + 0u < 400u) {
-    let m = row0 + local.y * 8u + 0u;
-    let c0 = column0 + local.x + 0u;
+  if (row0 + local.y * 8u < 400u) {
+    let m = row0 + local.y * 8u;
+    let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[(m) * 512u + c0] = s0 + bias[c0];
+      result[m * 512u + c0] = s0 + bias[c0];
     }
     let c1 = column0 + local.x + 8u;
     if (c1 < 512u) {
-      result[(m) * 512u + c1] = s1 + bias[c1];
+      result[m * 512u + c1] = s1 + bias[c1];
     }
   }
   if (row0 + local.y * 8u + 1u < 400u) {
     let m = row0 + local.y * 8u + 1u;
-    let c0 = column0 + local.x + 0u;
+    let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[(m) * 512u + c0] = s2 + bias[c0];
+      result[m * 512u + c0] = s2 + bias[c0];
     }
     let c1 = column0 + local.x + 8u;
     if (c1 < 512u) {
-      result[(m) * 512u + c1] = s3 + bias[c1];
+      result[m * 512u + c1] = s3 + bias[c1];
     }
   }
   if (row0 + local.y * 8u + 2u < 400u) {
     let m = row0 + local.y * 8u + 2u;
-    let c0 = column0 + local.x + 0u;
+    let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[(m) * 512u + c0] = s4 + bias[c0];
+      result[m * 512u + c0] = s4 + bias[c0];
     }
     let c1 = column0 + local.x + 8u;
     if (c1 < 512u) {
-      result[(m) * 512u + c1] = s5 + bias[c1];
+      result[m * 512u + c1] = s5 + bias[c1];
     }
   }
   if (row0 + local.y * 8u + 3u < 400u) {
     let m = row0 + local.y * 8u + 3u;
-    let c0 = column0 + local.x + 0u;
+    let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[(m) * 512u + c0] = s6 + bias[c0];
+      result[m * 512u + c0] = s6 + bias[c0];
     }
     let c1 = column0 + local.x + 8u;
     if (c1 < 512u) {
-      result[(m) * 512u + c1] = s7 + bias[c1];
+      result[m * 512u + c1] = s7 + bias[c1];
     }
   }
   if (row0 + local.y * 8u + 4u < 400u) {
     let m = row0 + local.y * 8u + 4u;
-    let c0 = column0 + local.x + 0u;
+    let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[(m) * 512u + c0] = s8 + bias[c0];
+      result[m * 512u + c0] = s8 + bias[c0];
     }
     let c1 = column0 + local.x + 8u;
     if (c1 < 512u) {
-      result[(m) * 512u + c1] = s9 + bias[c1];
+      result[m * 512u + c1] = s9 + bias[c1];
     }
   }
   if (row0 + local.y * 8u + 5u < 400u) {
     let m = row0 + local.y * 8u + 5u;
-    let c0 = column0 + local.x + 0u;
+    let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[(m) * 512u + c0] = s10 + bias[c0];
+      result[m * 512u + c0] = s10 + bias[c0];
     }
     let c1 = column0 + local.x + 8u;
     if (c1 < 512u) {
-      result[(m) * 512u + c1] = s11 + bias[c1];
+      result[m * 512u + c1] = s11 + bias[c1];
     }
   }
   if (row0 + local.y * 8u + 6u < 400u) {
     let m = row0 + local.y * 8u + 6u;
-    let c0 = column0 + local.x + 0u;
+    let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[(m) * 512u + c0] = s12 + bias[c0];
+      result[m * 512u + c0] = s12 + bias[c0];
     }
     let c1 = column0 + local.x + 8u;
     if (c1 < 512u) {
-      result[(m) * 512u + c1] = s13 + bias[c1];
+      result[m * 512u + c1] = s13 + bias[c1];
     }
   }
   if (row0 + local.y * 8u + 7u < 400u) {
     let m = row0 + local.y * 8u + 7u;
-    let c0 = column0 + local.x + 0u;
+    let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[(m) * 512u + c0] = s14 + bias[c0];
+      result[m * 512u + c0] = s14 + bias[c0];
     }
     let c1 = column0 + local.x + 8u;
     if (c1 < 512u) {
-      result[(m) * 512u + c1] = s15 + bias[c1];
+      result[m * 512u + c1] = s15 + bias[c1];
     }
   }
 }

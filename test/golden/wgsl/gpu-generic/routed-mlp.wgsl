@@ -79,6 +79,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   let rows = tile.z;
   let row0 = 0u;
   let column0 = group.x * 8u;
+  let rightStart = tile.x * 262144u;
+  let biasStart = tile.x * 512u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -88,23 +90,22 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       let r = row0 + i / 8u;
       let k = k0 + i % 8u;
       var v = vec4f();
-      if (r < rows) { v = left[(sources[first + r]) * 128u + k]; }
+      if (r < rows) { v = left[sources[first + r] * 128u + k]; }
       leftTile[i] = v;
     }
     for (var i = lane; i < 256u; i += 64u) {
       let k = 4u * k0 + i / 8u;
       let c = column0 + i % 8u;
-      var v = vec4f();
-      if (true) { v = right[tile.x * 262144u + (k) * 512u + c]; }
+      let v = right[rightStart + k * 512u + c];
       rightTile[i] = v;
     }
     workgroupBarrier();
     for (var q = 0u; q < 8u; q++) {
-      let b0 = rightTile[(4u * q + 0u) * 8u + local.x + 0u];
-      let b1 = rightTile[(4u * q + 1u) * 8u + local.x + 0u];
-      let b2 = rightTile[(4u * q + 2u) * 8u + local.x + 0u];
-      let b3 = rightTile[(4u * q + 3u) * 8u + local.x + 0u];
-      let a0 = leftTile[(local.y * 4u + 0u) * 8u + q];
+      let b0 = rightTile[4u * q * 8u + local.x];
+      let b1 = rightTile[(4u * q + 1u) * 8u + local.x];
+      let b2 = rightTile[(4u * q + 2u) * 8u + local.x];
+      let b3 = rightTile[(4u * q + 3u) * 8u + local.x];
+      let a0 = leftTile[(local.y * 4u) * 8u + q];
       s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
       let a1 = leftTile[(local.y * 4u + 1u) * 8u + q];
       s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
@@ -115,32 +116,32 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
     }
     workgroupBarrier();
   }
-  if (row0 + local.y * 4u + 0u < rows) {
-    let m = first + row0 + local.y * 4u + 0u;
-    let c0 = column0 + local.x + 0u;
+  if (row0 + local.y * 4u < rows) {
+    let m = first + row0 + local.y * 4u;
+    let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[(m) * 512u + c0] = gelu(s0 + bias[tile.x * 512u + c0]);
+      result[m * 512u + c0] = gelu(s0 + bias[biasStart + c0]);
     }
   }
   if (row0 + local.y * 4u + 1u < rows) {
     let m = first + row0 + local.y * 4u + 1u;
-    let c0 = column0 + local.x + 0u;
+    let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[(m) * 512u + c0] = gelu(s1 + bias[tile.x * 512u + c0]);
+      result[m * 512u + c0] = gelu(s1 + bias[biasStart + c0]);
     }
   }
   if (row0 + local.y * 4u + 2u < rows) {
     let m = first + row0 + local.y * 4u + 2u;
-    let c0 = column0 + local.x + 0u;
+    let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[(m) * 512u + c0] = gelu(s2 + bias[tile.x * 512u + c0]);
+      result[m * 512u + c0] = gelu(s2 + bias[biasStart + c0]);
     }
   }
   if (row0 + local.y * 4u + 3u < rows) {
     let m = first + row0 + local.y * 4u + 3u;
-    let c0 = column0 + local.x + 0u;
+    let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[(m) * 512u + c0] = gelu(s3 + bias[tile.x * 512u + c0]);
+      result[m * 512u + c0] = gelu(s3 + bias[biasStart + c0]);
     }
   }
 }
@@ -165,6 +166,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   let rows = tile.z;
   let row0 = 0u;
   let column0 = group.x * 8u;
+  let rightStart = tile.x * 262144u;
+  let biasStart = tile.x * 128u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -180,17 +183,16 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
     for (var i = lane; i < 256u; i += 64u) {
       let k = 4u * k0 + i / 8u;
       let c = column0 + i % 8u;
-      var v = vec4f();
-      if (true) { v = right[tile.x * 262144u + (k) * 128u + c]; }
+      let v = right[rightStart + k * 128u + c];
       rightTile[i] = v;
     }
     workgroupBarrier();
     for (var q = 0u; q < 8u; q++) {
-      let b0 = rightTile[(4u * q + 0u) * 8u + local.x + 0u];
-      let b1 = rightTile[(4u * q + 1u) * 8u + local.x + 0u];
-      let b2 = rightTile[(4u * q + 2u) * 8u + local.x + 0u];
-      let b3 = rightTile[(4u * q + 3u) * 8u + local.x + 0u];
-      let a0 = leftTile[(local.y * 4u + 0u) * 8u + q];
+      let b0 = rightTile[4u * q * 8u + local.x];
+      let b1 = rightTile[(4u * q + 1u) * 8u + local.x];
+      let b2 = rightTile[(4u * q + 2u) * 8u + local.x];
+      let b3 = rightTile[(4u * q + 3u) * 8u + local.x];
+      let a0 = leftTile[(local.y * 4u) * 8u + q];
       s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
       let a1 = leftTile[(local.y * 4u + 1u) * 8u + q];
       s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
@@ -201,32 +203,32 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
     }
     workgroupBarrier();
   }
-  if (row0 + local.y * 4u + 0u < rows) {
-    let m = first + row0 + local.y * 4u + 0u;
-    let c0 = column0 + local.x + 0u;
+  if (row0 + local.y * 4u < rows) {
+    let m = first + row0 + local.y * 4u;
+    let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[(m) * 128u + c0] = rounded(s0 + bias[tile.x * 128u + c0]);
+      result[m * 128u + c0] = rounded(s0 + bias[biasStart + c0]);
     }
   }
   if (row0 + local.y * 4u + 1u < rows) {
     let m = first + row0 + local.y * 4u + 1u;
-    let c0 = column0 + local.x + 0u;
+    let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[(m) * 128u + c0] = rounded(s1 + bias[tile.x * 128u + c0]);
+      result[m * 128u + c0] = rounded(s1 + bias[biasStart + c0]);
     }
   }
   if (row0 + local.y * 4u + 2u < rows) {
     let m = first + row0 + local.y * 4u + 2u;
-    let c0 = column0 + local.x + 0u;
+    let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[(m) * 128u + c0] = rounded(s2 + bias[tile.x * 128u + c0]);
+      result[m * 128u + c0] = rounded(s2 + bias[biasStart + c0]);
     }
   }
   if (row0 + local.y * 4u + 3u < rows) {
     let m = first + row0 + local.y * 4u + 3u;
-    let c0 = column0 + local.x + 0u;
+    let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[(m) * 128u + c0] = rounded(s3 + bias[tile.x * 128u + c0]);
+      result[m * 128u + c0] = rounded(s3 + bias[biasStart + c0]);
     }
   }
 }

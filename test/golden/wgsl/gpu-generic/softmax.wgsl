@@ -4,11 +4,10 @@
 var<workgroup> partial: array<f32, 64>;
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
-    let row = group.x;
-
-      let start = row * 8u;
-      var largest = -3.402823e38f;
-      for (var j = lane; j < 8u; j += 64u) { largest = max(largest, x[start + j]); }
+  let row = group.x;
+  let start = row * 8u;
+  var largest = -3.402823e38f;
+  for (var j = lane; j < 8u; j += 64u) { largest = max(largest, x[start + j]); }
   partial[lane] = largest;
   workgroupBarrier();
   for (var step = 32u; step > 0u; step /= 2u) {
@@ -17,12 +16,12 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   }
   largest = partial[0];
   workgroupBarrier();
-      var total = 0.0f;
-      for (var j = lane; j < 8u; j += 64u) {
-        let power = exp(x[start + j] - largest);
-        y[start + j] = power;
-        total += power;
-      }
+  var total = 0.0f;
+  for (var j = lane; j < 8u; j += 64u) {
+    let power = exp(x[start + j] - largest);
+    y[start + j] = power;
+    total += power;
+  }
   partial[lane] = total;
   workgroupBarrier();
   for (var step = 32u; step > 0u; step /= 2u) {
@@ -31,5 +30,5 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   }
   total = partial[0];
   workgroupBarrier();
-      for (var j = lane; j < 8u; j += 64u) { y[start + j] = y[start + j] / total; }
+  for (var j = lane; j < 8u; j += 64u) { y[start + j] = y[start + j] / total; }
 }
