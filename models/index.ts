@@ -9,9 +9,10 @@ export {
   parseConfig,
   parseOverride,
 } from "./config.ts";
-export { type Init, type Parameter, randomWeights } from "./init.ts";
+export { type Init, type Parameter, probing, randomWeights } from "./init.ts";
 export { flopsPerImage, parameterCount } from "./cost.ts";
 export { createModel, type Model, type ModelOptions, type SparseBlock } from "./model.ts";
 export { presets } from "./presets.ts";
+export { normalDraws } from "./random.ts";
 export { routers } from "./routers/index.ts";
 export type { Router, RoutingContract } from "./routers/router.ts";

@@ -6,7 +6,7 @@ import { normal, streamKey, truncatedNormal, uniform } from "./random.ts";
 export type Init = (
   | { readonly kind: "constant"; readonly value: number }
   | { readonly kind: "normal" | "truncated-normal"; readonly std: number }
-  | { readonly kind: "uniform"; readonly limit: number }
+  | { readonly kind: "uniform"; readonly limit: number; readonly centre?: number }
   | { readonly kind: "sincos2d"; readonly columns: number; readonly temperature: number }
 ) & { readonly shared?: boolean };
 
@@ -60,7 +60,7 @@ function valueAt(init: Init, shape: Shape, key: number): (i: number) => number {
     case "truncated-normal":
       return (i) => init.std * truncatedNormal(key, i);
     case "uniform":
-      return (i) => init.limit * (2 * uniform(key, i) - 1);
+      return (i) => (init.centre ?? 0) + init.limit * (2 * uniform(key, i) - 1);
     case "sincos2d":
       return sincos2d(shape.at(-1) ?? 1, init.columns, init.temperature);
   }
@@ -80,6 +80,23 @@ function sincos2d(D: number, columns: number, temperature: number): (i: number) 
     return part % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
   };
 }
+
+/**
+ * The parameters, drawn so that none is without effect: experts differ, and what would start at a constant, or near
+ * 0, is spread around it. For comparing backends; a model fresh from `randomWeights` has a head of zeros.
+ */
+export const probing = (parameters: readonly Parameter[]): Parameter[] =>
+  parameters.map((parameter) => {
+    const { init, shape } = parameter;
+    const spread = init.kind === "constant" || (init.kind === "normal" && init.std < 0.01);
+    if (!spread) return { ...parameter, init: { ...init, shared: false } };
+    const matrix = parameter.name.endsWith("kernel");
+    const centre = init.kind === "constant" ? init.value : 0;
+    return {
+      ...parameter,
+      init: matrix ? lecunNormal(shape[0] ?? 1) : { kind: "uniform", limit: 0.1, centre },
+    };
+  });
 
 /** Freshly initialised parameters; the same seed gives the same values in any order of reading. */
 export function randomWeights(parameters: readonly Parameter[], seed: number): WeightSource {

@@ -35,3 +35,9 @@ export function truncatedNormal(key: number, i: number): number {
     if (Math.abs(x) <= 2) return x;
   }
 }
+
+/** Draws 0 .. length-1 of the stream `name` under `seed`, standard normal. */
+export function normalDraws(seed: number, name: string, length: number): Float32Array {
+  const key = streamKey(seed, name);
+  return Float32Array.from({ length }, (_, i) => normal(key, i));
+}

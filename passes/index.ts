@@ -1,4 +1,5 @@
 /** The passes' public surface. */
+export { peakBytes } from "./analysis/liveness.ts";
 export { canonicalize } from "./canonicalize.ts";
 export { fuseExperts } from "./fuseExperts.ts";
 export { legalize } from "./legalize.ts";

@@ -1,5 +1,12 @@
 /** Fitting a file's tensors to a model's parameters. */
-import { CompileError, sameShape, Tensor, type TensorType, type WeightSource } from "../../ir/index.ts";
+import {
+  CompileError,
+  sameShape,
+  sizeOf,
+  Tensor,
+  type TensorType,
+  type WeightSource,
+} from "../../ir/index.ts";
 import { type Parameter, randomWeights } from "../init.ts";
 
 const floats = ["f32", "f16", "bf16"];
@@ -54,4 +61,19 @@ function strays(parameters: readonly Parameter[], source: WeightSource): string[
   return [...source.tensors.keys()]
     .filter((name) => !known.has(name))
     .map((name) => `${name} is not a parameter`);
+}
+
+/** How much of a tensor is held at once while it is checked. */
+const partElements = 2 ** 23;
+
+/** Reads all of `source`, part by part, so that what is wrong with a file is found before it is used. */
+export async function checkFinite(source: WeightSource, onProgress: (done: number) => void): Promise<void> {
+  for (const [i, [name, { shape }]] of [...source.tensors].entries()) {
+    onProgress(i / source.tensors.size);
+    const [entries] = shape;
+    if (entries === undefined) await source.read(name);
+    const step = Math.max(1, Math.floor(partElements / Math.max(1, sizeOf(shape.slice(1)))));
+    for (let at = 0; at < (entries ?? 0); at += step)
+      await source.read(name, [at, Math.min(at + step, entries ?? 0)]);
+  }
 }

@@ -1,0 +1,132 @@
+/** `moec verify`: every backend against the reference, on random inputs and weights. */
+import type { Backend } from "../../backends/backend.ts";
+import { openBackend } from "../../backends/choose.ts";
+import { backends } from "../../backends/index.ts";
+import { reference } from "../../backends/reference/index.ts";
+import { CompileError, sizeOf, Tensor } from "../../ir/index.ts";
+import { type Model, normalDraws, probing, randomWeights } from "../../models/index.ts";
+import { readModel } from "../model.ts";
+import { progressBar } from "../progress.ts";
+import { table } from "../terminal.ts";
+
+export interface VerifyOptions {
+  readonly set: readonly string[];
+  readonly backends?: string;
+  readonly batch: number;
+  readonly size: readonly [number, number];
+  readonly groupSize?: number;
+  readonly seed: number;
+  readonly json?: boolean;
+}
+
+/** Rounding errors of single ops add up over a model's depth; experts may round through bfloat16. */
+const depthFactor = 20;
+
+/** How one backend compares. */
+interface Comparison {
+  readonly backend: string;
+  readonly device: string;
+  /** Largest difference of logits, and that as a share of the largest logit. */
+  readonly maxError: number;
+  readonly relativeError: number;
+  readonly tolerance: number;
+  /** Whether every token sits in the same slot of the same expert. */
+  readonly routingEqual: boolean;
+  readonly ok: boolean;
+}
+
+/** True when every backend is within its tolerance. */
+export async function verify(name: string, options: VerifyOptions): Promise<boolean> {
+  const { set, batch, size, groupSize, seed, json } = options;
+  const names = options.backends?.split(",").map((word) => word.trim()) ?? Object.keys(backends);
+  const stray = names.find((backend) => !(backend in backends));
+  if (stray !== undefined)
+    throw new CompileError("B2", stray, `is no backend; there is ${Object.keys(backends).join(", ")}`);
+  const model = await readModel(name, set, { batch, imageSize: size, ...(groupSize && { groupSize }) });
+  const progress = progressBar(json === true);
+  const show =
+    (what: string) =>
+    (done: number): void =>
+      progress.show(done, what);
+  const want = await outputsOf(model, seed, reference, show("reference"));
+  const rows: Comparison[] = [];
+  for (const backend of names.filter((other) => other !== reference.name)) {
+    const { backend: opened, engine } = await openBackend(backend);
+    engine.close();
+    const got = await outputsOf(model, seed, opened, show(backend));
+    rows.push(compare(model, opened, engine.device, got, want));
+  }
+  progress.stop();
+  if (json) console.log(JSON.stringify({ model: name, seed, batch, comparisons: rows }));
+  else {
+    const cells = rows.map((row) => [
+      row.backend,
+      row.maxError.toExponential(1),
+      row.relativeError.toExponential(1),
+      row.tolerance.toExponential(1),
+      row.routingEqual ? "equal" : "DIFFERENT",
+      row.ok ? "ok" : "FAILED",
+    ]);
+    console.log(table([["backend", "max error", "relative", "tolerance", "routing", "verdict"], ...cells]));
+  }
+  return rows.every((row) => row.ok);
+}
+
+const wanted = ({ blocks }: Model): string[] => ["logits", ...blocks.map((block) => `${block.name}/tokens`)];
+
+async function outputsOf(
+  model: Model,
+  seed: number,
+  backend: Backend,
+  progress: (done: number) => void,
+): Promise<Map<string, Tensor>> {
+  const { graph, parameters } = model;
+  const engine = await backend.open();
+  try {
+    const weights = randomWeights(probing(parameters), seed);
+    const executable = await engine.compile(graph, weights, {
+      outputs: wanted(model),
+      check: true,
+      progress,
+    });
+    const inputs = graph.inputs.map(({ leaf, type }): [string, Tensor] => {
+      const draws = normalDraws(seed, leaf?.name ?? "", sizeOf(type.shape));
+      return [leaf?.name ?? "", new Tensor(type, draws)];
+    });
+    const outputs = await executable.run(new Map(inputs));
+    executable.dispose();
+    return outputs;
+  } finally {
+    engine.close();
+  }
+}
+
+function compare(
+  model: Model,
+  { name, tolerance }: Backend,
+  device: string,
+  got: ReadonlyMap<string, Tensor>,
+  want: ReadonlyMap<string, Tensor>,
+): Comparison {
+  const [g, w] = [got, want].map((outputs) => Array.from((outputs.get("logits") as Tensor).numbers())) as [
+    number[],
+    number[],
+  ];
+  const largest = w.reduce((max, v) => Math.max(max, Math.abs(v)), 0);
+  const maxError = w.reduce((max, v, i) => Math.max(max, Math.abs(v - (g[i] as number))), 0);
+  const routingEqual = model.blocks.every(({ name: block }) => {
+    const [a, b] = [got.get(`${block}/tokens`), want.get(`${block}/tokens`)];
+    return a && b && Buffer.compare(a.bytes, b.bytes) === 0;
+  });
+  const allowed = depthFactor * tolerance.f32;
+  const relativeError = maxError / largest;
+  return {
+    backend: name,
+    device,
+    maxError,
+    relativeError,
+    tolerance: allowed,
+    routingEqual,
+    ok: routingEqual && relativeError <= allowed,
+  };
+}

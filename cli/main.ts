@@ -1,0 +1,182 @@
+#!/usr/bin/env node
+/** The command line: words and options to commands, and everything that can go wrong to one line. */
+import { Command, CommanderError, Option } from "commander";
+
+import { CompileError } from "../ir/index.ts";
+import { inspect, type InspectOptions } from "./commands/inspect.ts";
+import { models } from "./commands/models.ts";
+import { run, type RunOptions } from "./commands/run.ts";
+import { verify, type VerifyOptions } from "./commands/verify.ts";
+import { parseCount, parseSize } from "./model.ts";
+
+/** Exit codes: 1 a comparison failed, 2 the input is wrong, 70 (sysexits' EX_SOFTWARE) moec itself is. */
+const exitCodes = { failed: 1, badInput: 2, internal: 70 } as const;
+
+const collect = (value: string, all: readonly string[]): string[] => [...all, value];
+
+const setOption = (): Option =>
+  new Option("--set <path=value>", "override a key of the configuration; may be given often")
+    .argParser(collect)
+    .default([], "none");
+const sizeOption = (): Option =>
+  new Option("--size <pixels>", "image size, like 224 or 224x320")
+    .argParser(parseSize)
+    .default([224, 224], "224");
+const batchOption = (): Option =>
+  new Option("--batch <n>", "images at a time").argParser(parseCount("--batch", 1)).default(1);
+const groupOption = (): Option =>
+  new Option("--group-size <n>", "tokens that are routed together").argParser(parseCount("--group-size", 1));
+const seedOption = (): Option =>
+  new Option("--seed <n>", "of the random weights").argParser(parseCount("--seed", 0)).default(0);
+const jsonOption = (): Option => new Option("--json", "print one line of JSON");
+
+const examples = (...lines: readonly string[]): string =>
+  `\nExamples:\n${lines.map((line) => `  $ moec ${line}`).join("\n")}\n`;
+
+/** The exit code that a finished command asks for. */
+let exitCode = 0;
+
+const program = new Command("moec")
+  .description("Compile sparse Mixture-of-Experts vision models, and run them.")
+  .exitOverride()
+  .configureOutput({ writeErr: () => undefined })
+  .addHelpText(
+    "after",
+    examples(
+      "models",
+      "inspect vmoe-b16-every2 --text",
+      "run vmoe-s32-last2-e8 --image photo.jpg",
+      "run config.json --weights checkpoint --input x.npy --output logits.npy",
+      "verify vmoe-s32-last2-e8 --backends webgpu",
+    ),
+  );
+
+program
+  .command("models")
+  .description("list the presets with their parameters, operations and sparse blocks")
+  .addOption(jsonOption())
+  .addHelpText("after", examples("models", "models --json | jq '.[].name'"))
+  .action(models);
+
+program
+  .command("inspect")
+  .description("show what a model is and costs; reads no weights")
+  .argument("<model>", "a preset, or a configuration file in the original's format")
+  .addOption(setOption())
+  .addOption(
+    new Option("--batch <n>", "images at a time; by default as many as fill the groups").argParser(
+      parseCount("--batch", 1),
+    ),
+  )
+  .addOption(sizeOption())
+  .addOption(groupOption())
+  .addOption(jsonOption())
+  .option("--text", "print the program")
+  .addHelpText(
+    "after",
+    examples("inspect vmoe-15b", "inspect vmoe-s32-last2 --batch 8 --json", "inspect config.json --text"),
+  )
+  .action((name: string, options: InspectOptions) => inspect(name, options));
+
+program
+  .command("run")
+  .description("run images, or an array, through a model")
+  .argument("<model>", "a preset, or a configuration file in the original's format")
+  .option(
+    "--weights <file>",
+    "a .safetensors file, or the prefix of a V-MoE checkpoint; random when not given",
+  )
+  .option("--image <file...>", "photographs")
+  .option("--input <x.npy>", "float32 images [N, height, width, 3] in [-1, 1], instead of photographs")
+  .option("--output <y.npy>", "where to write the logits, float32 [N, classes]")
+  .option("--backend <name>", "auto, webgpu or reference", "auto")
+  .addOption(setOption())
+  .addOption(
+    new Option(
+      "--size <pixels>",
+      "size of photographs, like 224; by default what the weights were made for, or 224",
+    ).argParser(parseSize),
+  )
+  .addOption(
+    new Option(
+      "--fit <how>",
+      "crop: shrink and take the centre, as in pre-training; squash: stretch, as in fine-tuning",
+    )
+      .choices(["crop", "squash"])
+      .default("crop"),
+  )
+  .addOption(groupOption())
+  .addOption(seedOption())
+  .addOption(
+    new Option("--noise <seed>", "add the routers' noise, drawn from this seed").argParser(
+      parseCount("--noise", 0),
+    ),
+  )
+  .addOption(
+    new Option("--repeat <n>", "run so often, and say how long the later runs take")
+      .argParser(parseCount("--repeat", 1))
+      .default(1),
+  )
+  .option("--trace", "print each rewrite of the program on stderr")
+  .addOption(jsonOption())
+  .addHelpText(
+    "after",
+    examples(
+      "run vmoe-s32-last2-e8 --image photo.jpg",
+      "run vmoe-s32-last2-e8 --weights vmoe_s32.safetensors --image a.jpg b.jpg --json",
+      "run config.json --input x.npy --output y.npy --set encoder.moe.router.dispatcher.batch_priority=true",
+    ),
+  )
+  .action((name: string, options: RunOptions) => run(name, options));
+
+program
+  .command("verify")
+  .description(
+    "compare backends with the reference on random inputs and weights; exit code 1 when one is off",
+  )
+  .argument("<model>", "a preset, or a configuration file in the original's format")
+  .option("--backends <a,b>", "which; all by default")
+  .addOption(setOption())
+  .addOption(batchOption())
+  .addOption(sizeOption())
+  .addOption(groupOption())
+  .addOption(seedOption())
+  .addOption(jsonOption())
+  .addHelpText(
+    "after",
+    examples("verify vmoe-s32-last2-e8", "verify config.json --backends webgpu --seed 7 --json"),
+  )
+  .action(async (name: string, options: VerifyOptions) => {
+    if (!(await verify(name, options))) exitCode = exitCodes.failed;
+  });
+
+for (const command of program.commands) command.exitOverride().configureOutput({ writeErr: () => undefined });
+
+/** What went wrong, as one line on stderr, and the exit code for it. */
+function explain(error: unknown): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0;
+    console.error(
+      error.message.startsWith("error: ")
+        ? error.message.split("\n")[0]
+        : "error: no such command; see moec --help",
+    );
+    return exitCodes.badInput;
+  }
+  if (error instanceof CompileError) {
+    console.error(`error: ${error.message.replaceAll("\n", " ")}`);
+    return exitCodes.badInput;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  console.error(`error: unexpected: ${message.split("\n")[0]} (MOEC_DEBUG=1 shows where)`);
+  if (process.env["MOEC_DEBUG"]) console.error(error);
+  return exitCodes.internal;
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  exitCode = explain(error);
+}
+// Dawn keeps the process alive while its objects are; what was printed must be out before it ends.
+process.stdout.write("", () => process.exit(exitCode));

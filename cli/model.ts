@@ -1,0 +1,58 @@
+/** The model that a command line names: a preset or a file, with overrides. */
+import { readFile } from "node:fs/promises";
+
+import { CompileError } from "../ir/index.ts";
+import {
+  createModel,
+  type Json,
+  mergeConfig,
+  type Model,
+  type ModelOptions,
+  parseOverride,
+  presets,
+} from "../models/index.ts";
+import { fileError } from "../models/weights/bytes.ts";
+
+/** The configuration of a preset or of a JSON file, with the overrides of `--set` merged in. */
+export async function readConfig(name: string, overrides: readonly string[]): Promise<Json> {
+  const base = presets.get(name) ?? (await readConfigFile(name));
+  return overrides.map(parseOverride).reduce(mergeConfig, base);
+}
+
+async function readConfigFile(path: string): Promise<Json> {
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (path.endsWith(".json"))
+      throw fileError(path, error.code === "ENOENT" ? "no such file" : `cannot be read (${error.code})`);
+    throw new CompileError("M1", path, "is neither a preset (see moec models) nor a configuration file");
+  });
+  try {
+    return JSON.parse(text) as Json;
+  } catch (error) {
+    throw fileError(path, `is not JSON: ${(error as Error).message}`);
+  }
+}
+
+/** The model of `readConfig`; an unknown key of an override is named as the user wrote it. */
+export async function readModel(
+  name: string,
+  overrides: readonly string[],
+  options: ModelOptions,
+): Promise<Model> {
+  return createModel(await readConfig(name, overrides), options);
+}
+
+/** `224` or `224x320`, as height and width. */
+export function parseSize(text: string): readonly [number, number] {
+  const match = /^(\d+)(?:x(\d+))?$/.exec(text);
+  if (!match) throw new CompileError("U1", "--size", `must be like 224 or 224x320; got ${text}`);
+  return [Number(match[1]), Number(match[2] ?? match[1])];
+}
+
+/** A whole number of at least `least`. */
+export const parseCount =
+  (option: string, least: number) =>
+  (text: string): number => {
+    const count = Number(text);
+    if (Number.isSafeInteger(count) && count >= least) return count;
+    throw new CompileError("U1", option, `must be a whole number of at least ${least}; got ${text}`);
+  };

@@ -1,0 +1,90 @@
+/** What people see: tables, bars, and pictures of routing in colour. */
+import type { BlockRoutes } from "./routes.ts";
+
+const colours = process.stdout.isTTY && !process.env["NO_COLOR"];
+
+/** A background of the 256-colour cube for expert `e` of `experts`: hues apart for neighbours, two brightnesses. */
+function background(e: number, experts: number): number {
+  const hue = ((e * 0.618034 + e / Math.max(experts, 1)) % 1) * 6;
+  const level = e % 2 === 0 ? 5 : 3;
+  const ramp = (offset: number): number => {
+    const x = (hue + offset) % 6;
+    return Math.round(level * Math.min(Math.max(Math.abs(x - 3) - 1, 0), 1));
+  };
+  return 16 + 36 * ramp(0) + 6 * ramp(4) + ramp(2);
+}
+
+const paint = (text: string, code: string): string => (colours ? `\u001B[${code}m${text}\u001B[0m` : text);
+export const dim = (text: string): string => paint(text, "2");
+export const bold = (text: string): string => paint(text, "1");
+
+/** One character for an expert: 0-9, a-z, A-Z, then +. */
+const letter = (e: number): string =>
+  "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[e] ?? "+";
+
+const cell = (e: number, experts: number): string =>
+  e < 0 ? dim("· ") : paint(`${letter(e)} `, `38;5;16;48;5;${background(e, experts)}`);
+
+const barWidth = 24;
+
+/** The map of one image's patches, `columns` wide, beside the experts' loads. */
+export function drawRoutes(
+  routes: BlockRoutes,
+  image: number,
+  columns: number,
+  hasClassToken: boolean,
+): string {
+  const { block, experts, groups, capacity, loads, dropped, choices, map } = routes;
+  const tokens = map[image] ?? [];
+  const patches = hasClassToken ? tokens.slice(1) : tokens;
+  const rows: string[] = [];
+  for (let start = 0; start < patches.length; start += columns) {
+    rows.push(
+      patches
+        .slice(start, start + columns)
+        .map((e) => cell(e, experts))
+        .join(""),
+    );
+  }
+  if (hasClassToken) rows.push("", `class token ${cell(tokens[0] ?? -1, experts)}`);
+  const slots = groups * capacity;
+  const bars = loads.map((load, e) => {
+    const filled = Math.round((barWidth * load) / slots);
+    return `${cell(e, experts)} ${"█".repeat(filled)}${dim("░".repeat(barWidth - filled))} ${load} of ${slots}`;
+  });
+  const blank = " ".repeat(2 * columns);
+  const height = Math.max(rows.length, bars.length);
+  const lines = Array.from({ length: height }, (_, i) => {
+    const left = rows[i] ?? blank;
+    const padding = i * columns < patches.length ? "" : " ".repeat(Math.max(0, 2 * columns - visible(left)));
+    return `  ${left}${padding}   ${bars[i] ?? ""}`.trimEnd();
+  });
+  const share = ((100 * dropped) / Math.max(choices, 1)).toFixed(1);
+  return [
+    `${bold(block)}  ${experts} experts, capacity ${capacity}, dropped ${dropped} of ${choices} choices (${share} %)`,
+    ...lines,
+  ].join("\n");
+}
+
+/** Characters of `text` that take a place on the terminal. */
+// oxlint-disable-next-line no-control-regex -- escape sequences are what is measured
+const visible = (text: string): number => text.replace(/\u001B\[[0-9;]*m/g, "").length;
+
+/** Rows as columns of equal width; the first row is the head, numbers stand to the right. */
+export function table(rows: readonly (readonly (string | number)[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => String(row[column] ?? "").length)),
+  );
+  return rows
+    .map((row, r) => {
+      const cells = row.map((value, column) => {
+        const width = widths[column] ?? 0;
+        return typeof value === "number" || (r === 0 && typeof rows[1]?.[column] === "number")
+          ? String(value).padStart(width)
+          : value.padEnd(width);
+      });
+      const line = cells.join("  ").trimEnd();
+      return r === 0 ? bold(line) : line;
+    })
+    .join("\n");
+}

@@ -1,0 +1,10 @@
+/** moec: describe, compile and run sparse Mixture-of-Experts vision models. Free of Node; see moec/node for files. */
+export type { Backend, CompileOptions, Engine, Executable, Report, Tolerance } from "./backends/backend.ts";
+export { reference } from "./backends/reference/index.ts";
+export * from "./ir/index.ts";
+export * from "./models/index.ts";
+export { blobSource, type ByteSink, type ByteSource, memorySource } from "./models/weights/bytes.ts";
+export { matchWeights } from "./models/weights/match.ts";
+export { readSafetensors, writeSafetensors } from "./models/weights/safetensors.ts";
+export { type OpenPart, readVmoeCheckpoint } from "./models/weights/vmoe/checkpoint.ts";
+export * from "./passes/index.ts";
