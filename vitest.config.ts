@@ -1,8 +1,10 @@
+/** Settings of the tests: where they are, and that each file of them has a process of its own. */
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 const config: ViteUserConfig = defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    globalSetup: ["test/support/build.ts"],
     setupFiles: ["test/support/setup.ts"],
     // Dawn keeps native state for the life of a process, so test files never share one.
     pool: "forks",

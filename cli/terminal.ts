@@ -3,15 +3,15 @@ import type { BlockRoutes } from "./routes.ts";
 
 const colours = process.stdout.isTTY && !process.env["NO_COLOR"];
 
-/** A background of the 256-colour cube for expert `e` of `experts`: hues apart for neighbours, two brightnesses. */
-function background(e: number, experts: number): number {
-  const hue = ((e * 0.618034 + e / Math.max(experts, 1)) % 1) * 6;
-  const level = e % 2 === 0 ? 5 : 3;
-  const ramp = (offset: number): number => {
-    const x = (hue + offset) % 6;
-    return Math.round(level * Math.min(Math.max(Math.abs(x - 3) - 1, 0), 1));
+/** A colour of the 256-colour cube for expert `e`: hues by the golden ratio, so that neighbours lie apart. */
+function colourOf(e: number): number {
+  const hue = ((e * 0.618034) % 1) * 6;
+  const [low, high] = [[0, 5] as const, [2, 5] as const, [0, 3] as const][Math.floor(e / 8) % 3] ?? [0, 5];
+  const channel = (offset: number): number => {
+    const share = Math.min(Math.max(Math.abs(((hue + offset) % 6) - 3) - 1, 0), 1);
+    return Math.round(low + (high - low) * share);
   };
-  return 16 + 36 * ramp(0) + 6 * ramp(4) + ramp(2);
+  return 16 + 36 * channel(0) + 6 * channel(4) + channel(2);
 }
 
 const paint = (text: string, code: string): string => (colours ? `\u001B[${code}m${text}\u001B[0m` : text);
@@ -22,8 +22,8 @@ export const bold = (text: string): string => paint(text, "1");
 const letter = (e: number): string =>
   "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[e] ?? "+";
 
-const cell = (e: number, experts: number): string =>
-  e < 0 ? dim("· ") : paint(`${letter(e)} `, `38;5;16;48;5;${background(e, experts)}`);
+const cell = (e: number): string =>
+  e < 0 ? dim("· ") : paint(`${letter(e)} `, `38;5;16;48;5;${colourOf(e)}`);
 
 const barWidth = 24;
 
@@ -42,15 +42,15 @@ export function drawRoutes(
     rows.push(
       patches
         .slice(start, start + columns)
-        .map((e) => cell(e, experts))
+        .map((e) => cell(e))
         .join(""),
     );
   }
-  if (hasClassToken) rows.push("", `class token ${cell(tokens[0] ?? -1, experts)}`);
+  if (hasClassToken) rows.push("", `class token ${cell(tokens[0] ?? -1)}`);
   const slots = groups * capacity;
   const bars = loads.map((load, e) => {
     const filled = Math.round((barWidth * load) / slots);
-    return `${cell(e, experts)} ${"█".repeat(filled)}${dim("░".repeat(barWidth - filled))} ${load} of ${slots}`;
+    return `${cell(e)} ${"█".repeat(filled)}${dim("░".repeat(barWidth - filled))} ${load} of ${slots}`;
   });
   const blank = " ".repeat(2 * columns);
   const height = Math.max(rows.length, bars.length);

@@ -1,16 +1,27 @@
 /** `moec run`: images or an array through a model. */
+import { access, constants } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+
 import type { Engine, Executable } from "../../backends/backend.ts";
 import { type Choice, chooseBackend, openBackend } from "../../backends/choose.ts";
-import { CompileError, type Shape, showType, sizeOf, Tensor, type WeightSource } from "../../ir/index.ts";
-import { createModel, type Json, type Model, normalDraws, randomWeights } from "../../models/index.ts";
+import { CompileError, showType, sizeOf, Tensor, type WeightSource } from "../../ir/index.ts";
+import {
+  createModel,
+  type Model,
+  type ModelConfig,
+  normalDraws,
+  parseConfig,
+  randomWeights,
+} from "../../models/index.ts";
+import { fileError } from "../../models/weights/bytes.ts";
 import { openWeights } from "../../models/weights/file.ts";
 import { checkFinite, matchWeights } from "../../models/weights/match.ts";
 import { type Fit, readImages } from "../image.ts";
 import { readConfig } from "../model.ts";
 import { readNpy, writeNpy } from "../npy.ts";
 import { type Progress, progressBar } from "../progress.ts";
-import { type BlockRoutes, routesOf } from "../routes.ts";
-import { bold, dim, drawRoutes, table } from "../terminal.ts";
+import { type RunReport, showReport, topClasses } from "../report.ts";
+import { routesOf } from "../routes.ts";
 
 export interface RunOptions {
   readonly set: readonly string[];
@@ -29,36 +40,12 @@ export interface RunOptions {
   readonly trace?: boolean;
 }
 
-const top = 5;
-
-/** What a run found, as `--json` prints it. */
-interface RunReport {
-  readonly model: string;
-  readonly weights: string;
-  readonly backend: string;
-  readonly device: string;
-  readonly reason: string;
-  readonly images: readonly string[];
-  readonly top5: readonly (readonly {
-    readonly class: number;
-    readonly logit: number;
-    readonly probability: number;
-  }[])[];
-  readonly routes: readonly BlockRoutes[];
-  readonly milliseconds: { readonly compile: number; readonly first: number; readonly warm: number | null };
-  /** Whether all runs of `--repeat` gave the same bits. */
-  readonly identical: boolean | null;
-  readonly launches: number | null;
-  readonly launchesPerMoeLayer: Readonly<Record<string, number>> | null;
-  readonly submits: number | null;
-  readonly readbacks: number | null;
-}
-
 export async function run(name: string, options: RunOptions): Promise<void> {
-  const config = await readConfig(name, options.set);
   // Everything that can be wrong with what the user gave is found before a device is opened.
+  const config = await readConfig(name, options.set);
+  if (options.output !== undefined) await checkWritable(options.output);
   const source = options.weights === undefined ? undefined : await openWeights(options.weights);
-  const image = await readInput(config, options, source);
+  const image = await readInput(parseConfig(config), options, source);
   const model = createModel(config, {
     batch: image.type.shape[0] ?? 1,
     imageSize: [image.type.shape[1] ?? 1, image.type.shape[2] ?? 1],
@@ -72,7 +59,7 @@ export async function run(name: string, options: RunOptions): Promise<void> {
     const { outputs, report } = await compute(model, weights, image, choice, name, options, progress);
     if (options.output !== undefined) await writeNpy(options.output, outputs.get("logits") as Tensor);
     if (options.json) console.log(JSON.stringify(report));
-    else show(model, report, options);
+    else showReport(model, report);
   } finally {
     progress.stop();
     choice.engine.close();
@@ -82,7 +69,7 @@ export async function run(name: string, options: RunOptions): Promise<void> {
 
 /** The model's input: the array of `--input`, or the pictures of `--image` at the size that the weights know. */
 async function readInput(
-  config: Json,
+  config: ModelConfig,
   options: RunOptions,
   source: WeightSource | undefined,
 ): Promise<Tensor> {
@@ -90,8 +77,10 @@ async function readInput(
   if ((input === undefined) === (paths.length === 0)) {
     throw new CompileError("U1", "run", "needs either --image photo.jpg ... or --input x.npy");
   }
-  if (input === undefined)
+  if (input === undefined) {
     return readImages(paths, options.size ?? sizeOfWeights(config, source), options.fit);
+  }
+  if (options.size) throw new CompileError("U1", "--size", "is for photographs; an array has its own size");
   const array = await readNpy(input);
   const { shape } = array.type;
   if (shape.length !== 4 || shape[3] !== 3 || shape.includes(0)) {
@@ -107,12 +96,21 @@ async function readInput(
 const defaultSize: readonly [number, number] = [224, 224];
 
 /** The square size for which learned position embeddings were made; 224 where there are none. */
-function sizeOfWeights(config: Json, source: WeightSource | undefined): readonly [number, number] {
+function sizeOfWeights(
+  { patch_size: [height, width] }: ModelConfig,
+  source: WeightSource | undefined,
+): readonly [number, number] {
   const places = source?.tensors.get("Encoder/posembed_input/pos_embedding")?.shape[1];
-  const patch = config["patch_size"] as Shape | undefined;
-  if (places === undefined || !patch) return defaultSize;
+  if (places === undefined) return defaultSize;
   const side = Math.floor(Math.sqrt(places));
-  return [side * (patch[0] ?? 1), side * (patch[1] ?? 1)];
+  return [side * height, side * width];
+}
+
+/** Throws W1 when a file cannot be made at `path`, before any work is done. */
+async function checkWritable(path: string): Promise<void> {
+  await access(dirname(resolve(path)), constants.W_OK).catch((error: NodeJS.ErrnoException) => {
+    throw fileError(path, `cannot be written (${error.code})`);
+  });
 }
 
 async function readWeights(
@@ -163,7 +161,8 @@ async function compute(
     backend: backend.name,
     device: engine.device,
     reason,
-    images: options.image ?? [],
+    images:
+      options.image ?? Array.from({ length: image.type.shape[0] ?? 1 }, (_, i) => `${options.input} [${i}]`),
     top5: topClasses(outputs.get("logits") as Tensor),
     routes: routesOf(model, outputs),
     milliseconds: {
@@ -217,50 +216,7 @@ const perMoeLayer = ({ blocks }: Model, byScope: ReadonlyMap<string, number>): R
     }),
   );
 
-function topClasses(logits: Tensor): RunReport["top5"] {
-  const [images = 1, classes = 1] = logits.type.shape;
-  const all = logits.numbers();
-  return Array.from({ length: images }, (_, i) => {
-    const row = Array.from(all.subarray(i * classes, (i + 1) * classes));
-    const largest = row.reduce((a, b) => Math.max(a, b));
-    const total = row.reduce((sum, v) => sum + Math.exp(v - largest), 0);
-    const order = [...row.keys()].toSorted((a, b) => (row[b] as number) - (row[a] as number)).slice(0, top);
-    return order.map((index) => {
-      const logit = row[index] as number;
-      return { class: index, logit, probability: Math.exp(logit - largest) / total };
-    });
-  });
-}
-
 const rounded = (ms: number): number => Math.round(ms * 10) / 10;
 
 const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
-
-function show(model: Model, report: RunReport, { image: paths = [], input }: RunOptions): void {
-  const { milliseconds: ms, weights } = report;
-  console.log(`${bold(report.model)} on ${report.backend}: ${report.device} ${dim(`(${report.reason})`)}`);
-  const random = weights.startsWith("random");
-  console.log(`weights: ${weights}${random ? ": untrained, so the classes below carry no information" : ""}`);
-  const warm =
-    ms.warm === null
-      ? ""
-      : `, then ${ms.warm} ms (median), ${report.identical ? "the same bits" : "OTHER BITS"} every time`;
-  console.log(`compiled in ${ms.compile} ms, first run ${ms.first} ms${warm}`);
-  const patch = model.config.patch_size[1];
-  const width = model.graph.inputs[0]?.type.shape[2] ?? 1;
-  for (const [i, classes] of report.top5.entries()) {
-    console.log(`\n${bold(paths[i] ?? `${input} [${i}]`)}`);
-    const rows = classes.map(({ class: index, logit, probability }) => [
-      index,
-      logit.toFixed(4),
-      `${(100 * probability).toFixed(2)} %`,
-    ]);
-    console.log(table([["class", "logit", "softmax"], ...rows]));
-    for (const routes of report.routes) {
-      console.log(
-        `\n${drawRoutes(routes, i, Math.floor(width / patch), model.config.classifier === "token")}`,
-      );
-    }
-  }
-}

@@ -1,5 +1,5 @@
-import { defineOp, type Op, type Value } from "../../op.ts";
 /** Auxiliary losses that keep the experts evenly used, one number a group. */
+import { defineOp, type Op, type Value } from "../../op.ts";
 import { divide, erf, multiply, subtract } from "../elementwise.ts";
 import { slice, transpose } from "../movement.ts";
 import { descending, errorFunction, rows } from "../numeric.ts";

@@ -1,5 +1,5 @@
-import { defineOp, type Op } from "../../op.ts";
 /** The experts' outputs back to the tokens. */
+import { defineOp, type Op } from "../../op.ts";
 import { matmul } from "../contraction.ts";
 import { cast, multiply } from "../elementwise.ts";
 import { transpose } from "../movement.ts";

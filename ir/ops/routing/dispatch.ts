@@ -1,5 +1,5 @@
-import { defineOp, type Op } from "../../op.ts";
 /** Tokens into the experts' buffers. */
+import { defineOp, type Op } from "../../op.ts";
 import { matmul } from "../contraction.ts";
 import { oneHot, shaped } from "../shorthand.ts";
 
