@@ -50,7 +50,7 @@ export function topClasses(logits: Tensor): RunReport["top5"] {
 }
 
 /** Prints a report for people: top classes, and a map of patches to experts for each sparse block. */
-export function showReport(model: Model, report: RunReport): void {
+export function showReport({ grid }: Model, report: RunReport): void {
   const { milliseconds: ms, weights } = report;
   console.log(`${bold(report.model)} on ${report.backend}: ${report.device} ${dim(`(${report.reason})`)}`);
   const random = weights.startsWith("random");
@@ -60,8 +60,6 @@ export function showReport(model: Model, report: RunReport): void {
       ? ""
       : `, then ${ms.warm} ms (median), ${report.identical ? "the same bits" : "OTHER BITS"} every time`;
   console.log(`compiled in ${ms.compile} ms, first run ${ms.first} ms${warm}`);
-  const patch = model.config.patch_size[1];
-  const width = model.graph.inputs[0]?.type.shape[2] ?? 1;
   for (const [i, classes] of report.top5.entries()) {
     console.log(`\n${bold(report.images[i] ?? "")}`);
     const rows = classes.map(({ class: index, logit, probability }) => [
@@ -71,9 +69,7 @@ export function showReport(model: Model, report: RunReport): void {
     ]);
     console.log(table([["class", "logit", "softmax"], ...rows]));
     for (const routes of report.routes) {
-      console.log(
-        `\n${drawRoutes(routes, i, Math.floor(width / patch), model.config.classifier === "token")}`,
-      );
+      console.log(`\n${drawRoutes(routes, i, grid)}`);
     }
   }
 }

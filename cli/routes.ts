@@ -1,6 +1,6 @@
 /** Where the tokens went: loads and drops of each sparse block, and the map of patches to experts. */
 import type { Tensor } from "../ir/index.ts";
-import type { Model, SparseBlock } from "../models/index.ts";
+import { type Model, type SparseBlock, tokensOf } from "../models/index.ts";
 
 /** The routing of one sparse block in one run. */
 export interface BlockRoutes {
@@ -18,8 +18,8 @@ export interface BlockRoutes {
 }
 
 /** What the outputs of a run say of each sparse block. */
-export const routesOf = ({ blocks, tokens }: Model, outputs: ReadonlyMap<string, Tensor>): BlockRoutes[] =>
-  blocks.map((block) => routesOfBlock(block, tokens, outputs));
+export const routesOf = ({ blocks, grid }: Model, outputs: ReadonlyMap<string, Tensor>): BlockRoutes[] =>
+  blocks.map((block) => routesOfBlock(block, tokensOf(grid), outputs));
 
 function routesOfBlock(
   block: SparseBlock,

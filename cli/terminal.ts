@@ -1,4 +1,5 @@
 /** What people see: tables, bars, and pictures of routing in colour. */
+import type { TokenGrid } from "../models/index.ts";
 import type { BlockRoutes } from "./routes.ts";
 
 const colours = process.stdout.isTTY && !process.env["NO_COLOR"];
@@ -27,16 +28,11 @@ const cell = (e: number): string =>
 
 const barWidth = 24;
 
-/** The map of one image's patches, `columns` wide, beside the experts' loads. */
-export function drawRoutes(
-  routes: BlockRoutes,
-  image: number,
-  columns: number,
-  hasClassToken: boolean,
-): string {
+/** The map of one image's patches beside the experts' loads. */
+export function drawRoutes(routes: BlockRoutes, image: number, { columns, classToken }: TokenGrid): string {
   const { block, experts, groups, capacity, loads, dropped, choices, map } = routes;
   const tokens = map[image] ?? [];
-  const patches = hasClassToken ? tokens.slice(1) : tokens;
+  const patches = classToken ? tokens.slice(1) : tokens;
   const rows: string[] = [];
   for (let start = 0; start < patches.length; start += columns) {
     rows.push(
@@ -46,7 +42,7 @@ export function drawRoutes(
         .join(""),
     );
   }
-  if (hasClassToken) rows.push("", `class token ${cell(tokens[0] ?? -1)}`);
+  if (classToken) rows.push("", `class token ${cell(tokens[0] ?? -1)}`);
   const slots = groups * capacity;
   const bars = loads.map((load, e) => {
     const filled = Math.round((barWidth * load) / slots);

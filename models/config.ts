@@ -88,24 +88,14 @@ const model: z.ZodType<ModelConfig> = z.strictObject({
   head_kernel_zero_init: z.boolean().default(true),
 });
 
-const modelClasses = ["VisionTransformerMoe"];
-
 /** The last part of a dotted class name. */
 export const className = (name: string): string => name.slice(name.lastIndexOf(".") + 1);
 
 /**
- * `value` as a model configuration. Throws M1 for a key that is unknown, missing or of the wrong type, M2 for a
- * model class that is not built, M3 for keys that contradict each other; the subject is the key's path.
+ * `value` as a model configuration. Throws M1 for a key that is unknown, missing or of the wrong type, M3 for keys
+ * that contradict each other; the subject is the key's path.
  */
 export function parseConfig(value: unknown): ModelConfig {
-  const name = typeof value === "object" && value && "name" in value ? value.name : undefined;
-  if (typeof name === "string" && !modelClasses.includes(className(name))) {
-    throw new CompileError(
-      "M2",
-      "name",
-      `model class ${name} is not built; there is ${modelClasses.join(", ")}`,
-    );
-  }
   const config = parseKeys(model, value, []);
   checkAgreement(config);
   return config;

@@ -1,4 +1,5 @@
 /** The models' public surface: configurations to programs, presets, initial values and costs. */
+export { createModel, imageSizeOf, modelClasses } from "./classes.ts";
 export { capacityOf, type CapacityPolicy } from "./capacity.ts";
 export {
   type EncoderConfig,
@@ -10,8 +11,15 @@ export {
   parseOverride,
 } from "./config.ts";
 export { type Init, type Parameter, probing, randomWeights } from "./init.ts";
-export { flopsPerImage, parameterCount } from "./cost.ts";
-export { createModel, type Model, type ModelOptions, type SparseBlock } from "./model.ts";
+export {
+  type Model,
+  type ModelClass,
+  type ModelOptions,
+  parameterCount,
+  type SparseBlock,
+  type TokenGrid,
+  tokensOf,
+} from "./model.ts";
 export { presets } from "./presets.ts";
 export { normalDraws } from "./random.ts";
 export { routers } from "./routers/index.ts";

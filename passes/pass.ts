@@ -1,5 +1,6 @@
 /** Passes: programs to programs, run in sequence, each step verified and traced on request. */
 import { type Graph, verify } from "../ir/index.ts";
+import type { Rule } from "./rewrite.ts";
 
 export interface Pass {
   /** kebab-case. */
@@ -7,6 +8,8 @@ export interface Pass {
   /** One sentence: what the program is like afterwards. */
   readonly summary: string;
   run(graph: Graph, trace: Trace): Graph;
+  /** The equations it applies, where it is made of some; each is tested as a theorem. */
+  readonly rules?: readonly Rule[];
 }
 
 /** One rewrite that fired, in the textual form of programs. */

@@ -176,6 +176,7 @@ export const rewritePass = (
 ): Pass => ({
   name,
   summary,
+  rules,
   run: (graph, trace) =>
     rewrite(graph, rules, {
       accepts,

@@ -8,7 +8,8 @@ import { expectClose } from "./support/close.ts";
 import { bothWays, underTest } from "./support/engines.ts";
 import { runs } from "./support/runs.ts";
 
-describe.each(underTest)("$name", async ({ backend, tolerance, dtypes, cases }) => {
+describe.each(underTest)("$name", async ({ load, tolerance, dtypes, cases }) => {
+  const backend = await load();
   const engine = await backend.open();
   afterAll(() => engine.close());
 
@@ -22,7 +23,7 @@ describe.each(underTest)("$name", async ({ backend, tolerance, dtypes, cases }) 
             .map((value, i): [string, typeof value] => [`r${i}`, value]);
           const inputs = new Map(c.tensors.map((tensor, i) => [`p${i}`, tensor]));
           const { got, want } = await bothWays(engine, new Graph("case", c.params, results), inputs);
-          expectClose(got, want, tolerance, Object.values(c.attrs));
+          expectClose(got, want, tolerance ?? backend.tolerance, Object.values(c.attrs));
         }),
         { numRuns: runs(cases) },
       );

@@ -12,13 +12,15 @@ import {
   type Tensor,
   type Value,
 } from "../ir/index.ts";
-import { canonicalize } from "../passes/canonicalize.ts";
-import { fuseExperts } from "../passes/fuseExperts.ts";
-import { rewrite, rule } from "../passes/rewrite.ts";
+import { pipeline } from "../passes/pipeline.ts";
+import { type Rule, rewrite, rule } from "../passes/rewrite.ts";
 import { ruleCase } from "./support/arbitrary.ts";
 import { expectClose } from "./support/close.ts";
 
-const rules = [...canonicalize, ...fuseExperts];
+/** Every rule of the pipeline, once. */
+const rules: readonly Rule[] = [
+  ...new Set(pipeline({ supports: () => true }, []).flatMap((pass) => pass.rules ?? [])),
+];
 
 const graphOf = (inputs: Iterable<Value>, values: readonly Value[]): Graph =>
   new Graph(

@@ -1,5 +1,5 @@
 /** `moec models`: the presets and what they cost. */
-import { createModel, flopsPerImage, parameterCount, presets } from "../../models/index.ts";
+import { createModel, parameterCount, presets } from "../../models/index.ts";
 import { table } from "../terminal.ts";
 
 /** One preset, as `--json` prints it. */
@@ -18,7 +18,7 @@ export function models({ json }: { readonly json?: boolean }): void {
     return {
       name,
       parameters: parameterCount(model),
-      gflops: flopsPerImage(model) / 1e9,
+      gflops: model.flops / 1e9,
       experts: model.blocks[0]?.experts ?? 0,
       sparseBlocks: model.blocks.map(({ index }) => index),
     };

@@ -7,10 +7,10 @@ import { type Choice, chooseBackend, openBackend } from "../../backends/choose.t
 import { CompileError, showType, sizeOf, Tensor, type WeightSource } from "../../ir/index.ts";
 import {
   createModel,
+  imageSizeOf,
+  type Json,
   type Model,
-  type ModelConfig,
   normalDraws,
-  parseConfig,
   randomWeights,
 } from "../../models/index.ts";
 import { fileError } from "../../models/weights/bytes.ts";
@@ -45,7 +45,7 @@ export async function run(name: string, options: RunOptions): Promise<void> {
   const config = await readConfig(name, options.set);
   if (options.output !== undefined) await checkWritable(options.output);
   const source = options.weights === undefined ? undefined : await openWeights(options.weights);
-  const image = await readInput(parseConfig(config), options, source);
+  const image = await readInput(config, options, source);
   const model = createModel(config, {
     batch: image.type.shape[0] ?? 1,
     imageSize: [image.type.shape[1] ?? 1, image.type.shape[2] ?? 1],
@@ -69,7 +69,7 @@ export async function run(name: string, options: RunOptions): Promise<void> {
 
 /** The model's input: the array of `--input`, or the pictures of `--image` at the size that the weights know. */
 async function readInput(
-  config: ModelConfig,
+  config: Json,
   options: RunOptions,
   source: WeightSource | undefined,
 ): Promise<Tensor> {
@@ -78,7 +78,11 @@ async function readInput(
     throw new CompileError("U1", "run", "needs either --image photo.jpg ... or --input x.npy");
   }
   if (input === undefined) {
-    return readImages(paths, options.size ?? sizeOfWeights(config, source), options.fit);
+    return readImages(
+      paths,
+      options.size ?? (source && imageSizeOf(config, source)) ?? defaultSize,
+      options.fit,
+    );
   }
   if (options.size) throw new CompileError("U1", "--size", "is for photographs; an array has its own size");
   const array = await readNpy(input);
@@ -94,17 +98,6 @@ async function readInput(
 }
 
 const defaultSize: readonly [number, number] = [224, 224];
-
-/** The square size for which learned position embeddings were made; 224 where there are none. */
-function sizeOfWeights(
-  { patch_size: [height, width] }: ModelConfig,
-  source: WeightSource | undefined,
-): readonly [number, number] {
-  const places = source?.tensors.get("Encoder/posembed_input/pos_embedding")?.shape[1];
-  if (places === undefined) return defaultSize;
-  const side = Math.floor(Math.sqrt(places));
-  return [side * height, side * width];
-}
 
 /** Throws W1 when a file cannot be made at `path`, before any work is done. */
 async function checkWritable(path: string): Promise<void> {

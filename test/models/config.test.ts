@@ -8,6 +8,7 @@ import {
   parameterCount,
   parseOverride,
   presets,
+  tokensOf,
 } from "../../models/index.ts";
 import { expectOneLine } from "../support/errors.ts";
 import { tinyVmoe } from "../support/golden.ts";
@@ -108,9 +109,9 @@ test.each(["learned", "sincos2d", "none"])("position embedding %s, every classif
       representation_size: 8,
       encoder: { position_emb: { name }, attention_qk_norm: true, moe: { group_size: 18 } },
     };
-    const { parameters, graph, tokens } = build(patch);
+    const { parameters, graph, grid } = build(patch);
     const names = parameters.filter(({ trained }) => trained).map((p) => p.name);
-    expect(tokens).toBe(classifier === "token" ? 10 : 9);
+    expect(tokensOf(grid)).toBe(classifier === "token" ? 10 : 9);
     expect(names.includes("cls")).toBe(classifier === "token");
     expect(names.includes("MapHead/probe")).toBe(classifier === "map");
     expect(names.includes("Encoder/posembed_input/pos_embedding")).toBe(name === "learned");

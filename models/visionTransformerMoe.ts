@@ -1,0 +1,184 @@
+/** The original's model class: a Vision Transformer whose chosen blocks are sparse; dense where none is. */
+import { CompileError, Graph, input, ops, type Shape, type Value } from "../ir/index.ts";
+import { type Json, type ModelConfig, parseConfig } from "./config.ts";
+import { type Model, type ModelClass, type ModelOptions, type SparseBlock, tokensOf } from "./model.ts";
+import type { MoeContext } from "./moe.ts";
+import { Parameters } from "./parameters.ts";
+import { routerOf } from "./routers/index.ts";
+import type { BoundRouter } from "./routers/router.ts";
+import { imageInput, vit } from "./vit.ts";
+
+export const visionTransformerMoe: ModelClass = {
+  name: "VisionTransformerMoe",
+  summary: "A Vision Transformer in which the MLPs of chosen blocks are mixtures of experts.",
+  source: "Riquelme et al. 2021, arXiv 2106.05974; google-research/vmoe, vmoe/nn/vit_moe.py",
+  build,
+  imageSizeOf(config, shape) {
+    const { patch_size: patch, classifier } = parseConfig(config);
+    const places = shape("Encoder/posembed_input/pos_embedding")?.[1];
+    if (places === undefined) return undefined;
+    const side = Math.round(Math.sqrt(places - (classifier === "token" ? 1 : 0)));
+    return [side * patch[0], side * patch[1]];
+  },
+};
+
+function build(config: Json, options: ModelOptions): Model {
+  const parsed = parseConfig(config);
+  const { batch = 1, imageSize = [224, 224], noise } = options;
+  checkOptions(parsed, batch, imageSize);
+  const [rows, columns] = imageSize.map((size, i) => Math.floor(size / (parsed.patch_size[i] ?? 1))) as [
+    number,
+    number,
+  ];
+  const grid = { rows, columns, classToken: parsed.classifier === "token" };
+  const tokens = tokensOf(grid);
+  const { moe } = parsed.encoder;
+  const groupSize = moe ? chooseGroupSize(moe.group_size, tokens, batch, options.groupSize) : tokens;
+  const router = moe ? routerOf(moe.router.name).bind(moe.router, moe.num_experts) : undefined;
+
+  const parameters = new Parameters();
+  const image = imageInput([batch, ...imageSize, 3]);
+  const inputs = [image];
+  const sparse = (block: string): Omit<MoeContext, "parameters"> => {
+    if (!moe || !router) throw new Error(`${block} is not sparse`);
+    const draw = (shape: Shape): Value => {
+      const value = input(`noise/${block}`, { dtype: "f32", shape });
+      inputs.push(value);
+      return value;
+    };
+    const noisy = noise ?? router.noisy;
+    return {
+      config: moe,
+      router,
+      hidden: parsed.encoder.mlp_dim,
+      groupSize,
+      noise: noisy ? draw : undefined,
+    };
+  };
+  const { logits, plans } = vit(image, parsed, { parameters, moe: moe ? sparse : undefined });
+
+  const outputs: [string, Value][] = [["logits", logits]];
+  for (const [block, plan] of plans) {
+    const { tokens: seated, slots, weights, auxiliaryLoss } = plan;
+    const named = {
+      tokens: seated,
+      slots,
+      weights,
+      ...Object.fromEntries(plan.metrics),
+      auxiliary_loss: auxiliaryLoss,
+    };
+    for (const [name, value] of Object.entries(named)) outputs.push([`${block}/${name}`, value]);
+  }
+  const [loss, ...losses] = [...plans.values()].map((plan) => plan.auxiliaryLoss);
+  if (loss) outputs.push(["auxiliary_loss", [loss, ...losses].reduce((a, b) => ops.add(a, b))]);
+
+  const blocks = [...plans].map(([name, plan]): SparseBlock => {
+    const [groups = 1, experts = 1, capacity = 1] = plan.tokens.type.shape;
+    return { name, index: Number(name.split("_")[1]), experts, groups, groupSize, capacity };
+  });
+  const { encoder, hidden_size, num_classes } = parsed;
+  return {
+    graph: new Graph(visionTransformerMoe.name, inputs, outputs),
+    parameters: parameters.all,
+    flops: flopsOf(parsed, tokens, blocks, router),
+    grid,
+    blocks,
+    router,
+    fullBatch: moe ? wholeGroups(moe.group_size, tokens) : 1,
+    facts: {
+      blocks: encoder.num_layers,
+      hiddenSize: hidden_size,
+      mlpDim: encoder.mlp_dim,
+      heads: encoder.num_heads,
+      classes: num_classes ?? 0,
+    },
+  };
+}
+
+function checkOptions(
+  { patch_size }: ModelConfig,
+  batch: number,
+  imageSize: readonly [number, number],
+): void {
+  if (!Number.isSafeInteger(batch) || batch < 1) {
+    throw new CompileError("M6", "batch", `must be an integer of at least 1; got ${batch}`);
+  }
+  for (const [i, size] of imageSize.entries()) {
+    const patch = patch_size[i] ?? 1;
+    if (!Number.isSafeInteger(size) || size < patch) {
+      throw new CompileError(
+        "M6",
+        "image size",
+        `must be an integer of at least one patch (${patch}); got ${size}`,
+      );
+    }
+  }
+}
+
+/** See `ModelOptions.groupSize`. */
+function chooseGroupSize(
+  configured: number,
+  tokens: number,
+  batch: number,
+  asked: number | undefined,
+): number {
+  const total = tokens * batch;
+  if (asked !== undefined) {
+    if (Number.isSafeInteger(asked) && asked >= 1 && total % asked === 0) return asked;
+    const message = `must divide the ${total} tokens of ${batch} images of ${tokens}; got ${asked}`;
+    throw new CompileError("M6", "group size", message);
+  }
+  if (total % configured === 0) return configured;
+  let images = Math.min(batch, Math.max(1, Math.floor(configured / tokens)));
+  while (batch % images !== 0) images--;
+  return images * tokens;
+}
+
+/** More images than this are not taken just to fill a group. */
+const mostImages = 1024;
+
+/** The fewest images whose tokens fill whole groups; 1 where that would be too many. */
+function wholeGroups(groupSize: number, tokens: number): number {
+  let images = 1;
+  while (images <= mostImages && (images * tokens) % groupSize !== 0) images++;
+  return images > mostImages ? 1 : images;
+}
+
+/** Operations of a matrix product, two for each multiplication and addition. */
+const product = (rows: number, inner: number, columns: number): number => 2 * rows * inner * columns;
+
+/**
+ * Floating-point operations of one image, two for each multiplication and addition of a matrix product:
+ * patch embedding, attention, MLPs, head; a sparse block's MLP counts k times the capacity factor, without
+ * rounding, plus its router. Biases, norms and softmax are not counted.
+ */
+function flopsOf(
+  config: ModelConfig,
+  T: number,
+  blocks: readonly SparseBlock[],
+  router: BoundRouter | undefined,
+): number {
+  const {
+    hidden_size: D,
+    representation_size: features,
+    num_classes,
+    patch_size,
+    encoder,
+    classifier,
+  } = config;
+  const patches = T - (classifier === "token" ? 1 : 0);
+  const mlp = 2 * product(T, D, encoder.mlp_dim);
+  const attention = 4 * product(T, D, D) + 2 * product(T, D, T);
+  const sparse = blocks.map(({ experts, groupSize }) => {
+    const load = router?.load(groupSize, experts) ?? 0;
+    return load * mlp + product(T, D, experts);
+  });
+  return (
+    product(patches, 3 * patch_size[0] * patch_size[1], D) +
+    encoder.num_layers * attention +
+    (encoder.num_layers - blocks.length) * mlp +
+    sparse.reduce((a, b) => a + b, 0) +
+    product(1, D, features ?? 0) +
+    product(1, features ?? D, num_classes ?? 0)
+  );
+}
