@@ -89,6 +89,9 @@ export const unknownType: TensorType = {
   },
 };
 
+/** Whether an attribute stands for any value, in a pattern: it is a symbol there. */
+const isOpen = (value: unknown): boolean => typeof value === "symbol";
+
 /**
  * A legal choice of attributes for random operand sizes, drawn for the laws; `pick(n)` is a random integer of
  * 0 .. n-1. It may also set the operands' own sizes, where random ones would rarely agree.
@@ -212,7 +215,7 @@ export function defineOp<const S extends string>(spec: OpSpec<S>): Op<S> {
       }),
 
     apply(operands, attrs) {
-      const open = operands.some((value) => value.type === unknownType);
+      const open = operands.some((value) => value.type === unknownType) || Object.values(attrs).some(isOpen);
       const sizes = open
         ? attrs
         : op.sizesOf(
