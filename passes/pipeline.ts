@@ -15,7 +15,10 @@ export interface Target {
 
 /** The pipeline to `target` for a caller who wants the given outputs. */
 export function pipeline({ supports }: Target, outputs: readonly string[]): Pass[] {
-  const tidy = rewritePass("canonicalize", "Chains of movement ops have their shortest form.", canonicalize);
+  const tidy = rewritePass("canonicalize", "What means the same is written the same, and shortest.", [
+    // Chains of movement ops.
+    ...canonicalize,
+  ]);
   return [
     // Nothing is optimised that nobody asked for.
     prune(outputs),

@@ -1,0 +1,6 @@
+/** Writes the pages that are derived from the code; `npm run docs` runs it. */
+import { writeFileSync } from "node:fs";
+
+import { opsPage } from "./opsPage.ts";
+
+writeFileSync("docs/ops.md", opsPage());

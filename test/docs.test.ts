@@ -1,0 +1,156 @@
+/** The documents: generated pages are fresh, letters are in the glossary, links lead somewhere, how-tos run. */
+import { execFileSync } from "node:child_process";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+
+import { expect, test } from "vitest";
+
+import { opset } from "../ir/index.ts";
+import { opsPage } from "../scripts/opsPage.ts";
+
+const root = join(import.meta.dirname, "..");
+const docs = join(root, "docs");
+const pages = readdirSync(docs, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".md"));
+const page = (name: string): string => readFileSync(join(docs, name), "utf8");
+
+test("docs/ops.md is what npm run docs writes", () => {
+  expect(page("ops.md")).toBe(opsPage());
+});
+
+test("every letter of every signature is in the glossary", () => {
+  const known = new Set(
+    [...page("glossary.md").matchAll(/^\| (`[A-Z`, ]+) \|/gm)].flatMap(
+      ([, cell = ""]) => cell.match(/[A-Z]/g) ?? [],
+    ),
+  );
+  const used = [...opset.values()].flatMap((op) =>
+    [...op.operands, ...op.results].flatMap((slot) =>
+      slot.axes.flatMap((axis) => (axis.kind === "axis" ? [axis.name] : [])),
+    ),
+  );
+  const letters = used.filter((name) => /^[A-Z]$/.test(name));
+  expect(letters.filter((letter) => !known.has(letter))).toEqual([]);
+  expect(used.filter((name) => /^[A-Z]./.test(name))).toEqual([]);
+});
+
+test("links lead somewhere", () => {
+  const dead = [...pages.map((name) => join("docs", name)), "README.md"].flatMap((name) => {
+    const text = readFileSync(join(root, name), "utf8");
+    const links = [...text.matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)].map(([, path = ""]) => path);
+    return links
+      .filter((path) => !existsSync(join(root, dirname(name), path)))
+      .map((path) => `${name}: ${path}`);
+  });
+  expect(dead).toEqual([]);
+});
+
+test("the README's library example runs as it is written", () => {
+  const [code = ""] = blocksOf(readFileSync(join(root, "README.md"), "utf8")).flatMap(({ language, text }) =>
+    language === "ts" ? [text] : [],
+  );
+  // The package refers to itself by name, from inside; only the assertion is TypeScript.
+  const file = join(root, "dist", "readme-example.js");
+  writeFileSync(file, `${code.replaceAll(")!", ")")}\nprocess.exit(0);\n`);
+  try {
+    expect(execFileSync(process.execPath, [file], { cwd: root, stdio: "pipe" }).toString()).toBe(
+      "[ 1, 1000 ]\n",
+    );
+  } finally {
+    rmSync(file);
+  }
+});
+
+interface Block {
+  readonly language: string;
+  readonly file: string | undefined;
+  readonly text: string;
+}
+
+const blocksOf = (text: string): Block[] =>
+  [...text.matchAll(/^```(\w+)(?: file=(\S+))?\n([\s\S]*?)^```$/gm)].map(
+    ([, language = "", file, body = ""]) => ({
+      language,
+      file,
+      text: body,
+    }),
+  );
+
+/** Applies lines of a diff: those with a space must stand in the file, in order; those with a plus follow them. */
+function patched(text: string, diff: string): string {
+  const lines = text.split("\n");
+  let at = 0;
+  for (const line of diff.split("\n").filter(Boolean)) {
+    if (line.startsWith("+")) lines.splice(at++, 0, line.slice(1));
+    else {
+      const found = lines.indexOf(line.slice(1), at);
+      if (found < 0) throw new Error(`no line ${JSON.stringify(line.slice(1))}`);
+      at = found + 1;
+    }
+  }
+  return lines.join("\n");
+}
+
+const howTos = pages.filter((name) => name.startsWith("adding-"));
+
+test.each(howTos)("%s runs as it is written", { timeout: 300_000 }, (name) => {
+  const folder = mkdtempSync(join(tmpdir(), "moec-docs-"));
+  try {
+    for (const entry of ["ir", "passes", "backends", "models", "cli", "test", "docs", "scripts"]) {
+      cpSync(join(root, entry), join(folder, entry), { recursive: true });
+    }
+    for (const entry of [
+      "index.ts",
+      "node.ts",
+      "package.json",
+      "tsconfig.json",
+      "tsconfig.build.json",
+      "vitest.config.ts",
+    ]) {
+      cpSync(join(root, entry), join(folder, entry));
+    }
+    symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+    const made: string[] = [];
+    let lines = 0;
+    for (const { language, file, text } of blocksOf(page(name))) {
+      if (language === "sh") {
+        for (const command of text.trim().split("\n")) {
+          execFileSync("sh", ["-c", command], {
+            cwd: folder,
+            stdio: "pipe",
+            env: { ...process.env, CI: "1" },
+          });
+        }
+      } else if (file !== undefined) {
+        const path = join(folder, file);
+        mkdirSync(dirname(path), { recursive: true });
+        if (language === "diff") {
+          writeFileSync(path, patched(readFileSync(path, "utf8"), text));
+          lines += text.split("\n").filter((line) => /^\+(?!import)/.test(line)).length;
+        } else {
+          writeFileSync(path, text, { flag: "wx" });
+          if (language === "ts") made.push(file);
+        }
+      }
+    }
+    // What an addition costs: one file and one line, besides its import.
+    expect(made).toHaveLength(1);
+    expect(lines).toBe(1);
+    execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "--noEmit"], {
+      cwd: folder,
+      stdio: "pipe",
+    });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
