@@ -3,7 +3,7 @@ export type { Backend, CompileOptions, Engine, Executable, Report, Tolerance } f
 export { reference } from "./backends/reference/index.ts";
 export * from "./ir/index.ts";
 export * from "./models/index.ts";
-export { blobSource, type ByteSink, type ByteSource, memorySource } from "./models/weights/bytes.ts";
+export { blobSource, type ByteSink, type ByteSource, memorySource } from "./files/bytes.ts";
 export { matchWeights } from "./models/weights/match.ts";
 export { readSafetensors, writeSafetensors } from "./models/weights/safetensors.ts";
 export { type OpenPart, readVmoeCheckpoint } from "./models/weights/vmoe/checkpoint.ts";

@@ -3,8 +3,8 @@ import { stat } from "node:fs/promises";
 
 import sharp from "sharp";
 
+import { fileError } from "../files/bytes.ts";
 import { CompileError, Tensor } from "../ir/index.ts";
-import { fileError } from "../models/weights/bytes.ts";
 
 /** RGB, row-major, 0 to 255. */
 interface Picture {

@@ -1,6 +1,7 @@
 /** The model that a command line names: a preset or a file, with overrides. */
 import { readFile } from "node:fs/promises";
 
+import { fileError } from "../files/bytes.ts";
 import { CompileError } from "../ir/index.ts";
 import {
   createModel,
@@ -11,7 +12,6 @@ import {
   parseOverride,
   presets,
 } from "../models/index.ts";
-import { fileError } from "../models/weights/bytes.ts";
 
 /** The configuration of a preset or of a JSON file, with the overrides of `--set` merged in. */
 export async function readConfig(name: string, overrides: readonly string[]): Promise<Json> {

@@ -1,9 +1,9 @@
 /** NumPy's .npy files of float32, as inputs and outputs. Source: NumPy's format specification, numpy.lib.format. */
 import { readFile } from "node:fs/promises";
 
+import { fileError } from "../files/bytes.ts";
+import { writeFileAtomically } from "../files/disk.ts";
 import { sizeOf, Tensor } from "../ir/index.ts";
-import { fileError } from "../models/weights/bytes.ts";
-import { writeFileAtomically } from "../models/weights/file.ts";
 
 const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
 

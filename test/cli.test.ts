@@ -16,9 +16,9 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 
 import { readNpy, writeNpy } from "../cli/npy.ts";
+import { writeFileAtomically } from "../files/disk.ts";
 import { Tensor } from "../ir/index.ts";
 import { mergeConfig } from "../models/index.ts";
-import { writeFileAtomically } from "../models/weights/file.ts";
 import { writeSafetensors } from "../models/weights/safetensors.ts";
 import { goldenPath, tinyVmoe } from "./support/golden.ts";
 

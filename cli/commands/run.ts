@@ -4,6 +4,7 @@ import { dirname, resolve } from "node:path";
 
 import type { Engine, Executable } from "../../backends/backend.ts";
 import { type Choice, chooseBackend, openBackend } from "../../backends/choose.ts";
+import { fileError } from "../../files/bytes.ts";
 import { CompileError, showType, sizeOf, Tensor, type WeightSource } from "../../ir/index.ts";
 import {
   createModel,
@@ -13,9 +14,8 @@ import {
   normalDraws,
   randomWeights,
 } from "../../models/index.ts";
-import { fileError } from "../../models/weights/bytes.ts";
-import { openWeights } from "../../models/weights/file.ts";
 import { checkFinite, matchWeights } from "../../models/weights/match.ts";
+import { openWeights } from "../../models/weights/open.ts";
 import { type Fit, readImages } from "../image.ts";
 import { readConfig } from "../model.ts";
 import { readNpy, writeNpy } from "../npy.ts";

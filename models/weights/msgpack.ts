@@ -1,5 +1,5 @@
 /** A walk over a msgpack file that never reads the payloads it passes over; files may be gigabytes. */
-import { type ByteSource, fileError, readExactly } from "./bytes.ts";
+import { type ByteSource, fileError, readExactly } from "../../files/bytes.ts";
 
 /** What stands at one place of a file: a container with its number of entries, or a payload with its bytes. */
 export interface Item {

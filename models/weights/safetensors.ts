@@ -1,4 +1,5 @@
 /** The safetensors format: a JSON header of names, types and byte ranges, then the tensors' bytes. */
+import { type ByteSink, type ByteSource, fileError, readExactly } from "../../files/bytes.ts";
 import {
   byteLength,
   type DType,
@@ -7,7 +8,6 @@ import {
   type TensorType,
   type WeightSource,
 } from "../../ir/index.ts";
-import { type ByteSink, type ByteSource, fileError, readExactly } from "./bytes.ts";
 
 const codes: Readonly<Record<string, DType>> = {
   F32: "f32",

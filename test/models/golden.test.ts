@@ -5,8 +5,8 @@ import { reference } from "../../backends/reference/index.ts";
 import { dawn } from "../../backends/webgpu/dawn.ts";
 import type { Tensor, WeightSource } from "../../ir/index.ts";
 import { createModel } from "../../models/index.ts";
-import { openWeights } from "../../models/weights/file.ts";
 import { matchWeights } from "../../models/weights/match.ts";
+import { openWeights } from "../../models/weights/open.ts";
 import { type Golden, goldenPath, s32, tinyVmoe, tinyVmoeNoisy } from "../support/golden.ts";
 
 /** Largest absolute differences of logits and relative ones of losses, per test/golden/README.md. */

@@ -4,9 +4,9 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
+import { type ByteSource, memorySource } from "../../files/bytes.ts";
 import { CompileError, type Tensor } from "../../ir/index.ts";
-import { type ByteSource, memorySource } from "../../models/weights/bytes.ts";
-import { openWeights } from "../../models/weights/file.ts";
+import { openWeights } from "../../models/weights/open.ts";
 import { readVmoeCheckpoint } from "../../models/weights/vmoe/checkpoint.ts";
 import { expectOneLine } from "../support/errors.ts";
 import { goldenPath, tinyVmoe } from "../support/golden.ts";

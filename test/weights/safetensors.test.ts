@@ -6,9 +6,10 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
 
+import { memorySource } from "../../files/bytes.ts";
+import { writeFileAtomically } from "../../files/disk.ts";
 import { dtypes, sizeOf, Tensor, type WeightSource } from "../../ir/index.ts";
-import { memorySource } from "../../models/weights/bytes.ts";
-import { openWeights, writeFileAtomically } from "../../models/weights/file.ts";
+import { openWeights } from "../../models/weights/open.ts";
 import { readSafetensors, writeSafetensors } from "../../models/weights/safetensors.ts";
 import { expectOneLine } from "../support/errors.ts";
 

@@ -2,8 +2,8 @@
  * The original's sharded checkpoints: `<prefix>.index` and `<prefix>.data-00000-of-00002` ...
  * Source: google-research/vmoe, vmoe/checkpoints.
  */
+import { type ByteSource, fileError } from "../../../files/bytes.ts";
 import { byteLength, bytesOf, Tensor, type TensorType, type WeightSource } from "../../../ir/index.ts";
-import { type ByteSource, fileError } from "../bytes.ts";
 import { type Leaf, parseIndex } from "./index.ts";
 import { copyRegion, elementsOf, overlap, type Region } from "./region.ts";
 import { type Chunk, readPieces, scanShard, type Shard } from "./shard.ts";

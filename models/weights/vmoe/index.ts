@@ -1,8 +1,8 @@
 /** The index of a V-MoE checkpoint: a tree of shapes, and which data file holds which slice. */
 import { decode, ExtData, ExtensionCodec } from "@msgpack/msgpack";
 
+import { type ByteSource, fileError } from "../../../files/bytes.ts";
 import type { DType, Shape, TensorType } from "../../../ir/index.ts";
-import { type ByteSource, fileError } from "../bytes.ts";
 import type { Region } from "./region.ts";
 
 /** A tensor of the checkpoint. */

@@ -1,5 +1,5 @@
 /** A data file of a V-MoE checkpoint: where the bytes of each slice of each tensor lie. */
-import { type ByteSource, fileError, readExactly } from "../bytes.ts";
+import { type ByteSource, fileError, readExactly } from "../../../files/bytes.ts";
 import { type Item, MsgpackWalker } from "../msgpack.ts";
 import { parseRegion } from "./index.ts";
 import type { Region } from "./region.ts";

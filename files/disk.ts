@@ -1,11 +1,8 @@
-/** Weight files on disk, for Node. */
-import { open, rename, rm, stat } from "node:fs/promises";
+/** Files on disk as ranges of bytes, for Node. */
+import { open, rename, rm } from "node:fs/promises";
 import { basename } from "node:path";
 
-import type { WeightSource } from "../../ir/index.ts";
 import { type ByteSink, type ByteSource, fileError } from "./bytes.ts";
-import { readSafetensors } from "./safetensors.ts";
-import { readVmoeCheckpoint } from "./vmoe/checkpoint.ts";
 
 /** One read call takes at most this many bytes; the operating systems' limit is 2 GiB. */
 const readLimit = 2 ** 30;
@@ -37,25 +34,6 @@ export async function fileSource(path: string): Promise<ByteSource> {
     },
     close: () => handle.close(),
   };
-}
-
-/**
- * The weights at `path`: a safetensors file, or the prefix of a V-MoE checkpoint (with or without `.index`).
- * Throws W1 naming what is not there or not of the format.
- */
-export async function openWeights(path: string): Promise<WeightSource> {
-  const prefix = path.replace(/\.index$/, "");
-  const isFile = await stat(path).then(
-    (status) => status.isFile(),
-    () => false,
-  );
-  const hasIndex = await stat(`${prefix}.index`).then(
-    () => true,
-    () => false,
-  );
-  if (isFile && !path.endsWith(".index")) return readSafetensors(await fileSource(path));
-  if (hasIndex) return readVmoeCheckpoint((suffix) => fileSource(prefix + suffix));
-  throw fileError(path, "no such file, and no checkpoint of that prefix");
 }
 
 /** Writes a file under a temporary name that becomes `path` only when `write` is done. */

@@ -1,5 +1,5 @@
 /** Files as ranges of bytes, read on demand. */
-import { CompileError } from "../../ir/index.ts";
+import { CompileError } from "../ir/index.ts";
 
 /** Something of known size that can be read in parts: a file, a Blob, a buffer. */
 export interface ByteSource {
