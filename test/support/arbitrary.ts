@@ -33,7 +33,7 @@ export interface Case {
 }
 
 /** How floats are drawn. `grid`: eighths up to 8, so that sums are exact and ties happen. `separated`: all of a
- * tensor's entries apart from each other; `tied`: small integers, mostly equal. */
+ * tensor's entries apart from each other; `tied`: rows of few kinds, most entries of a row equal. */
 export type Floats = "grid" | "separated" | "tied";
 
 interface Options {
@@ -225,9 +225,17 @@ function entries(
   const positive = domain?.kind === "positive";
   if (floats === "separated") {
     const order = shuffled(length, pick);
-    return fill((i) => (positive ? order[i]! + 1 : order[i]! - length / 2) / 4);
+    // Spread over four units whatever their number: a softmax must not make them equal again.
+    return fill((i) => ((positive ? order[i]! + 1 : order[i]! - length / 2) * 4) / length);
   }
-  if (floats === "tied") return fill(() => pick(3) + (positive ? 1 : -1));
+  if (floats === "tied") {
+    // Rows are equal or far apart: the sums of a row and of its permutation need not round to the same.
+    const width = shape.at(-1) ?? 1;
+    const kinds = [1, 1.7, 2.9].map((scale) =>
+      Array.from({ length: width }, () => scale * (pick(3) + (positive ? 1 : -1))),
+    );
+    return Array.from({ length: length / width }, () => kinds[pick(kinds.length)]!).flat();
+  }
   const steps = (): number => (positive ? 1 + pick(64) : pick(129) - 64);
   return fill(() => {
     const value = steps() / 8;
