@@ -13,6 +13,16 @@ export interface Backend {
   open(): Promise<Engine>;
 }
 
+/** What a user may say of the engine behind a backend. */
+export interface EngineOptions {
+  /** Which of the backend's own engines: ONNX Runtime's execution provider. */
+  readonly provider?: string;
+  /** Threads of one op. */
+  readonly threads?: number;
+  /** Whatever else the engine takes, under its own names. */
+  readonly session?: Readonly<Record<string, unknown>>;
+}
+
 /** A backend that holds a device. */
 export interface Engine {
   /** The device and its driver, for people. */

@@ -1,7 +1,8 @@
 /** The backends of Node, by name, loaded only when asked for. */
-import type { Backend } from "./backend.ts";
+import type { Backend, EngineOptions } from "./backend.ts";
 
-export const backends: Readonly<Record<string, () => Promise<Backend>>> = {
+export const backends: Readonly<Record<string, (options?: EngineOptions) => Promise<Backend>>> = {
   webgpu: () => import("./webgpu/dawn.ts").then((module) => module.dawn),
+  onnx: (options) => import("./onnx/runtime.ts").then((module) => module.onnx(options)),
   reference: () => import("./reference/index.ts").then((module) => module.reference),
 };

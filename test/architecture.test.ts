@@ -9,17 +9,20 @@ const root = resolve(import.meta.dirname, "..");
 /** What each folder may import, besides itself. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   ir: [],
+  files: ["ir"],
   passes: ["ir"],
-  models: ["ir"],
-  backends: ["ir", "passes"],
-  cli: ["ir", "passes", "models", "backends"],
-  scripts: ["ir", "passes", "models", "backends", "cli"],
-  bench: ["ir", "passes", "models", "backends", "cli"],
+  models: ["ir", "files"],
+  backends: ["ir", "files", "passes"],
+  cli: ["ir", "files", "passes", "models", "backends"],
+  scripts: ["ir", "files", "passes", "models", "backends", "cli"],
+  bench: ["ir", "files", "passes", "models", "backends", "cli"],
 };
 
 /** Packages, and the only places that may import them. */
 const owners: Readonly<Record<string, readonly string[]>> = {
   webgpu: ["backends/webgpu/dawn.ts"],
+  "onnx-proto": ["backends/onnx/proto.ts"],
+  "onnxruntime-node": ["backends/onnx/runtime.ts"],
   sharp: ["cli/image.ts"],
   commander: ["cli/main.ts"],
   "cli-progress": ["cli/progress.ts"],
@@ -75,25 +78,28 @@ function reached(entry: string): string[] {
   return [...seen];
 }
 
-describe.each(["index.ts", "backends/webgpu/index.ts"])("what a browser loads from %s", (entry) => {
-  const files = reached(entry);
+describe.each(["index.ts", "backends/webgpu/index.ts", "backends/onnx/index.ts"])(
+  "what a browser loads from %s",
+  (entry) => {
+    const files = reached(entry);
 
-  test("imports neither Node nor packages for Node", () => {
-    const nodeOnly = ["webgpu", "sharp", "commander", "cli-progress"];
-    const found = files
-      .flatMap(importsOf)
-      .filter(({ path }) => path.startsWith("node:") || nodeOnly.includes(path));
-    expect(found).toEqual([]);
-    expect(files.length).toBeGreaterThan(20);
-  });
+    test("imports neither Node nor packages for Node", () => {
+      const nodeOnly = ["webgpu", "onnxruntime-node", "sharp", "commander", "cli-progress"];
+      const found = files
+        .flatMap(importsOf)
+        .filter(({ path }) => path.startsWith("node:") || nodeOnly.includes(path));
+      expect(found).toEqual([]);
+      expect(files.length).toBeGreaterThan(20);
+    });
 
-  test("uses no global of Node's", () => {
-    const used = files.filter((file) =>
-      /\b(?:Buffer|process|__dirname|require)\b[.(]/.test(readFileSync(join(root, file), "utf8")),
-    );
-    expect(used).toEqual([]);
-  });
-});
+    test("uses no global of Node's", () => {
+      const used = files.filter((file) =>
+        /\b(?:Buffer|process|__dirname|require)\b[.(]/.test(readFileSync(join(root, file), "utf8")),
+      );
+      expect(used).toEqual([]);
+    });
+  },
+);
 
 test("every file opens with a sentence that says what it is for", () => {
   const files = ["index.ts", "node.ts", ...Object.keys(mayImport).flatMap(sources), ...sources("test")];

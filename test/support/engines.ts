@@ -37,6 +37,9 @@ export interface UnderTest {
   readonly cases: number;
 }
 
+/** Cases for backends that compile kernels for every new program. */
+const slowToCompile: Readonly<Record<string, number>> = { webgpu: 5 };
+
 /** Every backend but the oracle. A missing device is a failure, never a skip. */
 export const underTest: readonly UnderTest[] = [
   // A decomposition in 16 bits rounds at every step, so only its meaning in f32 is comparable.
@@ -49,7 +52,7 @@ export const underTest: readonly UnderTest[] = [
   },
   ...Object.entries(backends)
     .filter(([name]) => name !== reference.name)
-    .map(([name, load]) => ({ name, load, cases: 5 })),
+    .map(([name, load]) => ({ name, load, cases: slowToCompile[name] ?? 20 })),
 ];
 
 export const noWeights: WeightSource = {

@@ -1,0 +1,5 @@
+/** ONNX: programs to models in bytes. Free of Node; moec/node runs them, and writes them to disk. */
+export type { SymbolicBatch } from "./batch.ts";
+export { exportOnnx, type ExportOptions, type OnnxProgram } from "./export.ts";
+export { embedded, type OnnxFiles, withData } from "./file.ts";
+export type { WeightTensor } from "./weights.ts";

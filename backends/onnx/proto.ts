@@ -1,0 +1,149 @@
+/** ONNX's protobuf messages: the one file that knows onnx-proto, with its CommonJS face and its 64-bit integers. */
+import pkg, { type onnx as Onnx } from "onnx-proto";
+
+const { onnx } = pkg;
+
+export type ModelProto = Onnx.IModelProto;
+export type GraphProto = Onnx.IGraphProto;
+export type FunctionProto = Onnx.IFunctionProto;
+export type NodeProto = Onnx.INodeProto;
+export type AttributeProto = Onnx.IAttributeProto;
+export type TensorProto = Onnx.ITensorProto;
+export type ValueInfoProto = Onnx.IValueInfoProto;
+
+/** Codes of element types: `TensorProto.DataType`. */
+export const element = {
+  float: 1,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  double: 11,
+  uint32: 12,
+  bfloat16: 16,
+} as const;
+export type Element = (typeof element)[keyof typeof element];
+
+/** Bytes of one element in a file. */
+export const elementBytes: Readonly<Record<Element, number>> = {
+  [element.float]: 4,
+  [element.int32]: 4,
+  [element.int64]: 8,
+  [element.bool]: 1,
+  [element.float16]: 2,
+  [element.double]: 8,
+  [element.uint32]: 4,
+  [element.bfloat16]: 2,
+};
+
+/** The name of an element type, as errors show it. */
+export const elementName = (code: number): string =>
+  Object.entries(element).find(([, known]) => known === code)?.[0] ?? `element type ${code}`;
+
+const { FLOAT, INT, STRING, TENSOR, INTS } = onnx.AttributeProto.AttributeType;
+
+/** An attribute's value, or the attribute of the enclosing function that it repeats. */
+export type Attribute =
+  | { readonly int: number }
+  | { readonly float: number }
+  | { readonly text: string }
+  | { readonly ints: readonly number[] }
+  | { readonly tensor: TensorProto }
+  | { readonly from: string; readonly as: "int" | "string" };
+
+export type Attributes = Readonly<Record<string, Attribute>>;
+
+function attributeProto(name: string, value: Attribute): AttributeProto {
+  if ("int" in value) return { name, type: INT, i: integer(value.int) };
+  if ("float" in value) return { name, type: FLOAT, f: value.float };
+  if ("text" in value) return { name, type: STRING, s: new TextEncoder().encode(value.text) };
+  if ("ints" in value) return { name, type: INTS, ints: value.ints.map(integer) };
+  if ("tensor" in value) return { name, type: TENSOR, t: value.tensor };
+  return { name, type: value.as === "int" ? INT : STRING, refAttrName: value.from };
+}
+
+/** The message holds 64 bits, a number 53. */
+function integer(value: number): number {
+  if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is no integer that ONNX could hold`);
+  return value;
+}
+
+/** A 64-bit field as a number; undefined where it is not one that a number holds. */
+export function numberOf(value: number | { toString(): string } | null | undefined): number | undefined {
+  const number = Number(value?.toString());
+  return Number.isSafeInteger(number) ? number : undefined;
+}
+
+/** A node; absent optional inputs are `""`. */
+export const nodeProto = (
+  opType: string,
+  input: readonly string[],
+  output: readonly string[],
+  attributes: Attributes = {},
+  more: Pick<NodeProto, "name" | "domain" | "docString"> = {},
+): NodeProto => ({
+  opType,
+  input: [...input],
+  output: [...output],
+  attribute: Object.entries(attributes).map(([name, value]) => attributeProto(name, value)),
+  ...more,
+});
+
+/** A tensor that stands in the message itself; `data` is little-endian, row by row. */
+export const tensorProto = (
+  name: string,
+  dataType: Element,
+  dims: readonly number[],
+  data: ArrayBufferView,
+): TensorProto => ({
+  name,
+  dataType,
+  dims: dims.map(integer),
+  rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+});
+
+/** A tensor whose bytes stand in another file. */
+export const externalTensorProto = (
+  name: string,
+  dataType: Element,
+  dims: readonly number[],
+  {
+    location,
+    offset,
+    length,
+  }: { readonly location: string; readonly offset: number; readonly length: number },
+): TensorProto => ({
+  name,
+  dataType,
+  dims: dims.map(integer),
+  dataLocation: onnx.TensorProto.DataLocation.EXTERNAL,
+  externalData: [
+    { key: "location", value: location },
+    { key: "offset", value: String(offset) },
+    { key: "length", value: String(length) },
+  ],
+});
+
+/** Whether a tensor's bytes stand in another file. */
+export const isExternal = ({ dataLocation }: TensorProto): boolean =>
+  dataLocation === onnx.TensorProto.DataLocation.EXTERNAL;
+
+/** A graph's input or output; an axis given by a name may have any size. */
+export const valueInfoProto = (
+  name: string,
+  elemType: Element,
+  dims: readonly (number | string)[],
+): ValueInfoProto => ({
+  name,
+  type: {
+    tensorType: {
+      elemType,
+      shape: { dim: dims.map((d) => (typeof d === "string" ? { dimParam: d } : { dimValue: integer(d) })) },
+    },
+  },
+});
+
+export const encodeModel = (model: ModelProto): Uint8Array => onnx.ModelProto.encode(model).finish();
+
+/** Throws where `bytes` is not such a message; rejects nothing else. */
+export const decodeModel = (bytes: Uint8Array): ModelProto => onnx.ModelProto.decode(bytes);
