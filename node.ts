@@ -1,6 +1,6 @@
 /** What moec does in Node alone: weight files on disk, Dawn as the GPU, and the choice of a backend. */
 export { type Choice, chooseBackend, openBackend } from "./backends/choose.ts";
-export { onnx } from "./backends/onnx/runtime.ts";
+export { onnx, type OnnxModel, type OnnxOptions, openModel } from "./backends/onnx/runtime.ts";
 export { saveProgram } from "./backends/onnx/save.ts";
 export { dawn, dawnGpu } from "./backends/webgpu/dawn.ts";
 export { fileSource, writeFileAtomically } from "./files/disk.ts";

@@ -1,6 +1,6 @@
 /** Which backend a program runs on when the user does not say. */
 import { CompileError } from "../ir/index.ts";
-import type { Backend, Engine } from "./backend.ts";
+import type { Backend, Engine, EngineOptions } from "./backend.ts";
 import { backends } from "./index.ts";
 
 /** An engine, and why it was chosen. */
@@ -11,21 +11,34 @@ export interface Choice {
 }
 
 /** The backend `name`; throws B2 when there is none of that name, or it cannot be opened here. */
-export async function openBackend(name: string): Promise<Choice> {
+export async function openBackend(name: string, options?: EngineOptions): Promise<Choice> {
   const load = backends[name];
   if (!load)
     throw new CompileError("B2", name, `is no backend; there is auto, ${Object.keys(backends).join(", ")}`);
-  const backend = await load();
+  const backend = await load(options);
   return { backend, engine: await backend.open(), reason: "asked for" };
 }
 
-/** A GPU, else a software driver of one, else the reference. */
+/** A GPU, else ONNX Runtime on the CPU, else a software driver of a GPU, else the reference. */
 export async function chooseBackend(): Promise<Choice> {
+  const gpu = await attempt("webgpu");
+  if (typeof gpu !== "string" && !gpu.engine.software) return { ...gpu, reason: "a GPU" };
+  const noGpu = typeof gpu === "string" ? `no WebGPU adapter (${gpu})` : "no GPU";
+  const cpu = await attempt("onnx");
+  if (typeof cpu !== "string") {
+    if (typeof gpu !== "string") gpu.engine.close();
+    return { ...cpu, reason: `${noGpu}; ONNX Runtime on the CPU` };
+  }
+  const noRuntime = `no ONNX Runtime (${cpu})`;
+  if (typeof gpu !== "string") return { ...gpu, reason: `${noGpu}, ${noRuntime}; a software Vulkan driver` };
+  return { ...(await openBackend("reference")), reason: `${noGpu}, ${noRuntime}` };
+}
+
+/** The opened backend, or why there is none. */
+async function attempt(name: string): Promise<Choice | string> {
   try {
-    const { backend, engine } = await openBackend("webgpu");
-    return { backend, engine, reason: engine.software ? "no GPU, but a software Vulkan driver" : "a GPU" };
+    return await openBackend(name);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    return { ...(await openBackend("reference")), reason: `no WebGPU adapter (${reason})` };
+    return error instanceof Error ? error.message : String(error);
   }
 }

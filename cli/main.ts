@@ -3,11 +3,13 @@
 import { Command, CommanderError, Option } from "commander";
 
 import { CompileError } from "../ir/index.ts";
+import { exportModel, type ExportOptions } from "./commands/export.ts";
 import { inspect, type InspectOptions } from "./commands/inspect.ts";
 import { models } from "./commands/models.ts";
 import { run, type RunOptions } from "./commands/run.ts";
 import { verify, type VerifyOptions } from "./commands/verify.ts";
-import { parseCount, parseSize } from "./model.ts";
+import { parseCount, parsePair, parseSize } from "./model.ts";
+import { packageVersion } from "./version.ts";
 
 /** Exit codes: 1 a comparison failed, 2 the input is wrong, 70 (sysexits' EX_SOFTWARE) moec itself is. */
 const exitCodes = { failed: 1, badInput: 2, internal: 70 } as const;
@@ -38,6 +40,7 @@ let exitCode = 0;
 
 const program = new Command("moec")
   .description("Compile sparse Mixture-of-Experts vision models, and run them.")
+  .version(packageVersion())
   .exitOverride()
   .configureOutput({ writeErr: () => undefined })
   .addHelpText(
@@ -47,7 +50,8 @@ const program = new Command("moec")
       "inspect vmoe-b16-every2 --text",
       "run vmoe-s32-last2-e8 --image photo.jpg",
       "run config.json --weights checkpoint --input x.npy --output logits.npy",
-      "verify vmoe-s32-last2-e8 --backends webgpu",
+      "verify vmoe-s32-last2-e8 --backends webgpu,onnx",
+      "export vmoe-s32-last2-e8 --to onnx -o model.onnx",
     ),
   );
 
@@ -89,7 +93,16 @@ program
   .option("--image <file...>", "photographs")
   .option("--input <x.npy>", "float32 images [N, height, width, 3] in [-1, 1], instead of photographs")
   .option("--output <y.npy>", "where to write the logits, float32 [N, classes]")
-  .option("--backend <name>", "auto, webgpu or reference", "auto")
+  .option("--backend <name>", "auto, webgpu, onnx or reference", "auto")
+  .option("--ep <engine>", "ONNX Runtime's engine: cpu, webgpu or cuda")
+  .addOption(
+    new Option("--threads <n>", "threads of an op in ONNX Runtime").argParser(parseCount("--threads", 1)),
+  )
+  .addOption(
+    new Option("--session <name=value>", "an option of ONNX Runtime's session; may be given often")
+      .argParser(parsePair)
+      .default({}, "none"),
+  )
   .addOption(setOption())
   .addOption(
     new Option(
@@ -149,6 +162,46 @@ program
   .action(async (name: string, options: VerifyOptions) => {
     if (!(await verify(name, options))) exitCode = exitCodes.failed;
   });
+
+program
+  .command("export")
+  .description("write a model as a file that other engines run")
+  .argument("<model>", "a preset, or a configuration file in the original's format")
+  .requiredOption("--to <format>", "onnx")
+  .requiredOption("-o, --output <file>", "the file to write; weights go beside it, to <file>.data")
+  .option(
+    "--weights <file>",
+    "a .safetensors file, or the prefix of a V-MoE checkpoint; random when not given",
+  )
+  .addOption(setOption())
+  .addOption(batchOption())
+  .option("--dynamic-batch", "leave the batch open: any number of the groups that --batch makes")
+  .addOption(
+    new Option(
+      "--size <pixels>",
+      "image size, like 224 or 224x320; by default what the weights were made for, or 224",
+    ).argParser(parseSize),
+  )
+  .addOption(groupOption())
+  .option("--outputs <names>", "all, or a list such as logits,encoderblock_5/slots", "logits")
+  .addOption(
+    new Option("--opset <n>", "version of the standard ops, 18 to 26; 21 by default").argParser(
+      parseCount("--opset", 1),
+    ),
+  )
+  .option("--inline", "plain nodes in place of the functions Route, Dispatch, Experts and Combine")
+  .option("--embed", "weights in the file itself, for small models")
+  .addOption(seedOption())
+  .addOption(jsonOption())
+  .addHelpText(
+    "after",
+    examples(
+      "export vmoe-s32-last2-e8 --to onnx -o model.onnx",
+      "export config.json --weights checkpoint --to onnx -o model.onnx --batch 8 --dynamic-batch",
+      "export config.json --to onnx -o small.onnx --embed --outputs all",
+    ),
+  )
+  .action((name: string, options: ExportOptions) => exportModel(name, options));
 
 for (const command of program.commands) command.exitOverride().configureOutput({ writeErr: () => undefined });
 

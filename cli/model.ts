@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 
 import { fileError } from "../files/bytes.ts";
-import { CompileError } from "../ir/index.ts";
+import { CompileError, type WeightSource } from "../ir/index.ts";
 import {
   createModel,
   type Json,
@@ -11,7 +11,10 @@ import {
   type ModelOptions,
   parseOverride,
   presets,
+  randomWeights,
 } from "../models/index.ts";
+import { checkFinite, matchWeights } from "../models/weights/match.ts";
+import type { Progress } from "./progress.ts";
 
 /** The configuration of a preset or of a JSON file, with the overrides of `--set` merged in. */
 export async function readConfig(name: string, overrides: readonly string[]): Promise<Json> {
@@ -41,6 +44,22 @@ export async function readModel(
   return createModel(await readConfig(name, overrides), options);
 }
 
+/** What photographs are made of where neither the user nor the weights say. */
+export const defaultSize: readonly [number, number] = [224, 224];
+
+/** The weights in `file`, matched and found finite; random ones from the seed where there is no file. */
+export async function weightsOf(
+  { parameters }: Model,
+  file: WeightSource | undefined,
+  { weights: path, seed }: { readonly weights?: string; readonly seed: number },
+  progress: Progress,
+): Promise<WeightSource> {
+  if (!file || path === undefined) return randomWeights(parameters, seed);
+  const matched = matchWeights(parameters, file, path);
+  await checkFinite(matched, (done) => progress.show(done, "checking weights"));
+  return matched;
+}
+
 /** `224` or `224x320`, as height and width. */
 export function parseSize(text: string): readonly [number, number] {
   const match = /^(\d+)(?:x(\d+))?$/.exec(text);
@@ -56,3 +75,16 @@ export const parseCount =
     if (Number.isSafeInteger(count) && count >= least) return count;
     throw new CompileError("U1", option, `must be a whole number of at least ${least}; got ${text}`);
   };
+
+/** `name=value` into what is collected already; the value as JSON where it is some, else as text. */
+export function parsePair(text: string, all: Json = {}): Json {
+  const [name = "", ...rest] = text.split("=");
+  const value = rest.join("=");
+  if (!name || rest.length === 0)
+    throw new CompileError("U1", "--session", `must be name=value; got ${text}`);
+  try {
+    return { ...all, [name]: JSON.parse(value) as unknown };
+  } catch {
+    return { ...all, [name]: value };
+  }
+}

@@ -1,6 +1,6 @@
 /** Files on disk as ranges of bytes, for Node. */
-import { open, rename, rm } from "node:fs/promises";
-import { basename } from "node:path";
+import { access, constants, open, rename, rm } from "node:fs/promises";
+import { basename, dirname, resolve } from "node:path";
 
 import { type ByteSink, type ByteSource, fileError } from "./bytes.ts";
 
@@ -59,4 +59,11 @@ export async function writeFileAtomically(
     await rm(temporary, { force: true });
     throw error;
   }
+}
+
+/** Throws W1 when a file cannot be made at `path`, before any work is done. */
+export async function checkWritable(path: string): Promise<void> {
+  await access(dirname(resolve(path)), constants.W_OK).catch((error: NodeJS.ErrnoException) => {
+    throw fileError(path, `cannot be written (${error.code})`);
+  });
 }

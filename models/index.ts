@@ -1,4 +1,5 @@
 /** The models' public surface: configurations to programs, presets, initial values and costs. */
+export { type AnyBatch, anyBatch } from "./anyBatch.ts";
 export { createModel, imageSizeOf, modelClasses } from "./classes.ts";
 export { capacityOf, type CapacityPolicy } from "./capacity.ts";
 export {

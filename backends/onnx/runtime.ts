@@ -13,17 +13,14 @@ import {
   sameType,
   showType,
   Tensor,
-  type Value,
+  type TensorType,
   type WeightSource,
 } from "../../ir/index.ts";
 import type { Backend, CompileOptions, Engine, EngineOptions, Executable } from "../backend.ts";
-import { exportOnnx, supportsIn } from "./export.ts";
+import { exportOnnx, type ExportOptions, supportsIn } from "./export.ts";
 import { saveProgram } from "./save.ts";
 
-/** ONNX Runtime's engines, as `--ep` names them. */
-const providers = ["cpu", "webgpu", "cuda"];
-
-/** ONNX Runtime, which is an optional package. */
+/** ONNX Runtime, which is an optional package. Throws B2 where it is not installed. */
 async function load(): Promise<typeof Ort> {
   try {
     return await import("onnxruntime-node");
@@ -36,88 +33,121 @@ async function load(): Promise<typeof Ort> {
   }
 }
 
+/** ONNX Runtime with the engine that `options` asks for. Throws B2 where there is none. */
+async function runtimeFor({ provider = "cpu" }: EngineOptions): Promise<{
+  readonly ort: typeof Ort;
+  readonly provider: string;
+}> {
+  const ort = await load();
+  const known = ort.listSupportedBackends().map(({ name }) => name);
+  if (known.includes(provider)) return { ort, provider };
+  const message = `must be an engine of this ONNX Runtime: ${known.join(", ")}; got ${provider}`;
+  throw new CompileError("B2", "--ep", message);
+}
+
+export interface OnnxOptions extends EngineOptions {
+  /** How programs are written for the runtime. */
+  readonly form?: Pick<ExportOptions, "opset" | "inline">;
+}
+
 /** The backend on one of ONNX Runtime's engines. */
-export const onnx = (options: EngineOptions = {}): Backend => ({
+export const onnx = (options: OnnxOptions = {}): Backend => ({
   name: "onnx",
-  // As for a GPU: sums in another order, and functions to a few units in the last place.
+  // Sums in another order, and functions to a few units in the last place; 16-bit engines round at every step.
   tolerance: { f32: 2e-5, f16: 8e-3, bf16: 3e-2 },
   async open(): Promise<Engine> {
-    const { provider = "cpu" } = options;
-    if (!providers.includes(provider)) {
-      throw new CompileError("B2", "--ep", `must be one of ${providers.join(", ")}; got ${provider}`);
-    }
-    const ort = await load();
-    const { listSupportedBackends, env } = ort;
-    if (!listSupportedBackends().some(({ name }) => name === provider)) {
-      throw new CompileError("B2", "--ep", `this build of ONNX Runtime has no ${provider}`);
-    }
+    const { ort, provider } = await runtimeFor(options);
     return {
-      device: `ONNX Runtime ${env.versions.node ?? ""}, ${provider}`,
+      device: `ONNX Runtime ${ort.env.versions.node ?? ""}, ${provider}`,
       software: provider === "cpu",
-      supports: supportsIn(),
-      compile: (graph, weights, more = {}) => prepare(ort, graph, weights, { ...more, ...options, provider }),
+      supports: supportsIn(options.form?.opset),
+      compile: (graph, weights, more = {}) => prepare(graph, weights, { ...more, ...options }),
       close: () => undefined,
     };
   },
 });
 
 async function prepare(
-  ort: typeof Ort,
   graph: Graph,
   source: WeightSource,
-  options: CompileOptions & EngineOptions & { readonly provider: string },
+  options: CompileOptions & OnnxOptions,
 ): Promise<Executable> {
-  const { outputs, progress, provider } = options;
-  const program = exportOnnx(graph, { ...(outputs && { outputs }), passes: options });
+  const { outputs, progress, form } = options;
+  const program = exportOnnx(graph, { ...form, ...(outputs && { outputs }), passes: options });
   // From a file the runtime maps the weights into memory; from memory it would copy them.
   const folder = await mkdtemp(join(tmpdir(), "moec-onnx-"));
+  const path = join(folder, "program.onnx");
   const discard = (): Promise<void> => rm(folder, { recursive: true, force: true }).catch(() => undefined);
-  const create = async (): Promise<Ort.InferenceSession> => {
-    const path = join(folder, "program.onnx");
+  const create = async (): Promise<OnnxModel> => {
     await saveProgram(path, program, source, (done) => progress?.(done, "reading weights"));
-    return openSession(ort, path, provider, options);
+    return openModel(path, options);
   };
-  // What is mapped stays until it is unmapped; only Windows keeps the name, too.
-  const session = await create().finally(discard);
+  // What is mapped stays until it is unmapped; where the system keeps the name for as long, `dispose` removes it.
+  const model = await create().finally(discard);
   const wanted = [...graph.outputs].filter(([name]) => outputs?.includes(name) ?? true);
   return {
     report: { weightBytes: program.weights.reduce((sum, { bytes }) => sum + bytes, 0) },
     async run(inputs) {
-      const feeds = Object.fromEntries(graph.inputs.map((value) => fed(ort, value, inputs)));
-      const results = await session.run(feeds).catch((error: unknown) => {
-        throw failed(provider, "cannot run the program", error);
-      });
-      return new Map(wanted.map(([name, { type }]) => [name, taken(type, results[name])]));
+      for (const { leaf, type } of graph.inputs) check(leaf?.name ?? "", type, inputs);
+      const results = await model.run(inputs);
+      return new Map(wanted.map(([name, { type }]) => [name, asType(results.get(name) as Tensor, type)]));
     },
-    dispose: () => void session.release().then(discard),
+    dispose: () => void model.close().then(discard),
   };
 }
 
-/** ONNX Runtime's session on the model at `path`. */
-async function openSession(
-  ort: typeof Ort,
-  path: string,
-  provider: string,
-  { threads, session }: EngineOptions,
-): Promise<Ort.InferenceSession> {
-  return ort.InferenceSession.create(path, {
+function check(name: string, type: TensorType, inputs: ReadonlyMap<string, Tensor>): void {
+  const tensor = inputs.get(name);
+  if (tensor && sameType(tensor.type, type)) return;
+  const got = tensor ? showType(tensor.type) : "nothing";
+  throw new CompileError("B1", `input ${name}`, `must be ${showType(type)}; got ${got}`);
+}
+
+/** bfloat16 comes out as float32. */
+const asType = (tensor: Tensor, type: TensorType): Tensor =>
+  tensor.type.dtype === type.dtype ? tensor : Tensor.from(type, tensor.numbers());
+
+/** A model that ONNX Runtime has loaded. */
+export interface OnnxModel {
+  /** Names of the inputs and outputs, in order. */
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /** Computes every output; the sizes of open axes are those of the inputs. Throws B4. */
+  run(inputs: ReadonlyMap<string, Tensor>): Promise<Map<string, Tensor>>;
+  close(): Promise<void>;
+}
+
+/** Loads the model at `path`, its weights beside it. Throws B2 without the engine, B4 where it refuses the model. */
+export async function openModel(path: string, options: EngineOptions = {}): Promise<OnnxModel> {
+  const { ort, provider } = await runtimeFor(options);
+  const { threads, session: more } = options;
+  const failed = (what: string) => (error: unknown) => {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new CompileError("B4", `onnx (${provider})`, `${what}: ${message.split("\n")[0]}`);
+  };
+  const session = await ort.InferenceSession.create(path, {
     executionProviders: [provider],
-    logSeverityLevel: 3,
+    // Errors are thrown; what the runtime would print beside them says the same.
+    logSeverityLevel: 4,
     ...(threads !== undefined && { intraOpNumThreads: threads }),
-    ...session,
-  }).catch((error: unknown) => {
-    throw failed(provider, "cannot prepare the program", error);
-  });
+    ...more,
+  }).catch(failed("cannot prepare the program"));
+  return {
+    inputs: session.inputNames,
+    outputs: session.outputNames,
+    async run(inputs) {
+      const feeds = [...inputs].filter(([name]) => session.inputNames.includes(name));
+      const results = await session
+        .run(Object.fromEntries(feeds.map(([name, tensor]) => [name, given(ort, tensor)])))
+        .catch(failed("cannot run the program"));
+      return new Map(session.outputNames.map((name) => [name, taken(results[name] as Ort.Tensor)]));
+    },
+    close: () => session.release(),
+  };
 }
 
-/** One line of what ONNX Runtime says. */
-function failed(provider: string, what: string, error: unknown): CompileError {
-  const message = error instanceof Error ? error.message : String(error);
-  return new CompileError("B4", `onnx (${provider})`, `${what}: ${message.split("\n")[0]}`);
-}
-
-/** ONNX Runtime's names of element types, where Node's binding has them; bfloat16 goes in and out as float32. */
-const names = {
+/** ONNX Runtime's names of element types, where Node's binding has them; bfloat16 goes in as float32. */
+const elements = {
   f32: "float32",
   f16: "float16",
   bf16: "float32",
@@ -126,26 +156,16 @@ const names = {
   bool: "bool",
 } as const satisfies Record<DType, string>;
 
-/** The input `value` as ONNX Runtime takes it. */
-function fed(
-  ort: typeof Ort,
-  { leaf, type }: Value,
-  inputs: ReadonlyMap<string, Tensor>,
-): [string, Ort.Tensor] {
-  const name = leaf?.name ?? "";
-  const given = inputs.get(name);
-  if (!given || !sameType(given.type, type)) {
-    const got = given ? showType(given.type) : "nothing";
-    throw new CompileError("B1", `input ${name}`, `must be ${showType(type)}; got ${got}`);
-  }
-  const data = type.dtype === "bf16" ? Float32Array.from(given.numbers()) : given.data;
-  return [name, new ort.Tensor(names[type.dtype], data as Float32Array, type.shape)];
+function given(ort: typeof Ort, tensor: Tensor): Ort.Tensor {
+  const { dtype, shape } = tensor.type;
+  const data = dtype === "bf16" ? Float32Array.from(tensor.numbers()) : tensor.data;
+  return new ort.Tensor(elements[dtype], data as Float32Array, shape);
 }
 
-/** What came out, as a tensor of `type`, with elements of its own. */
-function taken(type: Tensor["type"], result: Ort.OnnxValue | undefined): Tensor {
-  const data = (result as Ort.Tensor).data as Float32Array;
-  if (type.dtype === "bf16") return Tensor.from(type, data);
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, byteLength(type));
-  return Tensor.fromBytes(type, bytes.slice());
+/** What came out, with elements of its own. */
+function taken({ type, dims, data }: Ort.Tensor): Tensor {
+  const dtype = Object.entries(elements).find(([, name]) => name === type)?.[0] as DType;
+  const { buffer, byteOffset } = data as Float32Array;
+  const own = { dtype, shape: dims };
+  return Tensor.fromBytes(own, new Uint8Array(buffer, byteOffset, byteLength(own)).slice());
 }

@@ -1,23 +1,12 @@
 /** `moec run`: images or an array through a model. */
-import { access, constants } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
-
 import type { Engine, Executable } from "../../backends/backend.ts";
 import { type Choice, chooseBackend, openBackend } from "../../backends/choose.ts";
-import { fileError } from "../../files/bytes.ts";
+import { checkWritable } from "../../files/disk.ts";
 import { CompileError, showType, sizeOf, Tensor, type WeightSource } from "../../ir/index.ts";
-import {
-  createModel,
-  imageSizeOf,
-  type Json,
-  type Model,
-  normalDraws,
-  randomWeights,
-} from "../../models/index.ts";
-import { checkFinite, matchWeights } from "../../models/weights/match.ts";
+import { createModel, imageSizeOf, type Json, type Model, normalDraws } from "../../models/index.ts";
 import { openWeights } from "../../models/weights/open.ts";
 import { type Fit, readImages } from "../image.ts";
-import { readConfig } from "../model.ts";
+import { defaultSize, readConfig, weightsOf } from "../model.ts";
 import { readNpy, writeNpy } from "../npy.ts";
 import { type Progress, progressBar } from "../progress.ts";
 import { type RunReport, showReport, topClasses } from "../report.ts";
@@ -30,6 +19,9 @@ export interface RunOptions {
   readonly input?: string;
   readonly output?: string;
   readonly backend: string;
+  readonly ep?: string;
+  readonly threads?: number;
+  readonly session: Json;
   readonly seed: number;
   readonly noise?: number;
   readonly size?: readonly [number, number];
@@ -44,8 +36,8 @@ export async function run(name: string, options: RunOptions): Promise<void> {
   // Everything that can be wrong with what the user gave is found before a device is opened.
   const config = await readConfig(name, options.set);
   if (options.output !== undefined) await checkWritable(options.output);
-  const source = options.weights === undefined ? undefined : await openWeights(options.weights);
-  const image = await readInput(config, options, source);
+  const file = options.weights === undefined ? undefined : await openWeights(options.weights);
+  const image = await readInput(config, options, file);
   const model = createModel(config, {
     batch: image.type.shape[0] ?? 1,
     imageSize: [image.type.shape[1] ?? 1, image.type.shape[2] ?? 1],
@@ -53,8 +45,8 @@ export async function run(name: string, options: RunOptions): Promise<void> {
     ...(options.noise !== undefined && { noise: true }),
   });
   const progress = progressBar(options.json === true);
-  const weights = await readWeights(model, source, options, progress);
-  const choice = options.backend === "auto" ? await chooseBackend() : await openBackend(options.backend);
+  const weights = await weightsOf(model, file, options, progress);
+  const choice = await openChosen(options);
   try {
     const { outputs, report } = await compute(model, weights, image, choice, name, options, progress);
     if (options.output !== undefined) await writeNpy(options.output, outputs.get("logits") as Tensor);
@@ -97,25 +89,20 @@ async function readInput(
   return array;
 }
 
-const defaultSize: readonly [number, number] = [224, 224];
-
-/** Throws W1 when a file cannot be made at `path`, before any work is done. */
-async function checkWritable(path: string): Promise<void> {
-  await access(dirname(resolve(path)), constants.W_OK).catch((error: NodeJS.ErrnoException) => {
-    throw fileError(path, `cannot be written (${error.code})`);
-  });
-}
-
-async function readWeights(
-  { parameters }: Model,
-  source: WeightSource | undefined,
-  { weights: path, seed }: RunOptions,
-  progress: Progress,
-): Promise<WeightSource> {
-  if (!source || path === undefined) return randomWeights(parameters, seed);
-  const matched = matchWeights(parameters, source, path);
-  await checkFinite(matched, (done) => progress.show(done, "checking weights"));
-  return matched;
+/** The backend asked for, with what is said of ONNX Runtime; that is for no other. */
+async function openChosen({ backend, ep, threads, session }: RunOptions): Promise<Choice> {
+  const said = Object.entries({ "--ep": ep, "--threads": threads, "--session": Object.keys(session)[0] });
+  const [option] = said.find(([, value]) => value !== undefined) ?? [];
+  if (option !== undefined && backend !== "onnx") {
+    throw new CompileError("U1", option, `is for --backend onnx; got --backend ${backend}`);
+  }
+  if (backend === "auto") return chooseBackend();
+  const engine = {
+    session,
+    ...(ep !== undefined && { provider: ep }),
+    ...(threads !== undefined && { threads }),
+  };
+  return openBackend(backend, engine);
 }
 
 async function compute(

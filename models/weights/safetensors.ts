@@ -72,8 +72,12 @@ function parseHeader(source: ByteSource, bytes: Uint8Array, dataStart: number): 
 
 /** The tensors must fill the file after the header, without holes or overlaps. */
 function checkLayout(source: ByteSource, entries: ReadonlyMap<string, Entry>, dataStart: number): void {
+  // A tensor without elements starts where the next one does, and names come in no order.
+  const inOrder = [...entries].toSorted(
+    ([, a], [, b]) => a.start - b.start || byteLength(a.type) - byteLength(b.type),
+  );
   let end = dataStart;
-  for (const [name, { type, start }] of [...entries].toSorted(([, a], [, b]) => a.start - b.start)) {
+  for (const [name, { type, start }] of inOrder) {
     if (start !== end)
       throw fileError(source.name, `tensor ${name} must start at byte ${end}; it starts at ${start}`);
     end += byteLength(type);

@@ -1,7 +1,8 @@
-/** Both backends against numbers recorded from the original implementation. */
+/** Every backend against numbers recorded from the original implementation. */
 import { afterAll, describe, expect, test } from "vitest";
 
 import { reference } from "../../backends/reference/index.ts";
+import { onnx } from "../../backends/onnx/runtime.ts";
 import { dawn } from "../../backends/webgpu/dawn.ts";
 import type { Tensor, WeightSource } from "../../ir/index.ts";
 import { createModel } from "../../models/index.ts";
@@ -13,6 +14,7 @@ import { type Golden, goldenPath, s32, tinyVmoe, tinyVmoeNoisy } from "../suppor
 const accepted = {
   reference: { logits: 2e-5, bfloat16: 1e-4, losses: 1e-6 },
   webgpu: { logits: 2e-4, bfloat16: 2e-3, losses: 1e-5 },
+  onnx: { logits: 2e-5, bfloat16: 2e-3, losses: 1e-5 },
 };
 
 /** The original takes 1 - Phi in float32: its load losses carry about 1e-6 of rounding of their own. */
@@ -27,6 +29,7 @@ interface Variant {
 describe.each([
   ["reference", reference],
   ["webgpu", dawn],
+  ["onnx", onnx()],
 ] as const)("%s", async (name, backend) => {
   const engine = await backend.open();
   afterAll(() => engine.close());

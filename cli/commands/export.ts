@@ -1,0 +1,152 @@
+/** `moec export`: a model as a file that other engines run. */
+import { exportOnnx, type OnnxProgram } from "../../backends/onnx/export.ts";
+import { embedded } from "../../backends/onnx/file.ts";
+import { saveProgram } from "../../backends/onnx/save.ts";
+import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
+import { CompileError, type Graph, type WeightSource } from "../../ir/index.ts";
+import { anyBatch, createModel, imageSizeOf, type Json, type Model } from "../../models/index.ts";
+import { openWeights } from "../../models/weights/open.ts";
+import { defaultSize, readConfig, weightsOf } from "../model.ts";
+import { progressBar } from "../progress.ts";
+import { packageVersion } from "../version.ts";
+
+export interface ExportOptions {
+  readonly to: string;
+  readonly output: string;
+  readonly set: readonly string[];
+  readonly weights?: string;
+  readonly seed: number;
+  readonly batch: number;
+  readonly dynamicBatch?: boolean;
+  readonly size?: readonly [number, number];
+  readonly groupSize?: number;
+  readonly outputs: string;
+  readonly opset?: number;
+  readonly inline?: boolean;
+  readonly embed?: boolean;
+  readonly json?: boolean;
+}
+
+/** What `--json` prints. */
+interface Summary {
+  readonly model: string;
+  readonly weights: string;
+  readonly files: readonly string[];
+  readonly opset: number;
+  readonly nodes: number;
+  readonly functions: readonly string[];
+  readonly weightBytes: number;
+  readonly outputs: readonly string[];
+  /** What a batch must be a multiple of, where it is open. */
+  readonly batchMultiple: number | null;
+}
+
+export async function exportModel(name: string, options: ExportOptions): Promise<void> {
+  if (options.to !== "onnx") throw new CompileError("U1", "--to", `must be onnx; got ${options.to}`);
+  const config = await readConfig(name, options.set);
+  await checkWritable(options.output);
+  const file = options.weights === undefined ? undefined : await openWeights(options.weights);
+  const progress = progressBar(options.json === true);
+  try {
+    const prepared = prepare(name, config, options, file);
+    const source = await weightsOf(prepared.model, file, options, progress);
+    await write(prepared.program, source, options, (done) => progress.show(done, "writing weights"));
+    progress.stop();
+    const summary = summaryOf(name, prepared, options);
+    console.log(options.json ? JSON.stringify(summary) : describe(summary));
+  } finally {
+    progress.stop();
+    await file?.close();
+  }
+}
+
+/** A model, and the program that is written of it. */
+interface Prepared {
+  readonly model: Model;
+  readonly program: OnnxProgram;
+  readonly outputs: readonly string[];
+  readonly batchMultiple: number | null;
+}
+
+function prepare(
+  name: string,
+  config: Json,
+  options: ExportOptions,
+  file: WeightSource | undefined,
+): Prepared {
+  const { batch, groupSize, dynamicBatch, opset, inline } = options;
+  const imageSize = options.size ?? (file && imageSizeOf(config, file)) ?? defaultSize;
+  const chosen = { batch, imageSize, ...(groupSize !== undefined && { groupSize }) };
+  const open = dynamicBatch ? anyBatch(config, chosen) : undefined;
+  const model = open?.model ?? createModel(config, chosen);
+  const outputs = outputsOf(model.graph, options.outputs);
+  const program = exportOnnx(model.graph, {
+    outputs,
+    metadata: {
+      "moec.version": packageVersion(),
+      "moec.model": name,
+      "moec.config": JSON.stringify(config),
+      "moec.image_size": JSON.stringify(imageSize),
+      "moec.capacity": JSON.stringify(model.blocks),
+    },
+    ...(open && { batch: { axis: "batch", sizes: open.sizes, other: open.other.graph } }),
+    ...(opset !== undefined && { opset }),
+    ...(inline !== undefined && { inline }),
+  });
+  return { model, program, outputs, batchMultiple: open?.groupImages ?? null };
+}
+
+/** The outputs that a list names; `all` is every one. */
+function outputsOf({ outputs }: Graph, list: string): string[] {
+  return list === "all" ? [...outputs.keys()] : list.split(",").map((output) => output.trim());
+}
+
+async function write(
+  program: OnnxProgram,
+  source: WeightSource,
+  { output, embed }: ExportOptions,
+  onProgress: (done: number) => void,
+): Promise<void> {
+  if (!embed) return saveProgram(output, program, source, onProgress);
+  const bytes = await embedded(program, source);
+  return writeFileAtomically(output, (sink) => sink(bytes));
+}
+
+function summaryOf(
+  name: string,
+  { program, outputs, batchMultiple }: Prepared,
+  options: ExportOptions,
+): Summary {
+  const { graph, functions, opsetImport } = program.model;
+  return {
+    model: name,
+    weights: options.weights ?? `random (seed ${options.seed})`,
+    files: [options.output, ...(options.embed ? [] : [`${options.output}.data`])],
+    opset: Number(opsetImport?.[0]?.version),
+    nodes: graph?.node?.length ?? 0,
+    functions: (functions ?? []).map((each) => each.name ?? ""),
+    weightBytes: program.weights.reduce((sum, { bytes }) => sum + bytes, 0),
+    outputs,
+    batchMultiple,
+  };
+}
+
+/** The summary for people. */
+function describe({
+  model,
+  weights,
+  files,
+  opset,
+  nodes,
+  functions,
+  weightBytes,
+  batchMultiple,
+}: Summary): string {
+  const calls = functions.length > 0 ? `, functions ${functions.join(", ")}` : "";
+  return [
+    `${model} in ${files.join(" and ")}`,
+    `weights: ${weights}, ${(weightBytes / 2 ** 20).toFixed(1)} MiB`,
+    `opset ${opset}, ${nodes} nodes${calls}`,
+    ...(batchMultiple === null ? [] : [`any batch that is a multiple of ${batchMultiple}`]),
+  ].join("\n");
+}

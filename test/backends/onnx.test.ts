@@ -1,0 +1,76 @@
+/** Exported models: the same outputs in every form, on every engine of ONNX Runtime that is here. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterAll, describe, expect, test } from "vitest";
+
+import { exportOnnx } from "../../backends/onnx/export.ts";
+import { openModel } from "../../backends/onnx/runtime.ts";
+import { saveProgram } from "../../backends/onnx/save.ts";
+import { reference } from "../../backends/reference/index.ts";
+import type { Tensor, WeightSource } from "../../ir/index.ts";
+import { anyBatch, createModel, type Model } from "../../models/index.ts";
+import { matchWeights } from "../../models/weights/match.ts";
+import { tinyVmoe } from "../support/golden.ts";
+
+const tiny = tinyVmoe();
+const imageSize = [12, 12] as const;
+const folder = mkdtempSync(join(tmpdir(), "moec-onnx-test-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+interface Form {
+  readonly opset: number;
+  readonly inline: boolean;
+  readonly dynamic: boolean;
+  readonly provider: string;
+}
+
+const isNightly = Boolean(process.env["MOEC_NIGHTLY"]);
+
+const forms: Form[] = ["cpu", "webgpu"]
+  .flatMap((provider) =>
+    [18, 21, 26].flatMap((opset) =>
+      [false, true].flatMap((inline) =>
+        [false, true].map((dynamic) => ({ provider, opset, inline, dynamic })),
+      ),
+    ),
+  )
+  // Opset 18 lacks ops that others have; by day it is tried once, and the slow engine on the default opset.
+  .filter(({ provider, opset }) => isNightly || opset === 21 || (provider === "cpu" && opset === 26))
+  .concat(isNightly ? [] : [{ provider: "cpu", opset: 18, inline: false, dynamic: true }]);
+
+/** Rounding at the experts' door moves logits by more than the noise that put a value on the other side. */
+const accepted = (name: string): number => (name.includes("bf16") ? 2e-3 : 1e-5);
+
+/** The slots of each sparse block, by the reference. */
+async function seatsOf(model: Model): Promise<ReadonlyMap<string, Tensor>> {
+  const outputs = model.blocks.map((block) => `${block.name}/tokens`);
+  const engine = await reference.open();
+  const executable = await engine.compile(model.graph, weightsOf(model), { outputs });
+  return executable.run(new Map([["image", tiny.image]]));
+}
+
+const weightsOf = ({ parameters }: Model): WeightSource => matchWeights(parameters, tiny.weights, "golden");
+
+describe.each(forms)("opset $opset, inline $inline, dynamic $dynamic on $provider", (form) => {
+  test.each([...tiny.cases])("%s", async (name, { config, logits }) => {
+    const options = { batch: 4, imageSize };
+    const model = createModel(config, options);
+    const seats = await seatsOf(model);
+    const open = form.dynamic ? anyBatch(config, options) : undefined;
+    const program = exportOnnx((open?.model ?? model).graph, {
+      ...form,
+      outputs: ["logits", ...seats.keys()],
+      ...(open && { batch: { axis: "batch", sizes: open.sizes, other: open.other.graph } }),
+    });
+    const path = join(folder, "tiny.onnx");
+    await saveProgram(path, program, weightsOf(model));
+    const session = await openModel(path, form);
+    const got = await session.run(new Map([["image", tiny.image]]));
+    await session.close();
+    const off = [...got.get("logits")!.numbers()].map((v, i) => Math.abs(v - logits[i]!));
+    expect(Math.max(...off)).toBeLessThan(accepted(name));
+    for (const [output, tensor] of seats) expect(got.get(output), output).toEqual(tensor);
+  });
+});
