@@ -120,15 +120,14 @@ export async function writeSafetensors(
   onTensor: (name: string) => void = () => undefined,
 ): Promise<void> {
   const names = [...source.tensors.keys()].toSorted();
-  const header: Record<string, unknown> = {};
   let offset = 0;
-  for (const name of names) {
-    const type = source.tensors.get(name) as TensorType;
-    const stop = offset + byteLength(type);
-    header[name] = { dtype: codeOf.get(type.dtype), shape: type.shape, data_offsets: [offset, stop] };
-    offset = stop;
-  }
-  const json = new TextEncoder().encode(JSON.stringify(header));
+  const header = names.map((name) => {
+    const { dtype, shape } = source.tensors.get(name) as TensorType;
+    const start = offset;
+    offset += byteLength({ dtype, shape });
+    return [name, { dtype: codeOf.get(dtype), shape, data_offsets: [start, offset] }];
+  });
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
   // Readers map the file and want the data aligned; the format allows trailing spaces.
   const padded = new Uint8Array(Math.ceil(json.length / 8) * 8).fill(0x20);
   padded.set(json);
