@@ -22,7 +22,7 @@ export {
 export * as ops from "./ops/index.ts";
 export { opset } from "./ops/opset.ts";
 export { parse } from "./parse.ts";
-export { print, printNode } from "./print.ts";
+export { print, printAttr, printNode } from "./print.ts";
 export {
   type Attrs,
   type AttrValue,

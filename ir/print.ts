@@ -50,7 +50,8 @@ export function printNode(node: Node, names: ReadonlyMap<Value, string>): string
   ].join("");
 }
 
-const printAttr = (value: AttrValue): string => {
+/** `value` as text; attributes are equal where their texts are. */
+export const printAttr = (value: AttrValue): string => {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "object") return `[${value.join(", ")}]`;
   return Object.is(value, -0) ? "-0" : String(value);

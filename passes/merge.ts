@@ -1,5 +1,5 @@
 /** Merging of equal computations. */
-import { type Node, type Value, withOperands } from "../ir/index.ts";
+import { type AttrValue, type Node, printAttr, type Value, withOperands } from "../ir/index.ts";
 import type { Pass } from "./pass.ts";
 
 export const merge: Pass = {
@@ -10,7 +10,7 @@ export const merge: Pass = {
     const id = (value: Value): number => ids.get(value) ?? (ids.set(value, ids.size), ids.size - 1);
     const seen = new Map<string, readonly Value[]>();
     return graph.map((node: Node, operands) => {
-      const attrs = node.op.attrs.map(({ name }) => node.attrs[name]);
+      const attrs = node.op.attrs.map(({ name }) => printAttr(node.attrs[name] as AttrValue));
       const key = JSON.stringify([node.op.name, operands.map(id), attrs]);
       const known = seen.get(key);
       if (known) return known;

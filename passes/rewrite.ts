@@ -10,6 +10,7 @@ import {
   type Node,
   type Operands,
   parseSignature,
+  printAttr,
   printNode,
   sameType,
   type Signature,
@@ -100,12 +101,10 @@ function matches(pattern: Pattern, part: Value, value: Value, match: Match): boo
   match.nodes.set(part.node, value.node);
   return (
     Object.entries(part.node.attrs).every(([key, want]) => {
-      const got = value.node?.attrs[key];
+      const got = value.node?.attrs[key] as AttrValue;
       const name = pattern.symbols.get(want);
-      return (
-        JSON.stringify(name === undefined ? want : (match.free[name] ??= got as AttrValue)) ===
-        JSON.stringify(got)
-      );
+      const wanted = name === undefined ? want : ((match.free[name] ??= got) as AttrValue);
+      return printAttr(wanted) === printAttr(got);
     }) && part.node.operands.every((p, i) => matches(pattern, p, value.node?.operands[i] as Value, match))
   );
 }

@@ -69,6 +69,18 @@ test("merge leaves no two equal applications", () => {
   );
 });
 
+test("merge tells all numbers apart", () => {
+  const numbers = [0, -0, Infinity, -Infinity, NaN];
+  const graph = new Graph(
+    "numbers",
+    [],
+    [...numbers, ...numbers].map((value, i) => [`r${i}`, ops.constant({ value, to: "f32", shape: [1] })]),
+  );
+  const merged = merge.run(graph, () => undefined);
+  expect(merged.nodes).toHaveLength(numbers.length);
+  expect(run(merged, new Map())).toEqual(run(graph, new Map()));
+});
+
 test("a target without a core op is an error that names the op", () => {
   const x = input("x", { dtype: "f32", shape: [2] });
   const graph = new Graph("sum", [x], [["y", ops.add(x, x)]]);
