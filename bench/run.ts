@@ -5,8 +5,9 @@
 import type { Engine, Executable } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
 import { table } from "../cli/terminal.ts";
-import { Graph, input, ops, Tensor, weight, type WeightSource } from "../ir/index.ts";
+import type { Tensor } from "../ir/index.ts";
 import { createModel, presets, randomWeights } from "../models/index.ts";
+import { denseProduct, median, pictures, timesOf } from "./measure.ts";
 
 const models = ["vit-s32", "vmoe-s32-last2-e8", "vmoe-s32-every2"];
 const batches = [1, 8];
@@ -24,9 +25,6 @@ interface Row {
   readonly launches: number | null;
 }
 
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
-
 async function measure(
   what: string,
   batch: number,
@@ -39,12 +37,7 @@ async function measure(
   const compiled = performance.now();
   await executable.run(inputs);
   const first = performance.now();
-  const times: number[] = [];
-  for (let i = 0; i < repeats; i++) {
-    const before = performance.now();
-    await executable.run(inputs);
-    times.push(performance.now() - before);
-  }
+  const times = await timesOf(repeats, () => executable.run(inputs));
   const { launches } = executable.report;
   executable.dispose();
   const warmMs = median(times);
@@ -52,36 +45,20 @@ async function measure(
   return { ...row, gflops: flops / warmMs / 1e6, launches: launches ?? null };
 }
 
-/** The dense product of two square matrices: what the backend's matrix kernels can do. */
+/** What the backend's matrix kernels can do. */
 function ceiling(engine: Engine): Promise<Row> {
-  const type = { dtype: "f32", shape: [side, side] } as const;
-  const [x, w] = [input("x", type), weight("w", type)];
-  const graph = new Graph("product", [x], [["y", ops.reduceSum(ops.matmul(x, w))]]);
-  const tensor = Tensor.of("f32", [side, side], (i, j) => ((i * 31 + j * 17) % 101) / 101);
-  const source: WeightSource = {
-    tensors: new Map([["w", type]]),
-    read: (_, rows) => {
-      const [start, stop] = rows ?? [0, side];
-      const part = new Tensor(
-        { dtype: "f32", shape: [stop - start, side] },
-        tensor.data.slice(start * side, stop * side),
-      );
-      return Promise.resolve(part);
-    },
-    close: () => Promise.resolve(),
-  };
+  const { graph, weights, inputs, flops } = denseProduct(side);
   const label = `dense product ${side}x${side}x${side}`;
-  return measure(label, 1, 2 * side ** 3, () => engine.compile(graph, source), new Map([["x", tensor]]));
+  return measure(label, 1, flops, () => engine.compile(graph, weights), inputs);
 }
 
 function modelRow(engine: Engine, name: string, batch: number): Promise<Row> {
   const config = presets.get(name);
   if (!config) throw new RangeError(`no preset ${name}`);
   const { graph, parameters, flops } = createModel(config, { batch });
-  const image = Tensor.of("f32", [batch, 224, 224, 3], (b, y, x, c) => Math.sin(b + y / 9 + x / 7 + c));
   const compile = (): Promise<Executable> =>
     engine.compile(graph, randomWeights(parameters, 0), { outputs: ["logits"] });
-  return measure(name, batch, batch * flops, compile, new Map([["image", image]]));
+  return measure(name, batch, batch * flops, compile, new Map([["image", pictures(batch)]]));
 }
 
 const { engine } = await openBackend("webgpu");

@@ -75,6 +75,11 @@ export class Graph {
     );
   }
 
+  /** The graph with other outputs over the same inputs. */
+  withOutputs(outputs: Iterable<readonly [string, Value]>): Graph {
+    return new Graph(this.name, this.inputs, outputs);
+  }
+
   /** The graph with only the outputs of the given names. */
   select(names: readonly string[]): Graph {
     return new Graph(

@@ -1,12 +1,14 @@
 /** The command line as users meet it: what it prints, what it writes, and one line for everything that is wrong. */
-import { execFile } from "node:child_process";
 import {
   copyFileSync,
+  cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
@@ -20,6 +22,7 @@ import { writeFileAtomically } from "../files/disk.ts";
 import { Tensor } from "../ir/index.ts";
 import { mergeConfig } from "../models/index.ts";
 import { writeSafetensors } from "../models/weights/safetensors.ts";
+import { json, moec, moecIn } from "./support/cli.ts";
 import { goldenPath, tinyVmoe } from "./support/golden.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -27,37 +30,6 @@ const folder = mkdtempSync(join(tmpdir(), "moec-cli-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 const at = (name: string): string => join(folder, name);
 const photo = (name: string): string => join(root, "test", "fixtures", name);
-
-interface Outcome {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-const moec = (...args: readonly string[]): Promise<Outcome> => moecIn(process.env, ...args);
-
-const moecIn = (env: NodeJS.ProcessEnv, ...args: readonly string[]): Promise<Outcome> =>
-  new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [join(root, "dist", "cli", "main.js"), ...args],
-      { maxBuffer: 2 ** 26, env },
-      (error, stdout, stderr) =>
-        resolve({ code: typeof error?.code === "number" ? error.code : error ? -1 : 0, stdout, stderr }),
-    );
-  });
-
-/** Parsed JSON of whatever shape. */
-interface Facts {
-  readonly [key: string]: Facts;
-  readonly [index: number]: Facts;
-}
-
-const json = async (...args: readonly string[]): Promise<Facts> => {
-  const { code, stdout, stderr } = await moec(...args, "--json");
-  expect(code, stderr).toBe(0);
-  return JSON.parse(stdout) as Facts;
-};
 
 const tiny = tinyVmoe();
 const { config, logits } = tiny.cases.get("bpr_C0.4")!;
@@ -106,6 +78,7 @@ describe("moec run", () => {
   test.each([
     ["a checkpoint, by WebGPU", "webgpu", goldenPath("tiny_vmoe_ckpt")],
     ["a checkpoint, by the reference", "reference", goldenPath("tiny_vmoe_ckpt")],
+    ["a checkpoint, by ONNX Runtime", "onnx", goldenPath("tiny_vmoe_ckpt")],
     ["safetensors", "auto", at("tiny.safetensors")],
   ])("writes the original's logits from %s", async (_, backend, weights) => {
     const output = at(`${backend}.npy`);
@@ -181,18 +154,40 @@ describe("moec run", () => {
     }
   });
 
-  test("falls back to the reference where there is no Vulkan driver, and says so", async () => {
-    const bare = {
-      ...process.env,
-      VK_DRIVER_FILES: at("no-driver.json"),
-      VK_ICD_FILENAMES: at("no-driver.json"),
-    };
-    const { code, stdout } = await moecIn(bare, "run", at("tiny.json"), "--input", at("x.npy"), "--json");
-    expect(code).toBe(0);
-    expect(JSON.parse(stdout)).toMatchObject({
+  const without = { VK_DRIVER_FILES: at("no-driver.json"), VK_ICD_FILENAMES: at("no-driver.json") };
+  const auto = async (env: NodeJS.ProcessEnv, main?: string): Promise<unknown> => {
+    const args = ["run", at("tiny.json"), "--input", at("x.npy"), "--json"];
+    const { code, stdout, stderr } = await moecIn({ ...process.env, ...env }, args, main);
+    expect(code, stderr).toBe(0);
+    return JSON.parse(stdout);
+  };
+  const reason = (text: string): string => expect.stringContaining(text) as string;
+
+  test("runs by ONNX Runtime rather than a software GPU, with a driver of one or none, and says so", async () => {
+    const chosen = { backend: "onnx", device: reason("ONNX Runtime") };
+    expect(await auto({})).toMatchObject({ ...chosen, reason: reason("no GPU; ONNX Runtime") });
+    expect(await auto(without)).toMatchObject({ ...chosen, reason: reason("no WebGPU adapter") });
+  });
+
+  test("falls back to a software GPU, and to the reference, where ONNX Runtime is not installed", async () => {
+    // The package as it is shipped, beside all that it needs but one.
+    const bare = join(folder, "bare");
+    const modules = join(root, "node_modules");
+    mkdirSync(join(bare, "node_modules"), { recursive: true });
+    for (const entry of readdirSync(modules)) {
+      if (entry !== "onnxruntime-node") symlinkSync(join(modules, entry), join(bare, "node_modules", entry));
+    }
+    cpSync(join(root, "dist"), join(bare, "dist"), { recursive: true });
+    copyFileSync(join(root, "package.json"), join(bare, "package.json"));
+    const main = join(bare, "dist", "cli", "main.js");
+    expect(await auto({}, main)).toMatchObject({ backend: "webgpu", reason: reason("no ONNX Runtime") });
+    expect(await auto(without, main)).toMatchObject({
       backend: "reference",
-      reason: expect.stringContaining("no WebGPU adapter") as string,
+      reason: reason("no ONNX Runtime"),
     });
+    const asked = await moecIn(process.env, ["run", at("tiny.json"), ...input, "--backend", "onnx"], main);
+    expect(asked).toMatchObject({ code: 2, stdout: "", stderr: reason("npm install onnxruntime-node") });
+    rmSync(bare, { recursive: true });
   });
 
   test("batch 1 and noise", async () => {
@@ -236,7 +231,7 @@ test("moec verify compares, and exits 1 when something is off", async () => {
   const args = ["verify", at("tiny.json"), "--size", "12", "--batch", "4"];
   const { stdout, code } = await moec(...args);
   expect(code).toBe(0);
-  expect(stdout).toMatch(/webgpu .* equal +ok/);
+  expect(stdout).toMatch(/webgpu .* equal +ok\nonnx .* equal +ok/);
   const report = await json(...args, "--backends", "webgpu");
   expect(report["comparisons"]?.[0]).toMatchObject({ backend: "webgpu", routingEqual: true, ok: true });
 });
@@ -344,6 +339,13 @@ const wrong: readonly (readonly [what: string, args: readonly string[], named: s
     "gone.data-00000-of-00002",
   ],
   ["a checkpoint with NaNs", ["run", at("tiny.json"), ...input, "--weights", at("nan")], "NaN"],
+  ["an engine that is none", ["run", at("tiny.json"), ...input, "--backend", "onnx", "--ep", "tpu"], "tpu"],
+  ["an engine of another backend", ["run", at("tiny.json"), ...input, "--ep", "cpu"], "--ep"],
+  [
+    "a session option without a value",
+    ["run", at("tiny.json"), ...input, "--backend", "onnx", "--session", "fast"],
+    "--session",
+  ],
   ["an unknown backend", ["run", at("tiny.json"), ...input, "--backend", "cuda"], "cuda"],
   [
     "a group size that does not divide",
