@@ -74,6 +74,8 @@ describe("moec models and inspect", () => {
   });
 });
 
+const reason = (text: string): string => expect.stringContaining(text) as string;
+
 describe("moec run", () => {
   test.each([
     ["a checkpoint, by WebGPU", "webgpu", goldenPath("tiny_vmoe_ckpt")],
@@ -161,7 +163,6 @@ describe("moec run", () => {
     expect(code, stderr).toBe(0);
     return JSON.parse(stdout);
   };
-  const reason = (text: string): string => expect.stringContaining(text) as string;
 
   test("runs by ONNX Runtime rather than a software GPU, with a driver of one or none, and says so", async () => {
     const chosen = { backend: "onnx", device: reason("ONNX Runtime") };

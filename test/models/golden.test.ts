@@ -1,8 +1,8 @@
 /** Every backend against numbers recorded from the original implementation. */
 import { afterAll, describe, expect, test } from "vitest";
 
-import { reference } from "../../backends/reference/index.ts";
 import { onnx } from "../../backends/onnx/runtime.ts";
+import { reference } from "../../backends/reference/index.ts";
 import { dawn } from "../../backends/webgpu/dawn.ts";
 import type { Tensor, WeightSource } from "../../ir/index.ts";
 import { createModel } from "../../models/index.ts";

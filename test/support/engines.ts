@@ -33,12 +33,14 @@ export interface UnderTest {
   readonly tolerance?: Tolerance;
   /** The dtypes that a class may stand for; by default all. */
   readonly dtypes?: readonly DType[];
-  /** Random cases of one op: a backend may compile kernels for each. */
+  /** Random cases of one op, and random models of some thirty: a backend may compile a kernel for each op. */
   readonly cases: number;
+  readonly models: number;
 }
 
-/** Cases for backends that compile kernels for every new program. */
-const slowToCompile: Readonly<Record<string, number>> = { webgpu: 5 };
+const usual = { cases: 20, models: 40 };
+/** For backends that compile kernels for every new program. */
+const fewer: Readonly<Record<string, typeof usual>> = { webgpu: { cases: 5, models: 2 } };
 
 /** Every backend but the oracle. A missing device is a failure, never a skip. */
 export const underTest: readonly UnderTest[] = [
@@ -48,11 +50,11 @@ export const underTest: readonly UnderTest[] = [
     load: () => Promise.resolve(coreOnly),
     tolerance: rounding,
     dtypes: ["f32", "i32", "u32", "bool"],
-    cases: 30,
+    ...usual,
   },
   ...Object.entries(backends)
     .filter(([name]) => name !== reference.name)
-    .map(([name, load]) => ({ name, load, cases: slowToCompile[name] ?? 20 })),
+    .map(([name, load]) => ({ name, load, ...(fewer[name] ?? usual) })),
 ];
 
 export const noWeights: WeightSource = {
