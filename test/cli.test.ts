@@ -232,7 +232,7 @@ test("moec verify compares, and exits 1 when something is off", async () => {
   const args = ["verify", at("tiny.json"), "--size", "12", "--batch", "4"];
   const { stdout, code } = await moec(...args);
   expect(code).toBe(0);
-  expect(stdout).toMatch(/webgpu .* equal +ok\nonnx .* equal +ok/);
+  expect(stdout).toMatch(/webgpu .* equal +ok\nonnx .* equal +ok\nreference +0\.0e\+0 .* equal +ok/);
   const report = await json(...args, "--backends", "webgpu");
   expect(report["comparisons"]?.[0]).toMatchObject({ backend: "webgpu", routingEqual: true, ok: true });
 });

@@ -1,6 +1,5 @@
 /** `moec verify`: every backend against the reference, on random inputs and weights. */
-import type { Backend } from "../../backends/backend.ts";
-import { openBackend } from "../../backends/choose.ts";
+import { type Choice, openBackend } from "../../backends/choose.ts";
 import { backends } from "../../backends/index.ts";
 import { reference } from "../../backends/reference/index.ts";
 import { CompileError, sizeOf, Tensor } from "../../ir/index.ts";
@@ -35,11 +34,17 @@ interface Comparison {
   readonly ok: boolean;
 }
 
+/** A backend that cannot be opened here, and why. */
+interface Absence {
+  readonly backend: string;
+  readonly absent: string;
+}
+
 /** True when every backend is within its tolerance. */
 export async function verify(name: string, options: VerifyOptions): Promise<boolean> {
   const { set, batch, size, groupSize, seed, json } = options;
-  const names = options.backends?.split(",").map((word) => word.trim()) ?? Object.keys(backends);
-  const stray = names.find((backend) => !(backend in backends));
+  const asked = options.backends?.split(",").map((word) => word.trim());
+  const stray = asked?.find((backend) => !(backend in backends));
   if (stray !== undefined)
     throw new CompileError("B2", stray, `is no backend; there is ${Object.keys(backends).join(", ")}`);
   const model = await readModel(name, set, { batch, imageSize: size, ...(groupSize && { groupSize }) });
@@ -48,28 +53,44 @@ export async function verify(name: string, options: VerifyOptions): Promise<bool
     (what: string) =>
     (done: number): void =>
       progress.show(done, what);
-  const want = await outputsOf(model, seed, reference, show("reference"));
-  const rows: Comparison[] = [];
-  for (const backend of names.filter((other) => other !== reference.name)) {
-    const { backend: opened, engine } = await openBackend(backend);
-    engine.close();
-    const got = await outputsOf(model, seed, opened, show(backend));
-    rows.push(compare(model, opened, engine.device, got, want));
+  const want = await outputsOf(model, seed, await openBackend(reference.name), show(reference.name));
+  const rows: (Comparison | Absence)[] = [];
+  try {
+    for (const backend of asked ?? Object.keys(backends)) {
+      const choice = await openBackend(backend).catch((error: unknown) => {
+        // What was asked for must be here; of what was not, it is said that it is not.
+        if (asked || !(error instanceof CompileError)) throw error;
+        return { backend, absent: error.message };
+      });
+      if ("absent" in choice) {
+        rows.push(choice);
+        continue;
+      }
+      const isOracle = choice.backend.name === reference.name;
+      const got = isOracle ? want : await outputsOf(model, seed, choice, show(backend));
+      rows.push(compare(model, choice, got, want));
+    }
+  } finally {
+    progress.stop();
   }
-  progress.stop();
-  if (json) console.log(JSON.stringify({ model: name, seed, batch, comparisons: rows }));
-  else {
-    const cells = rows.map((row) => [
-      row.backend,
-      row.maxError.toExponential(1),
-      row.relativeError.toExponential(1),
-      row.tolerance.toExponential(1),
-      row.routingEqual ? "equal" : "DIFFERENT",
-      row.ok ? "ok" : "FAILED",
-    ]);
-    console.log(table([["backend", "max error", "relative", "tolerance", "routing", "verdict"], ...cells]));
-  }
-  return rows.every((row) => row.ok);
+  console.log(json ? JSON.stringify({ model: name, seed, batch, comparisons: rows }) : tableOf(rows));
+  return rows.every((row) => "absent" in row || row.ok);
+}
+
+function tableOf(rows: readonly (Comparison | Absence)[]): string {
+  const cells = rows.map((row) =>
+    "absent" in row
+      ? [row.backend, "", "", "", "", `absent: ${row.absent}`]
+      : [
+          row.backend,
+          row.maxError.toExponential(1),
+          row.relativeError.toExponential(1),
+          row.tolerance.toExponential(1),
+          row.routingEqual ? "equal" : "DIFFERENT",
+          row.ok ? "ok" : "FAILED",
+        ],
+  );
+  return table([["backend", "max error", "relative", "tolerance", "routing", "verdict"], ...cells]);
 }
 
 const wanted = ({ blocks }: Model): string[] => ["logits", ...blocks.map((block) => `${block.name}/tokens`)];
@@ -77,11 +98,10 @@ const wanted = ({ blocks }: Model): string[] => ["logits", ...blocks.map((block)
 async function outputsOf(
   model: Model,
   seed: number,
-  backend: Backend,
+  { engine }: Choice,
   progress: (done: number) => void,
 ): Promise<Map<string, Tensor>> {
   const { graph, parameters } = model;
-  const engine = await backend.open();
   try {
     const weights = randomWeights(probing(parameters), seed);
     const executable = await engine.compile(graph, weights, {
@@ -103,8 +123,7 @@ async function outputsOf(
 
 function compare(
   model: Model,
-  { name, tolerance }: Backend,
-  device: string,
+  { backend: { name, tolerance }, engine: { device } }: Choice,
   got: ReadonlyMap<string, Tensor>,
   want: ReadonlyMap<string, Tensor>,
 ): Comparison {
