@@ -1,0 +1,121 @@
+/** `moec export`: files that ONNX Runtime runs to the original's logits, and one line for everything that is wrong. */
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterAll, expect, test } from "vitest";
+
+import { exportOnnx } from "../backends/onnx/export.ts";
+import { withData } from "../backends/onnx/file.ts";
+import { decodeModel, isExternal } from "../backends/onnx/proto.ts";
+import { openModel } from "../backends/onnx/runtime.ts";
+import { Tensor } from "../ir/index.ts";
+import { createModel, presets } from "../models/index.ts";
+import { json, moec } from "./support/cli.ts";
+import { goldenPath, tinyVmoe } from "./support/golden.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "moec-export-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const at = (name: string): string => join(folder, name);
+
+const { image, cases } = tinyVmoe();
+const { config, logits } = cases.get("bpr_C0.4")!;
+writeFileSync(at("tiny.json"), JSON.stringify(config));
+
+const tiny = [at("tiny.json"), "--weights", goldenPath("tiny_vmoe_ckpt"), "--to", "onnx"];
+
+const images = (n: number): Tensor =>
+  Tensor.of("f32", [n, 12, 12, 3], (b, y, x, c) => Math.sin(b + y * x + c));
+
+async function expectLogits(path: string): Promise<ReadonlyMap<string, Tensor>> {
+  const model = await openModel(path);
+  const outputs = await model.run(new Map([["image", image]]));
+  await model.close();
+  const off = Array.from(outputs.get("logits")!.numbers(), (v, i) => Math.abs(v - logits[i]!));
+  expect(Math.max(...off)).toBeLessThan(1e-5);
+  return outputs;
+}
+
+test.each([
+  ["functions", [], ["RouteByGate", "Dispatch", "Experts", "Combine"]],
+  ["plain nodes", ["--inline"], []],
+  ["the newest opset", ["--opset", "26"], ["RouteByGate", "Dispatch", "Experts", "Combine"]],
+])("a checkpoint as %s", async (_, more, functions) => {
+  const path = at("fixed.onnx");
+  const summary = await json("export", ...tiny, "-o", path, "--batch", "4", ...more);
+  expect(summary).toMatchObject({ functions, files: [path, `${path}.data`], batchMultiple: null });
+  expect([...(await expectLogits(path)).keys()]).toEqual(["logits"]);
+});
+
+test("one file for any number of groups", async () => {
+  const path = at("open.onnx");
+  const args = ["export", ...tiny, "-o", path, "--batch", "2", "--dynamic-batch"];
+  expect(await json(...args)).toMatchObject({ batchMultiple: 2 });
+  await expectLogits(path);
+  const model = await openModel(path);
+  for (const n of [2, 6]) {
+    const outputs = await model.run(new Map([["image", images(n)]]));
+    expect(outputs.get("logits")!.type.shape).toEqual([n, 5]);
+  }
+  await expect(model.run(new Map([["image", images(3)]]))).rejects.toThrow(
+    /^onnx \(cpu\): cannot run .*\[B4\]$/,
+  );
+  await model.close();
+});
+
+test("weights in the file itself, and every output", async () => {
+  const path = at("whole.onnx");
+  await json("export", ...tiny, "-o", path, "--batch", "4", "--embed", "--outputs", "all");
+  expect(existsSync(`${path}.data`)).toBe(false);
+  expect([...(await expectLogits(path)).keys()]).toContain("encoderblock_1/slots");
+});
+
+test("weights lie one after the other, large ones where they can be mapped into memory", () => {
+  const { graph } = createModel(presets.get("vmoe-s32-last2-e8")!);
+  const { model, dataBytes } = withData(exportOnnx(graph, { outputs: ["logits"] }), "weights");
+  const tensors = decodeModel(model).graph!.initializer!.filter(isExternal);
+  const entries = tensors.map(
+    (tensor) => new Map(tensor.externalData!.map(({ key, value }) => [key, value])),
+  );
+  let end = 0;
+  for (const [i, entry] of entries.entries()) {
+    const [offset, length] = [Number(entry.get("offset")), Number(entry.get("length"))];
+    expect(length).toBe(tensors[i]!.dims!.reduce((n, size) => n * Number(size), 4));
+    expect(offset % (length >= 65_536 ? 65_536 : 64)).toBe(0);
+    expect(offset).toBeGreaterThanOrEqual(end);
+    expect(entry.get("location")).toBe("weights");
+    end = offset + length;
+  }
+  expect(end).toBe(dataBytes);
+  expect(tensors).toHaveLength(graph.select(["logits"]).weights.length);
+});
+
+test.each([
+  ["another format", ["export", at("tiny.json"), "--to", "tflite", "-o", at("x.onnx")], "--to"],
+  ["no file to write", ["export", at("tiny.json"), "--to", "onnx"], "--output"],
+  ["an opset out of range", ["export", ...tiny, "-o", at("x.onnx"), "--opset", "30"], "opset"],
+  ["an unknown output", ["export", ...tiny, "-o", at("x.onnx"), "--outputs", "logits,grades"], "grades"],
+  ["a folder that is not there", ["export", ...tiny, "-o", at("no/x.onnx")], "no/x.onnx"],
+  [
+    "weights too large for a message",
+    ["export", "vmoe-b16-every2", "--to", "onnx", "--embed", "-o", at("x.onnx")],
+    "embed",
+  ],
+  [
+    "an open batch of groups that are not whole images",
+    ["export", ...tiny, "-o", at("x.onnx"), "--batch", "2", "--group-size", "4", "--dynamic-batch"],
+    "group size",
+  ],
+  [
+    "missing weights",
+    ["export", at("tiny.json"), "--weights", at("none"), "--to", "onnx", "-o", at("x.onnx")],
+    "none",
+  ],
+])("%s: exit code 2, one line, no file", async (_, args, named) => {
+  const before = readdirSync(folder);
+  const { code, stdout, stderr } = await moec(...args);
+  expect(stderr).toMatch(/^error: [^\n]+\n$/);
+  expect(stderr).toContain(named);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(readdirSync(folder)).toEqual(before);
+});
