@@ -52,4 +52,4 @@ export {
   type TensorType,
 } from "./type.ts";
 export { verify } from "./verify.ts";
-export type { WeightSource } from "./weights.ts";
+export { readWeight, type WeightSource } from "./weights.ts";

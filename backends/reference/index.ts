@@ -1,5 +1,5 @@
 /** The reference backend: interprets each op by its declared semantics; the oracle of every test. */
-import { evaluate, type Graph, type Tensor, type WeightSource } from "../../ir/index.ts";
+import { evaluate, type Graph, readWeight, type Tensor, type WeightSource } from "../../ir/index.ts";
 import type { Backend, CompileOptions, Engine, Executable } from "../backend.ts";
 
 const engine: Engine = {
@@ -25,10 +25,9 @@ async function compile(
   // Neither lowered nor fused: what is declared is what is computed.
   const program = outputs ? graph.select(outputs) : graph;
   const weights = new Map<string, Tensor>();
-  const names = program.weights.map((value) => value.leaf?.name ?? "");
-  for (const [i, name] of names.entries()) {
-    progress?.(i / names.length, "reading weights");
-    weights.set(name, await source.read(name));
+  for (const [i, value] of program.weights.entries()) {
+    progress?.(i / program.weights.length, "reading weights");
+    weights.set(value.leaf?.name ?? "", await readWeight(source, value));
   }
   return {
     report: {},

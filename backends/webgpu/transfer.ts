@@ -2,6 +2,7 @@
 import {
   byteLength,
   CompileError,
+  readWeight,
   sameType,
   showType,
   sizeOf,
@@ -69,7 +70,7 @@ export async function uploadShard(
   const step = Math.max(1, Math.floor(uploadBytes / Math.max(1, byteLength({ dtype, shape: rest }))));
   for (let at = start; at < stop; at += step) {
     const end = Math.min(at + step, stop);
-    const tensor = await (shape.length === 0 ? source.read(name) : source.read(name, [at, end]));
+    const tensor = await readWeight(source, weight, shape.length === 0 ? undefined : [at, end]);
     const want: TensorType = shape.length === 0 ? weight.type : { dtype, shape: [end - at, ...rest] };
     if (!sameType(tensor.type, want)) {
       throw new CompileError("W4", name, `must read as ${showType(want)}; got ${showType(tensor.type)}`);
