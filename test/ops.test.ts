@@ -32,6 +32,10 @@ const run = (c: Case, values: readonly Value[]): Tensor[] => [
 ];
 
 const isFinite = (tensor: Tensor): boolean => Array.from(tensor.numbers()).every(Number.isFinite);
+const rows = (t: Tensor, width: number): number[][] =>
+  Array.from({ length: t.data.length / width }, (_, i) =>
+    Array.from(t.numbers().subarray(i * width, (i + 1) * width)),
+  );
 const reversed = (t: Tensor): Tensor => new Tensor(t.type, t.data.toReversed());
 
 test("mnemonics are unique, snake_case and core ops at most 35", async () => {
@@ -128,5 +132,36 @@ test.each(where((op) => op.has("plan")))(
         }
       }),
     );
+  },
+);
+
+test.each(where((op) => op.has("gates")))(
+  "%s: weights are the k largest of E probabilities, of distinct experts",
+  (_, op) => {
+    for (const floats of ["grid", "separated", "tied"] as const) {
+      fc.assert(
+        fc.property(legalCase(op, { floats }), (c) => {
+          const tensors = run(c, op.apply(c.params, c.attrs));
+          const named = (name: string): Tensor =>
+            tensors[op.results.findIndex((slot) => slot.name === name)]!;
+          const [tokens, slots, weights] = [named("tokens"), named("slots"), named("weights")];
+          const [, E = 0, capacity = 0] = tokens.type.shape;
+          const k = weights.type.shape.at(-1)!;
+          const [seats, gates] = [rows(slots, k), rows(weights, k)];
+          for (const [token, chosen] of gates.entries()) {
+            const least = chosen.at(-1)!;
+            expect([...chosen, 0]).toEqual([...chosen, 0].toSorted((a, b) => b - a));
+            // What is left of 1 is of E - k others, none of which is larger than the least choice.
+            const rest = 1 - chosen.reduce((a, b) => a + b);
+            expect(rest).toBeGreaterThan(-1e-6);
+            expect(rest).toBeLessThan((E - k) * least + 1e-6);
+            const experts = seats[token]!.filter((slot) => slot >= 0).map((slot) =>
+              Math.floor(slot / capacity),
+            );
+            expect(new Set(experts).size).toBe(experts.length);
+          }
+        }),
+      );
+    }
   },
 );

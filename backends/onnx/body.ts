@@ -41,6 +41,14 @@ export class Body {
     this.#taken.add(name);
   }
 
+  /** A name that nothing had before: `wanted`, or one like it. */
+  unique(wanted: string): string {
+    let name = wanted;
+    for (let n = 2; this.#taken.has(name); n++) name = `${wanted}_${n}`;
+    this.#taken.add(name);
+    return name;
+  }
+
   /** The result of a new node. */
   call(opType: string, inputs: readonly string[], attributes: Attributes = {}): string {
     return this.calls(opType, inputs, [""], attributes)[0] as string;
@@ -55,7 +63,7 @@ export class Body {
     custom?: string,
   ): string[] {
     const name = this.#fresh(opType);
-    const outputs = results.map((result) => (result ? this.#unique(`${name}:${result}`) : name));
+    const outputs = results.map((result) => (result ? this.unique(`${name}:${result}`) : name));
     const more = {
       name,
       ...(custom !== undefined && { domain: custom }),
@@ -102,7 +110,7 @@ export class Body {
 
   #constant(label: string, type: Element, dims: readonly number[], values: readonly number[]): string {
     return this.#once(label, () => {
-      const name = this.#initializers ? this.#unique(label) : this.#fresh("Constant");
+      const name = this.#initializers ? this.unique(label) : this.#fresh("Constant");
       const tensor = tensorProto(name, type, dims, bytesOf(type, values));
       if (this.#initializers) this.#initializers.push(tensor);
       else this.nodes.push(nodeProto("Constant", [], [name], { value: { tensor } }, { name }));
@@ -119,14 +127,7 @@ export class Body {
   }
 
   #fresh(opType: string): string {
-    return this.#unique(this.prefix ? `${this.prefix}/${opType}` : opType);
-  }
-
-  #unique(wanted: string): string {
-    let name = wanted;
-    for (let n = 2; this.#taken.has(name); n++) name = `${wanted}_${n}`;
-    this.#taken.add(name);
-    return name;
+    return this.unique(this.prefix ? `${this.prefix}/${opType}` : opType);
   }
 }
 

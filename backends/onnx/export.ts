@@ -2,11 +2,12 @@
 import { type AnyOp, CompileError, type Graph } from "../../ir/index.ts";
 import { type PassOptions, pipeline, runPasses } from "../../passes/index.ts";
 import { growthOf, type SymbolicBatch, Symbols } from "./batch.ts";
-import { domain } from "./body.ts";
 import { writeGraph } from "./graph.ts";
+import type { Operator } from "./operator.ts";
+import { contribOperators } from "./operators/contrib.ts";
 import { operators } from "./operators/index.ts";
 import type { ModelProto } from "./proto.ts";
-import { type WeightTensor, weightTensor } from "./weights.ts";
+import type { WeightTensor } from "./weights.ts";
 
 /** The opsets that programs can be written in, and the version of the file format that goes with each. */
 const formats: ReadonlyMap<number, number> = new Map([
@@ -29,6 +30,8 @@ export interface ExportOptions {
   readonly opset?: number;
   /** Plain nodes in place of model-local functions. */
   readonly inline?: boolean;
+  /** Each MoE layer as one node of ONNX Runtime's own op, com.microsoft.MoE; throws O1 for one that it cannot say. */
+  readonly contrib?: boolean;
   /** Leaves the batch open; by default a program is for the batch it was built for. */
   readonly batch?: SymbolicBatch;
   /** How the passes are run. */
@@ -45,35 +48,37 @@ export interface OnnxProgram {
 
 /** Whether programs of `opset` have an op; what they have not is decomposed. */
 export const supportsIn =
-  (opset: number = defaultOpset) =>
+  (opset: number = defaultOpset, known: ReadonlyMap<AnyOp, Operator> = operators) =>
   (op: AnyOp): boolean =>
-    (operators.get(op)?.since ?? Number.POSITIVE_INFINITY) <= opset;
+    (known.get(op)?.since ?? Number.POSITIVE_INFINITY) <= opset;
 
 /** `graph` in ONNX. Throws O1 for what cannot be written, such as an unknown opset. */
 export function exportOnnx(graph: Graph, options: ExportOptions = {}): OnnxProgram {
-  const { opset = defaultOpset, batch, metadata = {} } = options;
+  const { opset = defaultOpset, inline = false, contrib = false, batch, metadata = {} } = options;
   const irVersion = formats.get(opset);
   if (irVersion === undefined) {
     const [least, most] = [Math.min(...formats.keys()), Math.max(...formats.keys())];
     throw new CompileError("O1", "opset", `must be from ${least} to ${most}; got ${opset}`);
   }
+  const known = contrib ? contribOperators : operators;
   const lower = (program: Graph): Graph =>
     runPasses(
       program,
-      pipeline({ supports: supportsIn(opset) }, options.outputs ?? [...program.outputs.keys()]),
+      pipeline({ supports: supportsIn(opset, known) }, options.outputs ?? [...program.outputs.keys()]),
       options.passes,
     );
   const lowered = lower(graph);
   const growth = batch && growthOf(lowered, { ...batch, other: lower(batch.other) });
   const symbols = growth && new Symbols(growth, batch);
-  const { functions, ...main } = writeGraph(lowered, { opset, inline: options.inline ?? false, symbols });
+  const written = writeGraph(lowered, { operators: known, opset, inline, symbols });
+  const domains = new Set(["", ...(written.graph.node ?? []).map((node) => node.domain ?? "")]);
   const model: ModelProto = {
     irVersion,
     producerName: "moec",
-    opsetImport: [{ domain: "", version: opset }, ...(functions.length > 0 ? [{ domain, version: 1 }] : [])],
-    functions,
+    opsetImport: [...domains].map((domain) => ({ domain, version: domain ? 1 : opset })),
+    functions: written.functions,
     metadataProps: Object.entries(metadata).map(([key, value]) => ({ key, value })),
-    graph: main,
+    graph: written.graph,
   };
-  return { model, weights: lowered.weights.map(weightTensor) };
+  return { model, weights: written.weights };
 }

@@ -1,10 +1,9 @@
 /** A program's nodes in ONNX, application by application. */
-import type { Graph, Node, Value } from "../../ir/index.ts";
+import type { AnyOp, Graph, Node, Value } from "../../ir/index.ts";
 import type { Symbols } from "./batch.ts";
 import { Body, domain } from "./body.ts";
 import { type Context, elementOf, type Operator, outsideOf, type Routine } from "./operator.ts";
 import { settled } from "./operators/elementwise.ts";
-import { operators } from "./operators/index.ts";
 import {
   type FunctionProto,
   type GraphProto,
@@ -14,8 +13,10 @@ import {
   type ValueInfoProto,
   valueInfoProto,
 } from "./proto.ts";
+import { type WeightTensor, weightTensor } from "./weights.ts";
 
 export interface GraphOptions {
+  readonly operators: ReadonlyMap<AnyOp, Operator>;
   readonly opset: number;
   /** Plain nodes in place of model-local functions. */
   readonly inline: boolean;
@@ -23,10 +24,11 @@ export interface GraphOptions {
   readonly symbols: Symbols | undefined;
 }
 
-/** A graph without its weights' initializers, and the functions that it calls. */
-export interface WrittenGraph extends GraphProto {
-  readonly initializer: TensorProto[];
+/** A graph without its weights' initializers, the functions that it calls, and the weights that it reads. */
+export interface WrittenGraph {
+  readonly graph: GraphProto;
   readonly functions: FunctionProto[];
+  readonly weights: WeightTensor[];
 }
 
 /** The name of a value, and whether what is named has the value's very shape; else one that broadcasts to it. */
@@ -35,7 +37,7 @@ interface Held {
   readonly full: boolean;
 }
 
-/** `graph`, all of whose ops are among the operators. */
+/** `graph`, all of whose ops are among the operators. Throws O1 where an operator cannot write an application. */
 export function writeGraph(graph: Graph, options: GraphOptions): WrittenGraph {
   return new Writer(graph, options).write();
 }
@@ -47,6 +49,7 @@ class Writer {
   readonly #body: Body = new Body(this.#initializers);
   readonly #functions = new Map<string, FunctionProto>();
   readonly #held = new Map<Value, Held>();
+  readonly #derived = new Map<string, WeightTensor>();
 
   constructor(graph: Graph, options: GraphOptions) {
     this.#graph = graph;
@@ -60,13 +63,19 @@ class Writer {
     for (const leaf of [...inputs, ...weights]) this.#enter(leaf);
     for (const node of nodes) this.#apply(node);
     const node = this.#leave();
+    const read = new Set(node.flatMap((each) => each.input ?? []));
     return {
-      name,
-      node,
-      initializer: this.#initializers,
-      input: inputs.map((value) => this.#declared(value.leaf?.name ?? "", value)),
-      output: [...outputs].map(([output, value]) => this.#declared(output, value)),
+      graph: {
+        name,
+        node,
+        initializer: this.#initializers,
+        input: inputs.map((value) => this.#declared(value.leaf?.name ?? "", value)),
+        output: [...outputs].map(([output, value]) => this.#declared(output, value)),
+      },
       functions: [...this.#functions.values()],
+      weights: [...weights.map(weightTensor), ...this.#derived.values()].filter((tensor) =>
+        read.has(tensor.name),
+      ),
     };
   }
 
@@ -89,7 +98,7 @@ class Writer {
   }
 
   #apply(node: Node): void {
-    const operator = operators.get(node.op) as Operator;
+    const operator = this.#options.operators.get(node.op) as Operator;
     const body = this.#body;
     body.prefix = node.scope;
     body.provenance = `${node.op.name}${node.scope ? ` in ${node.scope}` : ""}`;
@@ -97,7 +106,12 @@ class Writer {
       operator.broadcasts ? (this.#held.get(operand) as Held) : { name: this.#exact(operand), full: true },
     );
     const operands = Object.fromEntries(node.op.operands.map(({ name }, i) => [name, held[i]?.name ?? ""]));
-    const context: Context = { body, node, shape: (value) => this.#target(value) };
+    const context: Context = {
+      body,
+      node,
+      shape: (value) => this.#target(value),
+      derived: (tensor) => this.#derive(tensor),
+    };
     const outs =
       operator.routine && !this.#options.inline
         ? this.#call(node, operator.routine, operands)
@@ -157,6 +171,14 @@ class Writer {
     const expanded = body.call("Expand", [name, shape]);
     this.#held.set(value, { name: expanded, full: true });
     return expanded;
+  }
+
+  #derive(tensor: WeightTensor): string {
+    const known = this.#derived.get(tensor.name);
+    if (known) return known.name;
+    const name = this.#body.unique(tensor.name);
+    this.#derived.set(tensor.name, { ...tensor, name });
+    return name;
   }
 
   #target(value: Value): string {

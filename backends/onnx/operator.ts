@@ -13,6 +13,7 @@ import type {
 } from "../../ir/index.ts";
 import type { AttributeValues, Body } from "./body.ts";
 import { type Element, element } from "./proto.ts";
+import type { WeightTensor } from "./weights.ts";
 
 /**
  * How values of a dtype are held in a program. Engines compute in few types: bfloat16 is held as float32, rounded
@@ -43,6 +44,8 @@ export interface Context {
   readonly node: Node;
   /** The shape of `value` as `Reshape` takes it, with -1 for what grows with a symbolic batch. */
   readonly shape: (value: Value) => string;
+  /** The name of a tensor that the file holds beside the program's weights; the same name stands for one tensor. */
+  readonly derived: (tensor: WeightTensor) => string;
 }
 
 /** How one op is written. */

@@ -38,6 +38,44 @@ export function weightTensor({ leaf, type }: Value): WeightTensor {
   };
 }
 
+/** How a file holds the experts' weights for an op that knows neither our order of axes nor drops. */
+export interface ExpertsLayout {
+  /** Experts of zeros after the experts' own: a dropped choice goes to one. */
+  readonly nulls: number;
+  /** Whether each expert's matrix [M, N] is held as [N, M]. */
+  readonly transposed: boolean;
+}
+
+/** The tensor of experts' f32 weights [E, ...] in a layout of its own. */
+export function expertsTensor(weight: Value, { nulls, transposed }: ExpertsLayout): WeightTensor {
+  const plain = weightTensor(weight);
+  const [experts = 1, ...sizes] = plain.shape;
+  const shape = [experts + nulls, ...(transposed ? sizes.toReversed() : sizes)];
+  const entryBytes = plain.bytes / experts;
+  return {
+    ...plain,
+    name: `${plain.name}/${transposed ? "transposed" : "padded"}+${nulls}`,
+    shape,
+    bytes: entryBytes * (experts + nulls),
+    async *parts(source) {
+      for await (const part of plain.parts(source)) yield transposed ? turned(part, sizes) : part;
+      for (let n = 0; n < nulls; n++) yield new Uint8Array(entryBytes);
+    },
+  };
+}
+
+/** Row-major f32 matrices [M, N], one after the other, as [N, M]. */
+function turned(bytes: Uint8Array, [M = 1, N = 1]: Shape): Uint8Array {
+  const from = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  const to = new Float32Array(from.length);
+  for (let start = 0; start < from.length; start += M * N) {
+    for (let m = 0; m < M; m++) {
+      for (let n = 0; n < N; n++) to[start + n * M + m] = from[start + m * N + n] as number;
+    }
+  }
+  return new Uint8Array(to.buffer);
+}
+
 /** Ranges of the first axis, of about `partBytes` each; one of everything where there is no axis. */
 function cuts(shape: Shape, bytes: number): ([number, number] | undefined)[] {
   const [entries] = shape;

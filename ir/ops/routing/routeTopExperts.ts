@@ -21,7 +21,7 @@ export const routeTopExperts: Op<typeof signature> = defineOp({
     C1: ["1 <= k <= E", ({ k, E }) => 1 <= k && k <= E],
     C2: ["capacity >= 1", ({ capacity }) => capacity >= 1],
   },
-  traits: ["plan", "discontinuous"],
+  traits: ["plan", "gates", "discontinuous"],
 
   evaluate({ logits }, { G, T, E, k, capacity, priority }) {
     const chosen = rows(logits, E).map((row) => {
