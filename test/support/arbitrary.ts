@@ -32,8 +32,8 @@ export interface Case {
   readonly tensors: readonly Tensor[];
 }
 
-/** How floats are drawn. `grid`: eighths up to 8, so that sums are exact and ties happen. `separated`: all of a
- * tensor's entries apart from each other; `tied`: rows of few kinds, most entries of a row equal. */
+/** How floats are drawn. `grid`: eighths, so that sums are exact and ties happen, see `reachOf`. `separated`: all of
+ * a tensor's entries apart from each other; `tied`: rows of few kinds, most entries of a row equal. */
 export type Floats = "grid" | "separated" | "tied";
 
 interface Options {
@@ -189,13 +189,21 @@ function withTensors(signature: Signature, sizes: Sizes, { floats = "grid" }: Op
   }));
 }
 
-function drawOperands({ operands }: Signature, sizes: Sizes, floats: Floats, pick: Pick): Tensor[] {
+/**
+ * The largest number of the grid. An op that sums may magnify rounding by the size of its terms: the exponent of an
+ * attention score near 100 is off by 1e-5 in f32 however it is computed, and so is a normalised row of entries near 8
+ * that are almost equal. No tolerance can be stated for such operands, so they stay small.
+ */
+const reachOf = (signature: Signature & Partial<AnyOp>): number => (signature.has?.("elementwise") ? 8 : 2);
+
+function drawOperands(signature: Signature, sizes: Sizes, floats: Floats, pick: Pick): Tensor[] {
   const tensors: Tensor[] = [];
+  const { operands } = signature;
   for (const slot of operands) {
     const type = typeOf(slot, sizes);
     const named = (name: string): Tensor | undefined =>
       tensors[operands.findIndex((other) => other.name === name)];
-    tensors.push(Tensor.from(type, entries(slot, type, sizes, named, floats, pick)));
+    tensors.push(Tensor.from(type, entries(slot, type, sizes, named, floats, reachOf(signature), pick)));
   }
   return tensors;
 }
@@ -206,6 +214,7 @@ function entries(
   sizes: Sizes,
   operand: (name: string) => Tensor | undefined,
   floats: Floats,
+  reach: number,
   pick: Pick,
 ): number[] {
   const length = sizeOf(shape);
@@ -236,9 +245,9 @@ function entries(
     );
     return Array.from({ length: length / width }, () => kinds[pick(kinds.length)]!).flat();
   }
-  const steps = (): number => (positive ? 1 + pick(64) : pick(129) - 64);
+  const steps = 8 * reach;
   return fill(() => {
-    const value = steps() / 8;
+    const value = (positive ? 1 + pick(steps) : pick(2 * steps + 1) - steps) / 8;
     return domain?.kind === "nonzero" && value === 0 ? 1 : value;
   });
 }

@@ -81,7 +81,7 @@ export const loadLoss: Op<typeof ofLogits> = defineOp({
     C1: ["1 <= k <= E", ({ k, E }) => 1 <= k && k <= E],
     C2: ["sigma > 0", ({ sigma }) => sigma > 0],
   },
-  sample: ({ E }, pick) => ({ k: 1 + pick(E), sigma: 8 + pick(8) }),
+  sample: ({ E }, pick) => ({ k: 1 + pick(E), sigma: 2 + pick(8) / 4 }),
   evaluate({ logits, noisy }, { G, T, E, k, sigma }) {
     const thresholds = rows(noisy, E).map((row) => row[descending(row)[k - 1] ?? 0] as number);
     const chances = rows(logits, E).map((row, t) =>
