@@ -1,7 +1,13 @@
 /** The models' public surface: configurations to programs, presets, initial values and costs. */
 export { type AnyBatch, anyBatch } from "./anyBatch.ts";
 export { createModel, imageSizeOf, modelClasses } from "./classes.ts";
-export { capacityOf, type CapacityPolicy } from "./capacity.ts";
+export {
+  type CapacityChoice,
+  capacityOf,
+  capacityPolicies,
+  type CapacityPolicy,
+  type Demand,
+} from "./capacity.ts";
 export {
   type EncoderConfig,
   type Json,
@@ -24,4 +30,5 @@ export {
 export { presets } from "./presets.ts";
 export { normalDraws } from "./random.ts";
 export { routers } from "./routers/index.ts";
-export type { Router, RoutingContract } from "./routers/router.ts";
+export type { PlanParts, RoutingContext, RoutingContract, RoutingPlan } from "./routers/plan.ts";
+export { defineRouter, type OptionShape, type Router, type RouterSpec } from "./routers/router.ts";

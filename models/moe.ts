@@ -1,9 +1,10 @@
 /** The sparse MLP of a V-MoE block: route, dispatch, experts, combine. */
-import { ops, scoped, type Shape, type Value } from "../ir/index.ts";
+import { type DType, ops, scoped, type Shape, type Value } from "../ir/index.ts";
 import type { MoeConfig } from "./config.ts";
 import { gaussian, type Init, xavierUniform } from "./init.ts";
 import type { Parameters } from "./parameters.ts";
-import type { BoundRouter, RoutingPlan } from "./routers/router.ts";
+import type { RoutingPlan } from "./routers/plan.ts";
+import type { BoundRouter } from "./routers/router.ts";
 
 /** What a sparse block needs beyond its input. */
 export interface MoeContext {
@@ -33,7 +34,7 @@ export function moeMlp(x: Value, context: MoeContext): { readonly y: Value; read
   const expert = (layer: string, name: string, shape: Shape, init: Init): Value =>
     scoped(layer, () => parameters.weight(name, [E, ...shape], { ...init, shared }));
   const outputs = scoped("Mlp", () => {
-    const buffers = through(plan, plan.items, (items) => ops.dispatch(items, plan.tokens));
+    const buffers = through(plan.arrives, plan.items, (items) => ops.dispatch(items, plan.tokens));
     return ops.expertMlp(
       buffers,
       expert("Dense_0", "kernel", [D, hidden], xavierUniform(D, hidden)),
@@ -43,13 +44,13 @@ export function moeMlp(x: Value, context: MoeContext): { readonly y: Value; read
       { approximate: "tanh" },
     );
   });
-  const rounded = plan.through === "f32" ? outputs : ops.cast(outputs, { to: plan.through });
+  const rounded = plan.returns === "f32" ? outputs : ops.cast(outputs, { to: plan.returns });
   const y = ops.combine(rounded, plan.slots, plan.weights);
   return { y: ops.reshape(y, { shape: x.type.shape }), plan };
 }
 
-/** `move` applied to `x` rounded to the plan's dtype, back in f32. */
-function through(plan: RoutingPlan, x: Value, move: (x: Value) => Value): Value {
-  if (plan.through === "f32") return move(x);
-  return ops.cast(move(ops.cast(x, { to: plan.through })), { to: "f32" });
+/** `move` applied to `x` rounded to `dtype`, back in f32. */
+function through(dtype: DType, x: Value, move: (x: Value) => Value): Value {
+  if (dtype === "f32") return move(x);
+  return ops.cast(move(ops.cast(x, { to: dtype })), { to: "f32" });
 }

@@ -12,3 +12,7 @@ export const sum = (values: readonly Value[], none: Value): Value =>
 /** `x` repeated along a new first axis. */
 export const repeated = (x: Value, times: number): Value =>
   ops.broadcast(x, { shape: [times, ...x.type.shape.slice(1)] });
+
+/** A tensor of `like`'s type whose every element is `value`. */
+export const filled = (value: number, { type }: Value): Value =>
+  ops.constant({ value, to: type.dtype, shape: type.shape });

@@ -5,7 +5,7 @@ import { constant, gaussian, lecunNormal, xavierUniform } from "./init.ts";
 import { attention, dense, layerNorm, mlp } from "./layers.ts";
 import { type MoeContext, moeMlp } from "./moe.ts";
 import type { Parameters } from "./parameters.ts";
-import type { RoutingPlan } from "./routers/router.ts";
+import type { RoutingPlan } from "./routers/plan.ts";
 import { repeated, scaled } from "./shorthand.ts";
 
 /** What the model computes, and the plan of each sparse block by the block's name. */

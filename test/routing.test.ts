@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
 import { type AnyOp, ops, type Sizes, Tensor } from "../ir/index.ts";
-import { capacityOf } from "../models/index.ts";
+import { capacityOf, capacityPolicies, type Demand } from "../models/index.ts";
 
 interface Plan {
   readonly tokens: readonly number[];
@@ -255,19 +255,57 @@ test.each([
 ])(
   "capacity of groups of %i, k = %i, E = %i, C = %f",
   (group, k, experts, factor, repository, ceil, round) => {
-    const policy = { capacity: null, factor, rounding: "ceil", multipleOf: 4 } as const;
-    expect(capacityOf(policy, group * k, experts)).toBe(repository);
-    expect(capacityOf({ ...policy, multipleOf: null }, group * k, experts)).toBe(ceil);
-    expect(capacityOf({ ...policy, multipleOf: 0, rounding: "round" }, group * k, experts)).toBe(round);
+    const policy = { capacity: null, factor, policy: "ceil", multipleOf: 4 };
+    const demand = { tokens: group, choices: k, experts };
+    expect(capacityOf(policy, demand)).toBe(repository);
+    expect(capacityOf({ ...policy, multipleOf: null }, demand)).toBe(ceil);
+    expect(capacityOf({ ...policy, multipleOf: 0, policy: "round" }, demand)).toBe(round);
   },
 );
 
 test("capacity rounds halves to even, takes an absolute number as it is, and is at least one", () => {
-  const policy = { capacity: null, factor: 0.35, rounding: "round", multipleOf: null } as const;
-  expect(capacityOf(policy, 40, 4)).toBe(4);
-  expect(capacityOf({ ...policy, factor: 0.25 }, 40, 4)).toBe(2);
-  expect(capacityOf({ ...policy, capacity: 7 }, 40, 4)).toBe(7);
-  expect(() => capacityOf({ ...policy, factor: 0.01 }, 40, 4)).toThrow(
+  const policy = { capacity: null, factor: 0.35, policy: "round", multipleOf: null };
+  const demand = { tokens: 20, choices: 2, experts: 4 };
+  expect(capacityOf(policy, demand)).toBe(4);
+  expect(capacityOf({ ...policy, factor: 0.25 }, demand)).toBe(2);
+  expect(capacityOf({ ...policy, capacity: 7 }, demand)).toBe(7);
+  expect(() => capacityOf({ ...policy, factor: 0.01 }, demand)).toThrow(
     /capacity_factor: must give at least one slot/,
+  );
+});
+
+test.each([
+  ["ceil", 13],
+  ["round", 13],
+  ["tutel", 14],
+  ["deepspeed", 13],
+  ["gshard", 12],
+  ["megablocks", 12],
+  ["dropless", 197],
+])("197 tokens, 32 experts, 2 choices and a factor of 1.05 get %s's %i slots", (policy, slots) => {
+  const choice = { capacity: null, factor: 1.05, policy, multipleOf: null };
+  expect(capacityOf(choice, { tokens: 197, choices: 2, experts: 32 })).toBe(slots);
+});
+
+const demands: fc.Arbitrary<Demand> = fc.record({
+  tokens: fc.integer({ min: 1, max: 5000 }),
+  choices: fc.integer({ min: 1, max: 8 }),
+  experts: fc.integer({ min: 1, max: 256 }),
+  factor: fc.integer({ min: 1, max: 400 }).map((v) => v / 100),
+});
+
+test.each([...capacityPolicies])("%s keeps its bounds, and grows with the demand", (_, policy) => {
+  fc.assert(
+    fc.property(demands, (demand) => {
+      const slots = policy.slots(demand);
+      const [least, most] = policy.bounds(demand);
+      // Sources round once or twice on the way; so do the bounds.
+      const slack = 1e-9 * (1 + most);
+      expect(Number.isSafeInteger(slots)).toBe(true);
+      expect(slots).toBeGreaterThanOrEqual(least - slack);
+      expect(slots).toBeLessThanOrEqual(most + slack);
+      expect(policy.slots({ ...demand, tokens: demand.tokens + 1 })).toBeGreaterThanOrEqual(slots);
+      expect(policy.slots({ ...demand, factor: demand.factor + 0.01 })).toBeGreaterThanOrEqual(slots);
+    }),
   );
 });

@@ -1,9 +1,10 @@
 /** Activation functions. */
 import { defineOp, type Op } from "../op.ts";
-import { add, erf, multiply, tanh } from "./elementwise.ts";
+import { add, divide, erf, exp, multiply, tanh } from "./elementwise.ts";
 import { geluOf, geluSlope } from "./numeric.ts";
-import { plus, times } from "./shorthand.ts";
+import { filled, plus, times } from "./shorthand.ts";
 
+const squashing = "x: float[...] -> y: float[...]";
 const signature = 'x: float[...]; approximate: "tanh" | "none" -> y: float[...]';
 
 export const gelu: Op<typeof signature> = defineOp({
@@ -23,4 +24,13 @@ export const gelu: Op<typeof signature> = defineOp({
         : erf(times(x, Math.SQRT1_2));
     return { y: times(multiply(x, plus(bend, 1)), 0.5) };
   },
+});
+
+export const sigmoid: Op<typeof squashing> = defineOp({
+  name: "sigmoid",
+  summary: "1 / (1 + e to the power of -x).",
+  signature: squashing,
+  traits: ["elementwise"],
+  evaluate: ({ x }) => ({ y: Float64Array.from(x.numbers(), (v) => 1 / (1 + Math.exp(-v))) }),
+  decompose: ({ x }) => ({ y: divide(filled(1, x), plus(exp(times(x, -1)), 1)) }),
 });

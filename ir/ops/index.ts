@@ -14,3 +14,4 @@ export * from "./routing/dispatch.ts";
 export * from "./routing/expertMlp.ts";
 export * from "./routing/routeTopExperts.ts";
 export * from "./routing/routedMlp.ts";
+export * from "./routing/take.ts";

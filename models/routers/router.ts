@@ -1,48 +1,58 @@
-/** What a router is: a rule from tokens to a plan, and the contract that its plan keeps. */
-import type { z } from "zod";
+/** `defineRouter`: a router from a declaration, with its place in a configuration. */
+import { z } from "zod";
 
-import type { DType, Value } from "../../ir/index.ts";
+import { CompileError, ops, type Value } from "../../ir/index.ts";
+import { type CapacityChoice, capacityOf } from "../capacity.ts";
 import { parseKeys } from "../config.ts";
 import type { Parameters } from "../parameters.ts";
+import { type Dispatcher, dispatcher, noiseKeys, type Selection, selectionKeys } from "./options.ts";
+import type { PlanParts, RoutingContext, RoutingContract, RoutingPlan } from "./plan.ts";
+import { type ByToken, chosenByTokens, contractOf } from "./tokenChoice.ts";
 
-/**
- * Which token goes where; the same kind for every router, so that dispatch, experts and combine, planning,
- * fusion, export and sharding are each written once.
- */
-export interface RoutingPlan {
-  /** What is dispatched, [G, N, D]: the tokens themselves, or what a router makes of them. */
-  readonly items: Value;
-  /** The item in each slot, i32[G, E, capacity]; -1 is an empty slot. */
-  readonly tokens: Value;
-  /** The slot, expert * capacity + place, that serves each choice, i32[G, T, k]; -1 is no slot. */
-  readonly slots: Value;
-  /** What each choice's output is multiplied by, f32[G, T, k]. */
-  readonly weights: Value;
-  /** The dtype to which items are rounded on their way in, and outputs on their way out. */
-  readonly through: DType;
-  /** Numbers about the routing by the original's names, f32[G] each. */
-  readonly metrics: ReadonlyMap<string, Value>;
-  /** What training adds to the loss, f32[G]. */
-  readonly auxiliaryLoss: Value;
+/** Keys of a router's own: schemas, or plain values that are the defaults of keys of their kind. */
+export type OptionShape = Readonly<Record<string, z.ZodType | number | boolean | string>>;
+
+type Plain<V> = V extends number ? number : V extends boolean ? boolean : V extends string ? string : never;
+
+/** What a router's functions are given of its own keys and of those that routers share. */
+export type OptionsOf<O extends OptionShape> = {
+  readonly [K in keyof O]: O[K] extends z.ZodType ? z.output<O[K]> : Plain<O[K]>;
+} & Selection;
+
+/** What every router says of itself. */
+interface Described<O extends OptionShape> {
+  /** What a configuration calls it: `router: { name: ... }`. */
+  readonly name: string;
+  readonly summary: string;
+  readonly source?: string;
+  readonly options?: O;
+  /** Words for what functions decide; what is data is worded already. */
+  readonly contract?: Partial<RoutingContract>;
+  /** Throws for options that contradict each other or the number of experts. */
+  check?(options: OptionsOf<O>, experts: number): void;
 }
 
-/** What a router is given. */
-export interface RoutingContext {
-  /** f32[G, T, D]. */
+/** A router whose rule is of another kind than tokens that choose experts. */
+interface ByPlan<O> {
+  plan(context: RoutingContext, options: O): PlanParts;
+  /** Whether its buffers are sized by the dispatcher of a configuration; by default they are. */
+  readonly dispatches?: boolean;
+  /** Expected rows of an expert MLP per token, without rounding; by default the capacity factor. */
+  rows?(options: O, tokens: number, experts: number): number;
+}
+
+/** What a router's author writes: the rule of tokens that choose, or a plan. */
+export type RouterSpec<O extends OptionShape> = Described<O> &
+  ((ByToken<OptionsOf<O>> & { readonly plan?: never }) | ByPlan<OptionsOf<O>>);
+
+/** What a sparse block gives its router. */
+export interface Grouped {
+  /** The tokens, f32[G, T, D]. */
   readonly x: Value;
   readonly experts: number;
   readonly parameters: Parameters;
   /** Makes the standard normal draw f32[G, T, E] an input of the program; undefined when routing is noise-free. */
   readonly noise: (() => Value) | undefined;
-}
-
-/** How a router decides; docs and targets with a contract of their own read it. */
-export interface RoutingContract {
-  readonly compares: "gates, the f32 softmax of the logits over all experts" | "logits";
-  readonly ties: "lower expert first";
-  readonly weights: "gates" | "gates renormalised over the choices";
-  readonly order: string;
-  readonly noise: string;
 }
 
 /** A router, its options already read. */
@@ -51,28 +61,9 @@ export interface BoundRouter {
   readonly contract: RoutingContract;
   /** Whether the configuration turns noise on in evaluation too. */
   readonly noisy: boolean;
-  /** Slots per expert for groups of `tokens` tokens. */
-  capacity(tokens: number, experts: number): number;
-  /** Expected rows of an expert MLP per token, without rounding: k times the capacity factor. */
+  /** Expected rows of an expert MLP per token, without rounding: where tokens choose, k times the capacity factor. */
   load(tokens: number, experts: number): number;
-  route(context: RoutingContext): RoutingPlan;
-}
-
-/** What a router's author writes. */
-export interface RouterSpec<S extends z.ZodType> {
-  /** The class name in the original's configurations. */
-  readonly name: string;
-  readonly summary: string;
-  readonly source: string;
-  readonly contract: RoutingContract;
-  /** Its keys in a configuration, with defaults. */
-  readonly options: S;
-  capacity(options: z.output<S>, tokens: number, experts: number): number;
-  load(options: z.output<S>, tokens: number, experts: number): number;
-  noisy(options: z.output<S>): boolean;
-  /** Throws for options that contradict each other or the number of experts. */
-  check(options: z.output<S>, experts: number): void;
-  route(options: z.output<S>, context: RoutingContext): RoutingPlan;
+  route(grouped: Grouped): RoutingPlan;
 }
 
 /** A router with the type of its options erased. */
@@ -88,21 +79,149 @@ export interface Router {
 /** Where a router's options stand in a configuration. */
 export const routerPath: readonly string[] = ["encoder", "moe", "router"];
 
-export const defineRouter = <S extends z.ZodType>(spec: RouterSpec<S>): Router => ({
-  name: spec.name,
-  summary: spec.summary,
-  source: spec.source,
-  contract: spec.contract,
-  bind(given, experts) {
-    const options = parseKeys(spec.options, given, routerPath);
-    spec.check(options, experts);
-    return {
-      name: spec.name,
-      contract: spec.contract,
-      noisy: spec.noisy(options),
-      capacity: (tokens, among) => spec.capacity(options, tokens, among),
-      load: (tokens, among) => spec.load(options, tokens, among),
-      route: (context) => spec.route(options, context),
-    };
-  },
-});
+/**
+ * A router. From the declaration follow its place in a configuration, its meaning, every backend, docs and laws. With
+ * no more than a name it is V-MoE's without noise: see `ByToken` for what can be said otherwise.
+ */
+export function defineRouter<const O extends OptionShape = Record<never, never>>(
+  spec: RouterSpec<O>,
+): Router {
+  const { name, summary, source = "" } = spec;
+  const erased = spec as unknown as RouterSpec<OptionShape>;
+  const schema = schemaOf(erased);
+  const contract = { ...contractOf(erased as ByToken<Selection>), ...spec.contract };
+  return {
+    name,
+    summary,
+    source,
+    contract,
+    bind(given, experts) {
+      const options = parseKeys(schema, given, routerPath) as OptionsOf<OptionShape>;
+      checkAgreement(erased, options, experts);
+      erased.check?.(options, experts);
+      return {
+        name,
+        contract,
+        noisy: !options.deterministic,
+        load: (tokens, among) => loadOf(erased, options, tokens, among),
+        route(grouped) {
+          const context = contextOf(grouped, options);
+          const parts = erased.plan
+            ? erased.plan(context, options)
+            : chosenByTokens(erased, options, context);
+          return completed(parts, context, options);
+        },
+      };
+    },
+  };
+}
+
+function schemaOf(spec: RouterSpec<OptionShape>): z.ZodType {
+  const own = Object.entries(spec.options ?? {}).map(([key, value]) => [
+    key,
+    value instanceof z.ZodType ? value : plain(value),
+  ]);
+  const shared = spec.plan
+    ? { ...noiseKeys(0), ...(spec.dispatches !== false && { dispatcher }) }
+    : selectionKeys(spec.choices ?? 1, spec.noise ?? 0, spec.losses ?? {});
+  return z.strictObject({ name: z.string(), ...shared, ...(Object.fromEntries(own) as z.ZodRawShape) });
+}
+
+/** The schema of a key whose default is `value`. */
+function plain(value: number | boolean | string): z.ZodType {
+  if (typeof value === "number") return z.number().default(value);
+  return typeof value === "boolean" ? z.boolean().default(value) : z.string().default(value);
+}
+
+const at = (...path: readonly string[]): string => [...routerPath, ...path].join(".");
+
+function checkAgreement(
+  spec: RouterSpec<OptionShape>,
+  options: OptionsOf<OptionShape>,
+  experts: number,
+): void {
+  const { num_selected_experts: k, dispatcher: given } = options;
+  if (!spec.plan && k > experts) {
+    throw new CompileError(
+      "M3",
+      at("num_selected_experts"),
+      `must be at most num_experts = ${experts}; got ${k}`,
+    );
+  }
+  if (spec.plan && spec.dispatches === false) return;
+  const { capacity, capacity_factor: factor, capacity_policy: policy, batch_priority } = given;
+  const isFree = policy === "dropless";
+  if (isFree ? capacity !== null || factor !== null : (capacity === null) === (factor === null)) {
+    const which = isFree
+      ? "neither capacity nor capacity_factor"
+      : "exactly one of capacity and capacity_factor";
+    throw new CompileError("M3", at("dispatcher"), `${which} must be given; got ${capacity} and ${factor}`);
+  }
+  if (spec.plan && batch_priority) {
+    throw new CompileError(
+      "M3",
+      at("dispatcher", "batch_priority"),
+      `is for tokens that choose; not for ${spec.name}`,
+    );
+  }
+}
+
+const capacityChoice = (given: Dispatcher): CapacityChoice => {
+  const {
+    capacity,
+    capacity_factor: factor,
+    capacity_policy: policy,
+    capacity_multiple_of: multipleOf,
+  } = given;
+  const usual = policy === null ? 4 : null;
+  return {
+    capacity,
+    factor,
+    policy: policy ?? given.capacity_ceil_or_round,
+    multipleOf: multipleOf === undefined ? usual : multipleOf,
+  };
+};
+
+function loadOf(
+  spec: RouterSpec<OptionShape>,
+  options: OptionsOf<OptionShape>,
+  tokens: number,
+  experts: number,
+): number {
+  if (spec.plan && spec.rows) return spec.rows(options, tokens, experts);
+  const { num_selected_experts: k, dispatcher: given } = options;
+  const choices = spec.plan ? 1 : k;
+  if (given.capacity_factor !== null) return choices * given.capacity_factor;
+  return (capacityOf(capacityChoice(given), { tokens, choices, experts }) * experts) / tokens;
+}
+
+function contextOf(
+  { x, experts, parameters, noise }: Grouped,
+  options: OptionsOf<OptionShape>,
+): RoutingContext {
+  const [G = 1, T = 1, D = 1] = x.type.shape;
+  return {
+    x,
+    G,
+    T,
+    D,
+    experts,
+    noise,
+    weight: (name, shape, init) => parameters.weight(name, shape, init),
+    table: (name, shape, init) => parameters.table(name, shape, init),
+    capacity: (choices) => capacityOf(capacityChoice(options.dispatcher), { tokens: T, choices, experts }),
+  };
+}
+
+/** The plan with what its author left out. */
+function completed(parts: PlanParts, { x, G }: RoutingContext, options: OptionsOf<OptionShape>): RoutingPlan {
+  const through = options.dispatcher?.bfloat16 ? "bf16" : "f32";
+  return {
+    items: x,
+    arrives: through,
+    returns: through,
+    metrics: new Map(),
+    auxiliaryLoss: ops.constant({ value: 0, to: "f32", shape: [G] }),
+    ...parts,
+  };
+}

@@ -1,12 +1,13 @@
 /** Auxiliary losses that keep the experts evenly used, one number a group. */
 import { defineOp, type Op, type Value } from "../../op.ts";
-import { divide, erf, multiply, subtract } from "../elementwise.ts";
+import { add, divide, erf, exp, log, multiply, subtract } from "../elementwise.ts";
 import { slice, transpose } from "../movement.ts";
 import { descending, errorFunction, rows } from "../numeric.ts";
-import { topK } from "../reduction.ts";
+import { reduceMax, reduceSum, topK } from "../reduction.ts";
 import { oneHot, over, plus, shaped, spread, sumRows, times } from "../shorthand.ts";
 
 const ofGates = "gates: f32<positive>[G, T, E] -> loss: f32[G]";
+const ofOne = "logits: f32[G, T, E] -> loss: f32[G]";
 const ofLogits = "logits: f32[G, T, E], noisy: f32[G, T, E]; k, sigma: real -> loss: f32[G]";
 
 /** Squared coefficient of variation, variance / mean^2; defined also for equal entries, unlike its root's slope. */
@@ -101,3 +102,28 @@ export const loadLoss: Op<typeof ofLogits> = defineOp({
     return { loss: variationOf(over(sumTokens(chance), T)) };
   },
 });
+
+export const zLoss: Op<typeof ofOne> = defineOp({
+  name: "z_loss",
+  summary:
+    "The mean over the tokens of the square of the logarithm of the summed exponentials of the logits.",
+  source: "Zoph et al. 2022, arXiv 2202.08906, eq. 5",
+  signature: ofOne,
+  evaluate: ({ logits }, { G, T, E }) => ({
+    loss: groups(rows(logits, E), G).map(
+      (tokens) => tokens.reduce((sum, row) => sum + logSumExp(row) ** 2, 0) / T,
+    ),
+  }),
+  decompose({ logits }, { G, T, E }) {
+    const largest = reduceMax(logits);
+    const powers = exp(subtract(logits, spread(largest, [G, T, E])));
+    const logs = shaped(add(log(reduceSum(powers)), largest), [G, T]);
+    return { loss: over(sumRows(multiply(logs, logs)), T) };
+  },
+});
+
+/** The logarithm of the sum of exp(row). */
+function logSumExp(row: Float64Array): number {
+  const max = row.reduce((a, b) => Math.max(a, b));
+  return max + Math.log(row.reduce((sum, v) => sum + Math.exp(v - max), 0));
+}
