@@ -190,6 +190,15 @@ program
     ),
   )
   .option("--inline", "plain nodes in place of the functions Route, Dispatch, Experts and Combine")
+  .option("--contrib", "MoE layers as one com.microsoft.MoE node each, ONNX Runtime's own op")
+  .addOption(
+    new Option(
+      "--precision <p>",
+      "half-weights: stored as float16, computed in float32; half: computed in float16 but for routing",
+    )
+      .choices(["single", "half-weights", "half"])
+      .default("single"),
+  )
   .option("--embed", "weights in the file itself, for small models")
   .addOption(seedOption())
   .addOption(jsonOption())

@@ -26,6 +26,7 @@ export { print, printAttr, printNode } from "./print.ts";
 export {
   type Attrs,
   type AttrValue,
+  bindOperands,
   type Bound,
   classes,
   type Named,

@@ -3,6 +3,7 @@ import {
   type AnyOp,
   type Attrs,
   type AttrValue,
+  bindOperands,
   CompileError,
   type Graph,
   inScope,
@@ -109,11 +110,25 @@ function matches(pattern: Pattern, part: Value, value: Value, match: Match): boo
   );
 }
 
+/** Whether the values that a match bound are of the types that the rule is given. */
+function isOfGiven({ name, given }: Rule, free: Match["free"]): boolean {
+  const types = given.operands.map((operand) => (free[operand.name] as Value).type);
+  const attrs = Object.fromEntries(given.attrs.map((attr) => [attr.name, free[attr.name] as AttrValue]));
+  try {
+    bindOperands(name, given, types, attrs);
+    return true;
+  } catch (error) {
+    if (error instanceof CompileError) return false;
+    throw error;
+  }
+}
+
 /** The values that `pattern` replaces when its first root is `value`, with their replacements. */
 function apply(pattern: Pattern, value: Value): [Value, Value][] | undefined {
   const match: Match = { free: {}, nodes: new Map() };
   const [first] = pattern.roots;
-  if (!first || !matches(pattern, first, value, match) || !pattern.rule.when(match.free)) return undefined;
+  if (!first || !matches(pattern, first, value, match)) return undefined;
+  if (!isOfGiven(pattern.rule, match.free) || !pattern.rule.when(match.free)) return undefined;
   const replacements = inScope(value.node?.scope ?? "", () => pattern.rule.to(match.free));
   return pattern.roots.map((root, i) => {
     const old = root === first ? value : root.node && match.nodes.get(root.node)?.results[root.index];

@@ -39,6 +39,7 @@ async function expectLogits(path: string): Promise<ReadonlyMap<string, Tensor>> 
 test.each([
   ["functions", [], ["RouteByGate", "Dispatch", "Experts", "Combine"]],
   ["plain nodes", ["--inline"], []],
+  ["nodes of the runtime's own", ["--contrib"], ["RouteByGate"]],
   ["the newest opset", ["--opset", "26"], ["RouteByGate", "Dispatch", "Experts", "Combine"]],
 ])("a checkpoint as %s", async (_, more, functions) => {
   const path = at("fixed.onnx");
@@ -61,6 +62,21 @@ test("one file for any number of groups", async () => {
     /^onnx \(cpu\): cannot run .*\[B4\]$/,
   );
   await model.close();
+});
+
+test("weights as float16, and arithmetic too", async () => {
+  const path = at("half.onnx");
+  const args = ["export", ...tiny, "-o", path, "--batch", "4", "--precision"];
+  const single = await json(...args, "single");
+  for (const precision of ["half-weights", "half"]) {
+    const summary = await json(...args, precision);
+    expect(Number(summary["weightBytes"]) / Number(single["weightBytes"])).toBeLessThan(0.53);
+    const model = await openModel(path);
+    const outputs = await model.run(new Map([["image", image]]));
+    await model.close();
+    const off = Array.from(outputs.get("logits")!.numbers(), (v, i) => Math.abs(v - logits[i]!));
+    expect(Math.max(...off), precision).toBeLessThan(1e-2);
+  }
 });
 
 test("weights in the file itself, and every output", async () => {

@@ -1,6 +1,14 @@
 /** Programs as ONNX models: nodes of standard ops, routing as model-local functions, weights by reference. */
 import { type AnyOp, CompileError, type Graph } from "../../ir/index.ts";
-import { type PassOptions, pipeline, runPasses } from "../../passes/index.ts";
+import {
+  computeHalf,
+  type Pass,
+  type PassOptions,
+  pipeline,
+  prune,
+  runPasses,
+  storeHalf,
+} from "../../passes/index.ts";
 import { growthOf, type SymbolicBatch, Symbols } from "./batch.ts";
 import { writeGraph } from "./graph.ts";
 import type { Operator } from "./operator.ts";
@@ -32,6 +40,11 @@ export interface ExportOptions {
   readonly inline?: boolean;
   /** Each MoE layer as one node of ONNX Runtime's own op, com.microsoft.MoE; throws O1 for one that it cannot say. */
   readonly contrib?: boolean;
+  /**
+   * `half-weights`: weights are float16 in the file and widened where they are used. `half`: arithmetic is float16,
+   * too, but for routing and what else wants float32; inputs and outputs stay as they are.
+   */
+  readonly precision?: Precision;
   /** Leaves the batch open; by default a program is for the batch it was built for. */
   readonly batch?: SymbolicBatch;
   /** How the passes are run. */
@@ -39,6 +52,14 @@ export interface ExportOptions {
   /** Told to whoever opens the file. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
+
+export type Precision = "single" | "half-weights" | "half";
+
+const narrowing: Readonly<Record<Precision, readonly Pass[]>> = {
+  single: [],
+  "half-weights": [storeHalf],
+  half: [computeHalf],
+};
 
 /** A model without its weights' numbers. */
 export interface OnnxProgram {
@@ -61,12 +82,12 @@ export function exportOnnx(graph: Graph, options: ExportOptions = {}): OnnxProgr
     throw new CompileError("O1", "opset", `must be from ${least} to ${most}; got ${opset}`);
   }
   const known = contrib ? contribOperators : operators;
-  const lower = (program: Graph): Graph =>
-    runPasses(
-      program,
-      pipeline({ supports: supportsIn(opset, known) }, options.outputs ?? [...program.outputs.keys()]),
-      options.passes,
-    );
+  const lower = (program: Graph): Graph => {
+    const outputs = options.outputs ?? [...program.outputs.keys()];
+    const narrow = narrowing[options.precision ?? "single"];
+    const lowering = pipeline({ supports: supportsIn(opset, known) }, outputs);
+    return runPasses(program, [prune(outputs), ...narrow, ...lowering], options.passes);
+  };
   const lowered = lower(graph);
   const growth = batch && growthOf(lowered, { ...batch, other: lower(batch.other) });
   const symbols = growth && new Symbols(growth, batch);

@@ -1,5 +1,13 @@
 /** The tensors that a program's weights become in a file, read and written part by part. */
-import { byteLength, type Shape, sizeOf, Tensor, type Value, type WeightSource } from "../../ir/index.ts";
+import {
+  byteLength,
+  readWeight,
+  type Shape,
+  sizeOf,
+  Tensor,
+  type Value,
+  type WeightSource,
+} from "../../ir/index.ts";
 import { outsideOf } from "./operator.ts";
 import { type Element, elementBytes } from "./proto.ts";
 
@@ -17,7 +25,8 @@ export interface WeightTensor {
 const partBytes = 2 ** 24;
 
 /** The tensor of a weight, under the weight's name. */
-export function weightTensor({ leaf, type }: Value): WeightTensor {
+export function weightTensor(weight: Value): WeightTensor {
+  const { leaf, type } = weight;
   const name = leaf?.name ?? "";
   const { dtype, shape } = type;
   const element = outsideOf[dtype];
@@ -28,7 +37,7 @@ export function weightTensor({ leaf, type }: Value): WeightTensor {
     bytes: sizeOf(shape) * elementBytes[element],
     async *parts(source) {
       for (const rows of cuts(shape, byteLength(type))) {
-        const tensor = await source.read(name, rows);
+        const tensor = await readWeight(source, weight, rows);
         // A bfloat16 weight is held as the float32 that it stands for.
         yield dtype === "bf16"
           ? Tensor.from({ ...tensor.type, dtype: "f32" }, tensor.numbers()).bytes

@@ -1,5 +1,5 @@
 /** `moec export`: a model as a file that other engines run. */
-import { exportOnnx, type OnnxProgram } from "../../backends/onnx/export.ts";
+import { exportOnnx, type OnnxProgram, type Precision } from "../../backends/onnx/export.ts";
 import { embedded } from "../../backends/onnx/file.ts";
 import { saveProgram } from "../../backends/onnx/save.ts";
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
@@ -23,6 +23,8 @@ export interface ExportOptions {
   readonly outputs: string;
   readonly opset?: number;
   readonly inline?: boolean;
+  readonly contrib?: boolean;
+  readonly precision: Precision;
   readonly embed?: boolean;
   readonly json?: boolean;
 }
@@ -74,7 +76,7 @@ function prepare(
   options: ExportOptions,
   file: WeightSource | undefined,
 ): Prepared {
-  const { batch, groupSize, dynamicBatch, opset, inline } = options;
+  const { batch, groupSize, dynamicBatch, opset, inline, contrib, precision } = options;
   const imageSize = options.size ?? (file && imageSizeOf(config, file)) ?? defaultSize;
   const chosen = { batch, imageSize, ...(groupSize !== undefined && { groupSize }) };
   const open = dynamicBatch ? anyBatch(config, chosen) : undefined;
@@ -92,6 +94,8 @@ function prepare(
     ...(open && { batch: { axis: "batch", sizes: open.sizes, other: open.other.graph } }),
     ...(opset !== undefined && { opset }),
     ...(inline !== undefined && { inline }),
+    ...(contrib !== undefined && { contrib }),
+    precision,
   });
   return { model, program, outputs, batchMultiple: open?.groupImages ?? null };
 }
