@@ -127,8 +127,8 @@ export interface OpSpec<S extends string = string> {
  * `elementwise`: each result element depends on the operands' elements at the same index alone.
  * `view`: the result's elements are the operand's, in the same row-major order.
  * `plan`: results `tokens` and `slots` are a consistent routing plan (docs/architecture.md).
- * `gates`: result `weights` of a plan is, for each token, the k largest of E probabilities, largest first; they are
- * those of its choices, which are distinct experts.
+ * `gates`: a plan whose result `weights` is, for each token, the k largest of E probabilities, largest first: those of
+ * its choices, which are distinct experts.
  * `discontinuous`: compares numbers that it has itself rounded, so near ties may fall either way.
  */
 export type Trait = "elementwise" | "view" | "plan" | "gates" | "discontinuous";

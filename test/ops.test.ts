@@ -138,6 +138,7 @@ test.each(where((op) => op.has("plan")))(
 test.each(where((op) => op.has("gates")))(
   "%s: weights are the k largest of E probabilities, of distinct experts",
   (_, op) => {
+    expect(op.has("plan")).toBe(true);
     for (const floats of ["grid", "separated", "tied"] as const) {
       fc.assert(
         fc.property(legalCase(op, { floats }), (c) => {
