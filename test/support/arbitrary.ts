@@ -21,6 +21,7 @@ import {
   typeOf,
   type Value,
 } from "../../ir/index.ts";
+import { softmaxOf } from "../../ir/ops/numeric.ts";
 import { bindOperands } from "../../ir/signature.ts";
 import { patternOf, type Rule } from "../../passes/rewrite.ts";
 
@@ -32,8 +33,9 @@ export interface Case {
   readonly tensors: readonly Tensor[];
 }
 
-/** How floats are drawn. `grid`: eighths, so that sums are exact and ties happen, see `reachOf`. `separated`: all of
- * a tensor's entries apart from each other; `tied`: rows of few kinds, most entries of a row equal. */
+/** How floats are drawn. `grid`: eighths, so that sums are exact and ties happen, see `reachOf`. `separated`: all
+ * probabilities of a tensor, after a softmax of its rows, apart from each other; `tied`: rows of few kinds, most entries
+ * of a row equal. */
 export type Floats = "grid" | "separated" | "tied";
 
 interface Options {
@@ -232,11 +234,7 @@ function entries(
   if (actual === "i32" || actual === "u32")
     return fill(() => pick(8) + (actual === "i32" && dtype !== "u32" ? -3 : 0));
   const positive = domain?.kind === "positive";
-  if (floats === "separated") {
-    const order = shuffled(length, pick);
-    // Spread over four units whatever their number: a softmax must not make them equal again.
-    return fill((i) => ((positive ? order[i]! + 1 : order[i]! - length / 2) * 4) / length);
-  }
+  if (floats === "separated") return separated(shape, positive, pick);
   if (floats === "tied") {
     // Rows are equal or far apart: the sums of a row and of its permutation need not round to the same.
     const width = shape.at(-1) ?? 1;
@@ -250,6 +248,28 @@ function entries(
     const value = (positive ? 1 + pick(steps) : pick(2 * steps + 1) - steps) / 8;
     return domain?.kind === "nonzero" && value === 0 ? 1 : value;
   });
+}
+
+/** Further apart than any device's softmax errs. */
+const gap = 1e-5;
+
+/** Entries within four units whose probabilities, after a softmax of each row, are apart in the whole tensor. */
+function separated(shape: Shape, positive: boolean, pick: Pick): number[] {
+  const width = shape.at(-1) ?? 1;
+  const logs: number[] = [];
+  const row = (): number[] => {
+    // Evenly spaced entries would not do: rows of equal differences have nearly equal probabilities.
+    const drawn = Array.from({ length: width }, () => (1 + pick(2 ** 20)) / 2 ** 18 - (positive ? 0 : 2));
+    const found = Array.from(softmaxOf(Float64Array.from(drawn)), Math.log);
+    // A row of one entry has the probability 1, exactly.
+    const apart = found.every(
+      (log, i) => log === 0 || [...logs, ...found.slice(0, i)].every((other) => Math.abs(log - other) > gap),
+    );
+    if (!apart) return row();
+    logs.push(...found);
+    return drawn;
+  };
+  return Array.from({ length: sizeOf(shape) / width }, row).flat();
 }
 
 /** Flat indices, within their group, of entries of `of` that are not -1; or -1. */
