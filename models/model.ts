@@ -2,7 +2,7 @@
 import { type Graph, type Shape, sizeOf } from "../ir/index.ts";
 import type { Json } from "./config.ts";
 import type { Parameter } from "./init.ts";
-import type { BoundRouter } from "./routers/router.ts";
+import type { BoundRouter, Router } from "./routers/router.ts";
 
 /** What is chosen when a model is compiled rather than in its configuration. */
 export interface ModelOptions {
@@ -17,6 +17,8 @@ export interface ModelOptions {
   readonly groupSize?: number;
   /** Whether routers add noise, which the program then takes as inputs `noise/<block>`. */
   readonly noise?: boolean;
+  /** Routers that a configuration may name besides the shipped ones. */
+  readonly routers?: readonly Router[];
 }
 
 /** One sparse block of a model. */

@@ -34,7 +34,9 @@ function build(config: Json, options: ModelOptions): Model {
   const tokens = tokensOf(grid);
   const { moe } = parsed.encoder;
   const groupSize = moe ? chooseGroupSize(moe.group_size, tokens, batch, options.groupSize) : tokens;
-  const router = moe ? routerOf(moe.router.name).bind(moe.router, moe.num_experts) : undefined;
+  const router = moe
+    ? routerOf(moe.router.name, options.routers).bind(moe.router, moe.num_experts)
+    : undefined;
 
   const parameters = new Parameters();
   const image = imageInput([batch, ...imageSize, 3]);

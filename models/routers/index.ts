@@ -8,10 +8,21 @@ export const routers: ReadonlyMap<string, Router> = new Map(
   [noisyTopExperts].map((router) => [router.name, router]),
 );
 
-/** The router of a class name, which may carry a module prefix; throws M2 for one that is not built. */
-export function routerOf(name: string): Router {
-  const router = routers.get(className(name));
+/** The shipped routers and `own` ones, by name; throws M2 where two share one. */
+export function routersWith(own: readonly Router[] = []): ReadonlyMap<string, Router> {
+  const all = new Map(routers);
+  for (const router of own) {
+    if (all.has(router.name)) throw new CompileError("M2", `router ${router.name}`, "the name is taken");
+    all.set(router.name, router);
+  }
+  return all;
+}
+
+/** The router of a class name, which may carry a module prefix; throws M2 for one that is not there. */
+export function routerOf(name: string, own?: readonly Router[]): Router {
+  const known = routersWith(own);
+  const router = known.get(className(name));
   if (router) return router;
-  const message = `router ${name} is not built; there is ${[...routers.keys()].join(", ")}`;
+  const message = `router ${name} is not built; there is ${[...known.keys()].join(", ")}`;
   throw new CompileError("M2", [...routerPath, "name"].join("."), message);
 }
