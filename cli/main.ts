@@ -30,6 +30,10 @@ const groupOption = (): Option =>
   new Option("--group-size <n>", "tokens that are routed together").argParser(parseCount("--group-size", 1));
 const seedOption = (): Option =>
   new Option("--seed <n>", "of the random weights").argParser(parseCount("--seed", 0)).default(0);
+const pluginOption = (): Option =>
+  new Option("--plugin <file>", "a module of your own routers, .ts or .js; may be given often")
+    .argParser(collect)
+    .default([], "none");
 const jsonOption = (): Option => new Option("--json", "print one line of JSON");
 
 const examples = (...lines: readonly string[]): string =>
@@ -67,6 +71,7 @@ program
   .description("show what a model is and costs; reads no weights")
   .argument("<model>", "a preset, or a configuration file in the original's format")
   .addOption(setOption())
+  .addOption(pluginOption())
   .addOption(
     new Option("--batch <n>", "images at a time; by default as many as fill the groups").argParser(
       parseCount("--batch", 1),
@@ -104,6 +109,7 @@ program
       .default({}, "none"),
   )
   .addOption(setOption())
+  .addOption(pluginOption())
   .addOption(
     new Option(
       "--size <pixels>",
@@ -150,6 +156,7 @@ program
   .argument("<model>", "a preset, or a configuration file in the original's format")
   .option("--backends <a,b>", "which; all by default")
   .addOption(setOption())
+  .addOption(pluginOption())
   .addOption(batchOption())
   .addOption(sizeOption())
   .addOption(groupOption())
@@ -174,6 +181,7 @@ program
     "a .safetensors file, or the prefix of a V-MoE checkpoint; random when not given",
   )
   .addOption(setOption())
+  .addOption(pluginOption())
   .addOption(batchOption())
   .option("--dynamic-batch", "leave the batch open: any number of the groups that --batch makes")
   .addOption(

@@ -27,6 +27,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   commander: ["cli/main.ts"],
   "cli-progress": ["cli/progress.ts"],
   zod: ["models/"],
+  "@swc/wasm-typescript": ["cli/hooks.ts"],
   "@msgpack/msgpack": ["models/weights/vmoe/"],
 };
 

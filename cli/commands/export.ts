@@ -4,9 +4,17 @@ import { embedded } from "../../backends/onnx/file.ts";
 import { saveProgram } from "../../backends/onnx/save.ts";
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
 import { CompileError, type Graph, type WeightSource } from "../../ir/index.ts";
-import { anyBatch, createModel, imageSizeOf, type Json, type Model } from "../../models/index.ts";
+import {
+  anyBatch,
+  createModel,
+  imageSizeOf,
+  type Json,
+  type Model,
+  type Router,
+} from "../../models/index.ts";
 import { openWeights } from "../../models/weights/open.ts";
 import { defaultSize, readConfig, weightsOf } from "../model.ts";
+import { loadRouters } from "../plugins.ts";
 import { progressBar } from "../progress.ts";
 import { packageVersion } from "../version.ts";
 
@@ -14,6 +22,7 @@ export interface ExportOptions {
   readonly to: string;
   readonly output: string;
   readonly set: readonly string[];
+  readonly plugin: readonly string[];
   readonly weights?: string;
   readonly seed: number;
   readonly batch: number;
@@ -46,11 +55,12 @@ interface Summary {
 export async function exportModel(name: string, options: ExportOptions): Promise<void> {
   if (options.to !== "onnx") throw new CompileError("U1", "--to", `must be onnx; got ${options.to}`);
   const config = await readConfig(name, options.set);
+  const routers = await loadRouters(options.plugin);
   await checkWritable(options.output);
   const file = options.weights === undefined ? undefined : await openWeights(options.weights);
   const progress = progressBar(options.json === true);
   try {
-    const prepared = prepare(name, config, options, file);
+    const prepared = prepare(name, config, routers, options, file);
     const source = await weightsOf(prepared.model, file, options, progress);
     await write(prepared.program, source, options, (done) => progress.show(done, "writing weights"));
     progress.stop();
@@ -73,12 +83,13 @@ interface Prepared {
 function prepare(
   name: string,
   config: Json,
+  routers: readonly Router[],
   options: ExportOptions,
   file: WeightSource | undefined,
 ): Prepared {
   const { batch, groupSize, dynamicBatch, opset, inline, contrib, precision } = options;
   const imageSize = options.size ?? (file && imageSizeOf(config, file)) ?? defaultSize;
-  const chosen = { batch, imageSize, ...(groupSize !== undefined && { groupSize }) };
+  const chosen = { batch, imageSize, routers, ...(groupSize !== undefined && { groupSize }) };
   const open = dynamicBatch ? anyBatch(config, chosen) : undefined;
   const model = open?.model ?? createModel(config, chosen);
   const outputs = outputsOf(model.graph, options.outputs);

@@ -3,10 +3,12 @@ import { print } from "../../ir/index.ts";
 import { createModel, type Model, parameterCount, tokensOf } from "../../models/index.ts";
 import { peakBytes } from "../../passes/index.ts";
 import { readConfig } from "../model.ts";
+import { loadRouters } from "../plugins.ts";
 import { table } from "../terminal.ts";
 
 export interface InspectOptions {
   readonly set: readonly string[];
+  readonly plugin: readonly string[];
   readonly batch?: number;
   readonly size: readonly [number, number];
   readonly groupSize?: number;
@@ -63,10 +65,11 @@ const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} Mi
 export async function inspect(name: string, options: InspectOptions): Promise<void> {
   const { set, size, groupSize } = options;
   const config = await readConfig(name, set);
-  const batch = options.batch ?? createModel(config, { imageSize: size }).fullBatch;
+  const chosen = { imageSize: size, routers: await loadRouters(options.plugin) };
+  const batch = options.batch ?? createModel(config, chosen).fullBatch;
   const model = createModel(config, {
+    ...chosen,
     batch,
-    imageSize: size,
     ...(groupSize !== undefined && { groupSize }),
   });
   if (options.text) {

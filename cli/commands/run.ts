@@ -8,12 +8,14 @@ import { openWeights } from "../../models/weights/open.ts";
 import { type Fit, readImages } from "../image.ts";
 import { defaultSize, readConfig, weightsOf } from "../model.ts";
 import { readNpy, writeNpy } from "../npy.ts";
+import { loadRouters } from "../plugins.ts";
 import { type Progress, progressBar } from "../progress.ts";
 import { type RunReport, showReport, topClasses } from "../report.ts";
 import { routesOf } from "../routes.ts";
 
 export interface RunOptions {
   readonly set: readonly string[];
+  readonly plugin: readonly string[];
   readonly weights?: string;
   readonly image?: readonly string[];
   readonly input?: string;
@@ -35,12 +37,14 @@ export interface RunOptions {
 export async function run(name: string, options: RunOptions): Promise<void> {
   // Everything that can be wrong with what the user gave is found before a device is opened.
   const config = await readConfig(name, options.set);
+  const routers = await loadRouters(options.plugin);
   if (options.output !== undefined) await checkWritable(options.output);
   const file = options.weights === undefined ? undefined : await openWeights(options.weights);
   const image = await readInput(config, options, file);
   const model = createModel(config, {
     batch: image.type.shape[0] ?? 1,
     imageSize: [image.type.shape[1] ?? 1, image.type.shape[2] ?? 1],
+    routers,
     ...(options.groupSize !== undefined && { groupSize: options.groupSize }),
     ...(options.noise !== undefined && { noise: true }),
   });

@@ -5,11 +5,13 @@ import { reference } from "../../backends/reference/index.ts";
 import { CompileError, sizeOf, Tensor } from "../../ir/index.ts";
 import { type Model, normalDraws, probing, randomWeights } from "../../models/index.ts";
 import { readModel } from "../model.ts";
+import { loadRouters } from "../plugins.ts";
 import { progressBar } from "../progress.ts";
 import { table } from "../terminal.ts";
 
 export interface VerifyOptions {
   readonly set: readonly string[];
+  readonly plugin: readonly string[];
   readonly backends?: string;
   readonly batch: number;
   readonly size: readonly [number, number];
@@ -47,7 +49,13 @@ export async function verify(name: string, options: VerifyOptions): Promise<bool
   const stray = asked?.find((backend) => !(backend in backends));
   if (stray !== undefined)
     throw new CompileError("B2", stray, `is no backend; there is ${Object.keys(backends).join(", ")}`);
-  const model = await readModel(name, set, { batch, imageSize: size, ...(groupSize && { groupSize }) });
+  const routers = await loadRouters(options.plugin);
+  const model = await readModel(name, set, {
+    batch,
+    imageSize: size,
+    routers,
+    ...(groupSize && { groupSize }),
+  });
   const progress = progressBar(json === true);
   const show =
     (what: string) =>
