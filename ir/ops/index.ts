@@ -13,5 +13,6 @@ export * from "./routing/combine.ts";
 export * from "./routing/dispatch.ts";
 export * from "./routing/expertMlp.ts";
 export * from "./routing/routeTopExperts.ts";
+export * from "./routing/routeTopTokens.ts";
 export * from "./routing/routedMlp.ts";
 export * from "./routing/take.ts";
