@@ -1,5 +1,5 @@
 /** Abbreviations in which models are written. */
-import { ops, type Value } from "../ir/index.ts";
+import { ops, sizeOf, type Value } from "../ir/index.ts";
 
 /** `x` times a number. */
 export const scaled = (x: Value, factor: number): Value =>
@@ -9,6 +9,10 @@ export const scaled = (x: Value, factor: number): Value =>
 export const sum = (values: readonly Value[], none: Value): Value =>
   values.length === 0 ? none : values.reduce((a, b) => ops.add(a, b));
 
+/** The sum of each row, over the last axis, with the axis gone: [..., N] to [...]. */
+export const rowSum = (x: Value): Value =>
+  ops.reshape(ops.reduceSum(x), { shape: x.type.shape.slice(0, -1) });
+
 /** `x` repeated along a new first axis. */
 export const repeated = (x: Value, times: number): Value =>
   ops.broadcast(x, { shape: [times, ...x.type.shape.slice(1)] });
@@ -16,3 +20,14 @@ export const repeated = (x: Value, times: number): Value =>
 /** A tensor of `like`'s type whose every element is `value`. */
 export const filled = (value: number, { type }: Value): Value =>
   ops.constant({ value, to: type.dtype, shape: type.shape });
+
+/** The largest entry of each part `[i, ...]` of `x`, as [first axis]. */
+export function largest(x: Value): Value {
+  const [count = 1] = x.type.shape;
+  return ops.reshape(ops.reduceMax(ops.reshape(x, { shape: [count, sizeOf(x.type.shape) / count] })), {
+    shape: [count],
+  });
+}
+
+/** The smallest entry of each part `[i, ...]` of `x`, as [first axis]. */
+export const smallest = (x: Value): Value => scaled(largest(scaled(x, -1)), -1);

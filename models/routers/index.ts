@@ -1,11 +1,15 @@
 /** The routers, one line each, by the class names of the original's configurations. */
 import { CompileError } from "../../ir/index.ts";
 import { className } from "../config.ts";
+import { expertChoice } from "./expertChoice.ts";
 import { noisyTopExperts } from "./noisyTopExperts.ts";
 import { type Router, routerPath } from "./router.ts";
 
 export const routers: ReadonlyMap<string, Router> = new Map(
-  [noisyTopExperts].map((router) => [router.name, router]),
+  [
+    noisyTopExperts, //
+    expertChoice,
+  ].map((router) => [router.name, router]),
 );
 
 /** The shipped routers and `own` ones, by name; throws M2 where two share one. */

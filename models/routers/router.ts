@@ -35,6 +35,8 @@ interface Described<O extends OptionShape> {
 /** A router whose rule is of another kind than tokens that choose experts. */
 interface ByPlan<O> {
   plan(context: RoutingContext, options: O): PlanParts;
+  /** Default of `noise_std`; 0. */
+  readonly noise?: number;
   /** Whether its buffers are sized by the dispatcher of a configuration; by default they are. */
   readonly dispatches?: boolean;
   /** Expected rows of an expert MLP per token, without rounding; by default the capacity factor. */
@@ -122,7 +124,7 @@ function schemaOf(spec: RouterSpec<OptionShape>): z.ZodType {
     value instanceof z.ZodType ? value : plain(value),
   ]);
   const shared = spec.plan
-    ? { ...noiseKeys(0), ...(spec.dispatches !== false && { dispatcher }) }
+    ? { ...noiseKeys(spec.noise ?? 0), ...(spec.dispatches !== false && { dispatcher }) }
     : selectionKeys(spec.choices ?? 1, spec.noise ?? 0, spec.losses ?? {});
   return z.strictObject({ name: z.string(), ...shared, ...(Object.fromEntries(own) as z.ZodRawShape) });
 }

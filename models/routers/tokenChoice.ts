@@ -1,7 +1,7 @@
 /** Routers whose tokens choose experts: what such a router may say, and the plan that it makes. */
 import { ops, type Value } from "../../ir/index.ts";
-import { lecunNormal } from "../init.ts";
 import { filled, scaled, sum } from "../shorthand.ts";
+import { linearLogits, withNoise } from "./logits.ts";
 import { type Loss, losses, type Selection } from "./options.ts";
 import type { PlanParts, RoutingContext, RoutingContract } from "./plan.ts";
 
@@ -52,9 +52,8 @@ export function chosenByTokens<O extends Selection>(
   const { G, T, experts: E } = context;
   const { num_selected_experts: k, noise_std: std, dispatcher } = options;
   const clean = rule.logits?.(context, options) ?? linearLogits(context);
-  const draw = std > 0 ? context.noise?.() : undefined;
   const sigma = std / E;
-  const logits = draw ? ops.add(clean, scaled(draw, sigma)) : clean;
+  const logits = withNoise(clean, sigma, context);
   const capacity = context.capacity(k);
 
   const gatesOf = (of: Value): Value => gatesBy(rule, of, context, options);
@@ -62,7 +61,7 @@ export function chosenByTokens<O extends Selection>(
   const metrics = rule.metrics?.(scores, context, options) ?? {
     importance_loss: ops.importanceLoss(gatesOf(clean)),
     gshard_loss: ops.gshardLoss(scores.gates),
-    ...(draw && { load_loss: ops.loadLoss(clean, logits, { k, sigma }) }),
+    ...(logits !== clean && { load_loss: ops.loadLoss(clean, logits, { k, sigma }) }),
     ...(weightOf(options, "z_loss") > 0 && { z_loss: ops.zLoss(logits) }),
   };
   const terms = losses.flatMap((name) => {
@@ -92,13 +91,6 @@ export function chosenByTokens<O extends Selection>(
     ? ops.topK(priority, { k: T }).indices
     : ops.broadcast(ops.iota({ size: T }), { shape: [G, T] });
   return { ...ops.assignSlots(choices, order, { experts: E, capacity }), weights, ...told };
-}
-
-/** x W, without a bias, as the original names it. */
-function linearLogits({ x, G, T, D, experts, weight }: RoutingContext): Value {
-  const kernel = weight("dense/kernel", [D, experts], lecunNormal(D));
-  const rows = ops.reshape(x, { shape: [G * T, D] });
-  return ops.reshape(ops.matmul(rows, kernel), { shape: [G, T, experts] });
 }
 
 function gatesBy<O>(

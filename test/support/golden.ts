@@ -16,9 +16,7 @@ export const goldenPath = (name: string): string => join(folder, name);
 export interface GoldenCase {
   readonly config: Json;
   readonly logits: readonly number[];
-  /** `[G]`, where given. */
-  readonly auxiliaryLoss: readonly number[];
-  /** Numbers per group by output name, such as `encoderblock_1/importance_loss`. */
+  /** Numbers by output name, such as `encoderblock_1/importance_loss`: per group and part of a group, or one mean. */
   readonly metrics: ReadonlyMap<string, readonly number[]>;
   /** Token in each slot by output name, such as `encoderblock_5/tokens`. */
   readonly tokens: ReadonlyMap<string, readonly number[]>;
@@ -79,25 +77,74 @@ const tinyPatches: Readonly<Record<string, Json>> = {
   "indices_bpr_C0.4": dispatcher({ name: "indices", capacity_factor: 0.4, batch_priority: true }),
 };
 
-export function tinyVmoe(): Golden {
-  const file = read("tiny_vmoe.json") as TinyFile;
+/** The parameters and the input that a file holds. */
+function given(file: Pick<TinyFile, "shapes" | "params" | "input_shape" | "input">): Omit<Golden, "cases"> {
   const tensors = new Map(
     Object.entries(file.params).map(([name, data]) => [name, f32(file.shapes[name]!, data)]),
   );
+  return { image: f32(file.input_shape, file.input), weights: fromMemory(tensors) };
+}
+
+export function tinyVmoe(): Golden {
+  const file = read("tiny_vmoe.json") as TinyFile;
   const cases = Object.entries(file.outputs).map(([name, outputs]): [string, GoldenCase] => [
     name,
     {
       config: mergeConfig(file.config, tinyPatches[name]!),
       logits: outputs.logits.flat(),
-      auxiliaryLoss: outputs.aux,
       metrics: new Map([
+        ["auxiliary_loss", outputs.aux],
         ["encoderblock_1/importance_loss", outputs.importance],
         ["encoderblock_1/gshard_loss", outputs.gshard],
       ]),
       tokens: new Map(),
     },
   ]);
-  return { image: f32(file.input_shape, file.input), weights: fromMemory(tensors), cases: new Map(cases) };
+  return { ...given(file), cases: new Map(cases) };
+}
+
+/** What a file records of a case: numbers of the whole model, and of each sparse block, per group where they are lists. */
+type Outputs = Readonly<Record<string, Numbers | Readonly<Record<string, Numbers>>>>;
+type Numbers = number | readonly Numbers[];
+
+const flat = (numbers: Numbers): number[] =>
+  typeof numbers === "number" ? [numbers] : numbers.flatMap(flat);
+
+/** The case that `outputs` records, of all its images and groups or of the first ones. */
+function caseOf(
+  config: Json,
+  { logits = [], ...outputs }: Outputs,
+  { images, groups }: { readonly images?: number; readonly groups?: number } = {},
+): GoldenCase {
+  const metrics = new Map<string, number[]>();
+  const tokens = new Map<string, number[]>();
+  const note = (name: string, numbers: Numbers): void => {
+    const into = name.endsWith("/slots") ? tokens : metrics;
+    into.set(
+      name.replace(/slots$/, "tokens"),
+      flat(typeof numbers === "number" ? numbers : numbers.slice(0, groups)),
+    );
+  };
+  for (const [name, value] of Object.entries(outputs)) {
+    if (typeof value === "number" || Array.isArray(value)) note(name, value as Numbers);
+    else for (const [metric, numbers] of Object.entries(value)) note(`${name}/${metric}`, numbers);
+  }
+  return { config, logits: flat((logits as Numbers[]).slice(0, images)), metrics, tokens };
+}
+
+interface RecordedFile extends Omit<TinyFile, "outputs"> {
+  readonly overrides: Readonly<Record<string, Json>>;
+  readonly outputs: Readonly<Record<string, Outputs>>;
+}
+
+/** A file whose cases are patches of one configuration, such as `e3.json`. */
+export function recorded(name: string): Golden {
+  const file = read(name) as RecordedFile;
+  const cases = Object.entries(file.overrides).map(([key, patch]): [string, GoldenCase] => [
+    key,
+    caseOf(mergeConfig(file.config, patch), file.outputs[key]!),
+  ]);
+  return { ...given(file), cases: new Map(cases) };
 }
 
 interface RecipeFile {
@@ -108,9 +155,7 @@ interface RecipeFile {
   };
   readonly shapes: Readonly<Record<string, Shape>>;
   readonly input_shape: Shape;
-  readonly outputs: Readonly<
-    Record<string, Json & { readonly logits: number[][]; readonly auxiliary_loss: number[] }>
-  >;
+  readonly outputs: Readonly<Record<string, Outputs>>;
 }
 
 /** Element i of a tensor by the recipe of test/golden/README.md, scaled and shifted. */
@@ -142,25 +187,7 @@ export function s32(images: number): Golden {
   };
   const whole = byRecipe(seed, "input", file.input_shape, 1, 0);
   const shape = [images, ...file.input_shape.slice(1)];
-  const outputs = file.outputs["vanilla_C1.05"]!;
-  const groups = images / 2;
-  const metrics = new Map<string, number[]>();
-  const tokens = new Map<string, number[]>();
-  for (const [block, recorded] of Object.entries(outputs)) {
-    if (!block.startsWith("encoderblock")) continue;
-    for (const [name, value] of Object.entries(recorded as Record<string, number[]>)) {
-      if (name === "slots")
-        tokens.set(`${block}/tokens`, (value.slice(0, groups) as unknown[]).flat(2) as number[]);
-      else metrics.set(`${block}/${name}`, value.slice(0, groups));
-    }
-  }
-  const golden: GoldenCase = {
-    config: file.config,
-    logits: outputs.logits.slice(0, images).flat(),
-    auxiliaryLoss: outputs.auxiliary_loss.slice(0, groups),
-    metrics,
-    tokens,
-  };
+  const golden = caseOf(file.config, file.outputs["vanilla_C1.05"]!, { images, groups: images / 2 });
   return {
     image: new Tensor({ dtype: "f32", shape }, whole.data.slice(0, sizeOf(shape))),
     weights,
@@ -201,8 +228,7 @@ export function tinyVmoeNoisy(): { readonly noise: Tensor; readonly golden: Gold
       {
         config,
         logits: outputs.logits.flat(),
-        auxiliaryLoss: perGroup,
-        metrics: new Map(metrics),
+        metrics: new Map([...metrics, ["auxiliary_loss", perGroup]]),
         tokens: new Map(),
       },
     ];
