@@ -41,6 +41,18 @@ export async function readImages(
   return new Tensor({ dtype: "f32", shape: [paths.length, height, width, 3] }, numbers);
 }
 
+/** Image `i` of f32[B, height, width, 3] in [-1, 1] as a data URI, for pages and pictures. */
+export async function dataUri({ type, data }: Tensor, i: number): Promise<string> {
+  const [, height = 1, width = 1, channels = 3] = type.shape;
+  const size = height * width * channels;
+  const pixels = Uint8Array.from(data.subarray(i * size, (i + 1) * size), (v) =>
+    Math.round(((v + 1) / 2) * 255),
+  );
+  const raw = { width, height, channels: channels as 3 };
+  const bytes = await sharp(pixels, { raw }).jpeg({ quality: 85 }).toBuffer();
+  return `data:image/jpeg;base64,${bytes.toString("base64")}`;
+}
+
 async function decode(path: string): Promise<Picture> {
   const exists = await stat(path).then(
     (status) => status.isFile(),

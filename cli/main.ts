@@ -6,6 +6,7 @@ import { CompileError } from "../ir/index.ts";
 import { exportModel, type ExportOptions } from "./commands/export.ts";
 import { inspect, type InspectOptions } from "./commands/inspect.ts";
 import { models } from "./commands/models.ts";
+import { route, type RouteOptions } from "./commands/route.ts";
 import { run, type RunOptions } from "./commands/run.ts";
 import { verify, type VerifyOptions } from "./commands/verify.ts";
 import { parseCount, parsePair, parseSize } from "./model.ts";
@@ -53,6 +54,7 @@ const program = new Command("moec")
       "models",
       "inspect vmoe-b16-every2 --text",
       "run vmoe-s32-last2-e8 --image photo.jpg",
+      "route vmoe-s32-last2-e8 --image photo.jpg --svg routes.svg",
       "run config.json --weights checkpoint --input x.npy --output logits.npy",
       "verify vmoe-s32-last2-e8 --backends webgpu,onnx",
       "export vmoe-s32-last2-e8 --to onnx -o model.onnx",
@@ -87,57 +89,61 @@ program
   )
   .action((name: string, options: InspectOptions) => inspect(name, options));
 
-program
-  .command("run")
-  .description("run images, or an array, through a model")
-  .argument("<model>", "a preset, or a configuration file in the original's format")
-  .option(
-    "--weights <file>",
-    "a .safetensors file, or the prefix of a V-MoE checkpoint; random when not given",
-  )
-  .option("--image <file...>", "photographs")
-  .option("--input <x.npy>", "float32 images [N, height, width, 3] in [-1, 1], instead of photographs")
-  .option("--output <y.npy>", "where to write the logits, float32 [N, classes]")
-  .option("--backend <name>", "auto, webgpu, onnx or reference", "auto")
-  .option("--ep <engine>", "ONNX Runtime's engine: cpu, webgpu or cuda")
-  .addOption(
-    new Option("--threads <n>", "threads of an op in ONNX Runtime").argParser(parseCount("--threads", 1)),
-  )
-  .addOption(
-    new Option("--session <name=value>", "an option of ONNX Runtime's session; may be given often")
-      .argParser(parsePair)
-      .default({}, "none"),
-  )
-  .addOption(setOption())
-  .addOption(pluginOption())
-  .addOption(
-    new Option(
-      "--size <pixels>",
-      "size of photographs, like 224; by default what the weights were made for, or 224",
-    ).argParser(parseSize),
-  )
-  .addOption(
-    new Option(
-      "--fit <how>",
-      "crop: shrink and take the centre, as in pre-training; squash: stretch, as in fine-tuning",
+/** The options of commands that run a model, and the model itself. */
+const inferring = (command: Command): Command =>
+  command
+    .argument("<model>", "a preset, or a configuration file in the original's format")
+    .option(
+      "--weights <file>",
+      "a .safetensors file, or the prefix of a V-MoE checkpoint; random when not given",
     )
-      .choices(["crop", "squash"])
-      .default("crop"),
-  )
-  .addOption(groupOption())
-  .addOption(seedOption())
-  .addOption(
-    new Option("--noise <seed>", "add the routers' noise, drawn from this seed").argParser(
-      parseCount("--noise", 0),
-    ),
-  )
+    .option("--image <file...>", "photographs")
+    .option("--input <x.npy>", "float32 images [N, height, width, 3] in [-1, 1], instead of photographs")
+    .option("--backend <name>", "auto, webgpu, onnx or reference", "auto")
+    .option("--ep <engine>", "ONNX Runtime's engine: cpu, webgpu or cuda")
+    .addOption(
+      new Option("--threads <n>", "threads of an op in ONNX Runtime").argParser(parseCount("--threads", 1)),
+    )
+    .addOption(
+      new Option("--session <name=value>", "an option of ONNX Runtime's session; may be given often")
+        .argParser(parsePair)
+        .default({}, "none"),
+    )
+    .addOption(setOption())
+    .addOption(pluginOption())
+    .option("--router <name>", "another router, with its own defaults and the model's capacities")
+    .addOption(
+      new Option(
+        "--size <pixels>",
+        "size of photographs, like 224; by default what the weights were made for, or 224",
+      ).argParser(parseSize),
+    )
+    .addOption(
+      new Option(
+        "--fit <how>",
+        "crop: shrink and take the centre, as in pre-training; squash: stretch, as in fine-tuning",
+      )
+        .choices(["crop", "squash"])
+        .default("crop"),
+    )
+    .addOption(groupOption())
+    .addOption(seedOption())
+    .addOption(
+      new Option("--noise <seed>", "add the routers' noise, drawn from this seed").argParser(
+        parseCount("--noise", 0),
+      ),
+    )
+    .option("--trace", "print each rewrite of the program on stderr")
+    .addOption(jsonOption());
+
+inferring(program.command("run"))
+  .description("run images, or an array, through a model")
+  .option("--output <y.npy>", "where to write the logits, float32 [N, classes]")
   .addOption(
     new Option("--repeat <n>", "run so often, and say how long the later runs take")
       .argParser(parseCount("--repeat", 1))
       .default(1),
   )
-  .option("--trace", "print each rewrite of the program on stderr")
-  .addOption(jsonOption())
   .addHelpText(
     "after",
     examples(
@@ -147,6 +153,18 @@ program
     ),
   )
   .action((name: string, options: RunOptions) => run(name, options));
+
+inferring(program.command("route"))
+  .description("show where a model sends the patches of photographs")
+  .option("--svg <out.svg>", "a picture: maps of patches to experts over the photographs, drops and loads")
+  .addHelpText(
+    "after",
+    examples(
+      "route vmoe-s32-last2-e8 --image photo.jpg --svg routes.svg",
+      "route vmoe-s32-last2-e8 --image photo.jpg --router NoisyTopItemsPerExpertRouter --json",
+    ),
+  )
+  .action((name: string, options: RouteOptions) => route(name, options));
 
 program
   .command("verify")

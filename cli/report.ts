@@ -68,8 +68,13 @@ export function showReport({ grid }: Model, report: RunReport): void {
       `${(100 * probability).toFixed(2)} %`,
     ]);
     console.log(table([["class", "logit", "softmax"], ...rows]));
-    for (const routes of report.routes) {
-      console.log(`\n${drawRoutes(routes, i, grid)}`);
-    }
+    for (const routes of report.routes) console.log(`\n${drawRoutes(routes, i, grid)}`);
+  }
+}
+
+/** Prints where the patches of each image went. */
+export function showRoutes({ grid }: Model, images: readonly string[], routes: readonly BlockRoutes[]): void {
+  for (const [i, image] of images.entries()) {
+    console.log([bold(image), ...routes.map((block) => drawRoutes(block, i, grid))].join("\n\n"));
   }
 }

@@ -29,6 +29,6 @@ export {
 } from "./model.ts";
 export { presets } from "./presets.ts";
 export { normalDraws } from "./random.ts";
-export { routers, routersWith } from "./routers/index.ts";
+export { routerOf, routers, routersWith } from "./routers/index.ts";
 export type { PlanParts, RoutingContext, RoutingContract, RoutingPlan } from "./routers/plan.ts";
 export { defineRouter, type OptionShape, type Router, type RouterSpec } from "./routers/router.ts";

@@ -1,0 +1,38 @@
+/** `moec route`: where a model sends the patches of photographs, as numbers and as a picture. */
+import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
+import { dataUri } from "../image.ts";
+import { infer, type InferenceOptions } from "../inference.ts";
+import { showRoutes } from "../report.ts";
+import { routesOf } from "../routes.ts";
+import { drawPicture } from "../svg.ts";
+
+export interface RouteOptions extends InferenceOptions {
+  readonly svg?: string;
+}
+
+export async function route(name: string, options: RouteOptions): Promise<void> {
+  const { svg, json, input } = options;
+  if (svg !== undefined) await checkWritable(svg);
+  await infer(name, options, async ({ model, image, inputs, choice, progress, compile }) => {
+    const executable = await compile(model.blocks.map((block) => `${block.name}/slots`));
+    const outputs = await executable.run(inputs);
+    executable.dispose();
+    progress.stop();
+    const routes = routesOf(model, outputs);
+    const [count = 1] = image.type.shape;
+    const names = options.image ?? Array.from({ length: count }, (_, i) => `${input} [${i}]`);
+    const router = model.router?.name ?? "none";
+    if (svg !== undefined) {
+      const images = await Promise.all(
+        names.map(async (each, i) => ({ name: each, uri: await dataUri(image, i) })),
+      );
+      const drawn = drawPicture({ title: `${name}, routed by ${router}`, images, grid: model.grid, routes });
+      await writeFileAtomically(svg, (sink) => sink(new TextEncoder().encode(drawn)));
+    }
+    if (json)
+      console.log(
+        JSON.stringify({ model: name, router, backend: choice.backend.name, images: names, routes }),
+      );
+    else showRoutes(model, names, routes);
+  });
+}
