@@ -27,9 +27,7 @@ export function moeMlp(x: Value, context: MoeContext): { readonly y: Value; read
   const G = ((x.type.shape[0] ?? 1) * (x.type.shape[1] ?? 1)) / groupSize;
   const groups = ops.reshape(x, { shape: [G, groupSize, D] });
 
-  const plan = scoped("Router", () =>
-    router.route({ x: groups, experts: E, parameters, noise: noise && (() => noise([G, groupSize, E])) }),
-  );
+  const plan = scoped("Router", () => router.route({ x: groups, experts: E, parameters, noise }));
   const shared = typeof split_rngs === "boolean" ? !split_rngs : !split_rngs.includes("params");
   const expert = (layer: string, name: string, shape: Shape, init: Init): Value =>
     scoped(layer, () => parameters.weight(name, [E, ...shape], { ...init, shared }));

@@ -4,11 +4,13 @@ import { className } from "../config.ts";
 import { expertChoice } from "./expertChoice.ts";
 import { noisyTopExperts } from "./noisyTopExperts.ts";
 import { type Router, routerPath } from "./router.ts";
+import { soft } from "./soft.ts";
 
 export const routers: ReadonlyMap<string, Router> = new Map(
   [
     noisyTopExperts, //
     expertChoice,
+    soft,
   ].map((router) => [router.name, router]),
 );
 

@@ -13,5 +13,5 @@ export function linearLogits({ x, G, T, D, experts, weight }: RoutingContext): V
 
 /** The logits with noise of standard deviation `sigma`; the logits themselves where routing is noise-free. */
 export function withNoise(logits: Value, sigma: number, { noise }: RoutingContext): Value {
-  return noise && sigma > 0 ? ops.add(logits, scaled(noise(), sigma)) : logits;
+  return noise && sigma > 0 ? ops.add(logits, scaled(noise(logits.type.shape), sigma)) : logits;
 }

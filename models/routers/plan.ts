@@ -40,8 +40,8 @@ export interface RoutingContext {
   readonly weight: (name: string, shape: Shape, init: Init) => Value;
   /** A fixed table, f32, that no checkpoint holds. */
   readonly table: (name: string, shape: Shape, init: Init) => Value;
-  /** Makes a standard normal draw, f32[G, T, E], an input of the program; undefined when routing is noise-free. */
-  readonly noise: (() => Value) | undefined;
+  /** Makes a standard normal draw, f32, an input of the program; undefined when routing is noise-free. */
+  readonly noise: ((shape: Shape) => Value) | undefined;
   /** Slots of an expert where each token makes `choices`, as the configuration's dispatcher says. */
   readonly capacity: (choices: number) => number;
 }

@@ -1,7 +1,7 @@
 /** `defineRouter`: a router from a declaration, with its place in a configuration. */
 import { z } from "zod";
 
-import { CompileError, ops, type Value } from "../../ir/index.ts";
+import { CompileError, ops, type Shape, type Value } from "../../ir/index.ts";
 import { type CapacityChoice, capacityOf } from "../capacity.ts";
 import { parseKeys } from "../config.ts";
 import type { Parameters } from "../parameters.ts";
@@ -37,9 +37,10 @@ interface ByPlan<O> {
   plan(context: RoutingContext, options: O): PlanParts;
   /** Default of `noise_std`; 0. */
   readonly noise?: number;
-  /** Whether its buffers are sized by the dispatcher of a configuration; by default they are. */
-  readonly dispatches?: boolean;
-  /** Expected rows of an expert MLP per token, without rounding; by default the capacity factor. */
+  /**
+   * Rows of an expert MLP per token, for a router that sizes its buffers itself: its configurations have no dispatcher.
+   * By default they have one, and its capacity factor says.
+   */
   rows?(options: O, tokens: number, experts: number): number;
 }
 
@@ -53,8 +54,8 @@ export interface Grouped {
   readonly x: Value;
   readonly experts: number;
   readonly parameters: Parameters;
-  /** Makes the standard normal draw f32[G, T, E] an input of the program; undefined when routing is noise-free. */
-  readonly noise: (() => Value) | undefined;
+  /** Makes a standard normal draw an input of the program; undefined when routing is noise-free. */
+  readonly noise: ((shape: Shape) => Value) | undefined;
 }
 
 /** A router, its options already read. */
@@ -124,7 +125,7 @@ function schemaOf(spec: RouterSpec<OptionShape>): z.ZodType {
     value instanceof z.ZodType ? value : plain(value),
   ]);
   const shared = spec.plan
-    ? { ...noiseKeys(spec.noise ?? 0), ...(spec.dispatches !== false && { dispatcher }) }
+    ? { ...noiseKeys(spec.noise ?? 0), ...(!spec.rows && { dispatcher }) }
     : selectionKeys(spec.choices ?? 1, spec.noise ?? 0, spec.losses ?? {});
   return z.strictObject({ name: z.string(), ...shared, ...(Object.fromEntries(own) as z.ZodRawShape) });
 }
@@ -150,7 +151,7 @@ function checkAgreement(
       `must be at most num_experts = ${experts}; got ${k}`,
     );
   }
-  if (spec.plan && spec.dispatches === false) return;
+  if (spec.plan && spec.rows) return;
   const { capacity, capacity_factor: factor, capacity_policy: policy, batch_priority } = given;
   const isFree = policy === "dropless";
   if (isFree ? capacity !== null || factor !== null : (capacity === null) === (factor === null)) {

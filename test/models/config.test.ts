@@ -45,10 +45,10 @@ test.each([
   [{ encoder: { num_layers: "4" } }, "encoder.num_layers: expected number, received string [M1]"],
   [{ patch_size: [4] }, "patch_size"],
   [{ classifier: "cls" }, "classifier"],
-  [{ name: "VisionTransformerMoeEnsemble" }, "name: model class VisionTransformerMoeEnsemble is not built"],
+  [{ name: "x.ResNet" }, "name: model class x.ResNet is not built"],
   [
-    { encoder: { moe: { router: { name: "x.SoftRouter" } } } },
-    "encoder.moe.router.name: router x.SoftRouter is not built",
+    { encoder: { moe: { router: { name: "x.CoinRouter" } } } },
+    "encoder.moe.router.name: router x.CoinRouter is not built",
   ],
   [{ encoder: { num_heads: 3 } }, "encoder.num_heads: must divide hidden_size = 16; got 3 [M3]"],
   [

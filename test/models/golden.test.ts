@@ -23,7 +23,10 @@ const ownRounding = (output: string): number => (/load_loss|selected_gate$/.test
 const isNightly = Boolean(process.env["MOEC_NIGHTLY"]);
 
 /** Files of patched configurations; `byDay` are the cases on the backend that compiles kernels for each. */
-const files = [{ what: "expert choice", file: "expert_choice.json", byDay: ["C1_round", "C1_round_bf16"] }];
+const files = [
+  { what: "expert choice", file: "expert_choice.json", byDay: ["C1_round", "C1_round_bf16"] },
+  { what: "Soft MoE", file: "soft_moe.json", byDay: ["num_slots_2"] },
+];
 
 const mean = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b) / numbers.length;
 
