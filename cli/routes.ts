@@ -12,33 +12,58 @@ export interface BlockRoutes {
   readonly loads: readonly number[];
   /** Choices that found their expert full. */
   readonly dropped: number;
+  /** Choices of all tokens; 0 where tokens do not choose. */
   readonly choices: number;
-  /** For each image the expert of each token's first kept choice, class token first; -1 where all were dropped. */
+  /** Tokens that no expert serves. */
+  readonly unserved: number;
+  /** For each image the expert whose output each token weighs most, class token first; -1 where none serves it. */
   readonly map: readonly (readonly number[])[];
 }
 
+/** The outputs that `routesOf` reads. */
+export const routeOutputs = ({ blocks }: Model): string[] =>
+  blocks.flatMap(({ name }) => ["tokens", "slots", "weights"].map((part) => `${name}/${part}`));
+
 /** What the outputs of a run say of each sparse block. */
-export const routesOf = ({ blocks, grid }: Model, outputs: ReadonlyMap<string, Tensor>): BlockRoutes[] =>
-  blocks.map((block) => routesOfBlock(block, tokensOf(grid), outputs));
+export const routesOf = (model: Model, outputs: ReadonlyMap<string, Tensor>): BlockRoutes[] =>
+  model.blocks.map((block) => routesOfBlock(block, model, outputs));
 
 function routesOfBlock(
-  block: SparseBlock,
-  tokensOfImage: number,
+  { name, groups, experts, capacity }: SparseBlock,
+  { grid, router }: Model,
   outputs: ReadonlyMap<string, Tensor>,
 ): BlockRoutes {
-  const { name, groups, groupSize, experts, capacity } = block;
-  const slots = outputs.get(`${name}/slots`) as Tensor;
-  const k = slots.type.shape[2] ?? 1;
-  const chosen = Array.from(slots.numbers(), (slot) => (slot < 0 ? -1 : Math.floor(slot / capacity)));
-  const loads = Array.from({ length: experts }, (_, e) => chosen.filter((expert) => expert === e).length);
-  const first = Array.from(
-    { length: groups * groupSize },
-    (_, t) => chosen.slice(t * k, (t + 1) * k).find((expert) => expert >= 0) ?? -1,
+  const part = (what: string): Tensor => outputs.get(`${name}/${what}`) as Tensor;
+  const [seats, slots, weights] = ["tokens", "slots", "weights"].map((what) =>
+    Array.from(part(what).numbers()),
+  ) as [number[], number[], number[]];
+  const loads = Array.from(
+    { length: experts },
+    (_, e) => seats.filter((token, i) => token >= 0 && Math.floor(i / capacity) % experts === e).length,
   );
-  const images = first.length / tokensOfImage;
-  const map = Array.from({ length: images }, (_, i) =>
-    first.slice(i * tokensOfImage, (i + 1) * tokensOfImage),
+  const k = part("slots").type.shape[2] ?? 1;
+  const heaviest = Array.from({ length: slots.length / k }, (_, t) => {
+    const [first] = slots
+      .slice(t * k, (t + 1) * k)
+      .map((slot, j) => ({ slot, weight: weights[t * k + j] as number }))
+      .filter(({ slot }) => slot >= 0)
+      .toSorted((a, b) => b.weight - a.weight);
+    return first ? Math.floor(first.slot / capacity) : -1;
+  });
+  const perImage = tokensOf(grid);
+  const map = Array.from({ length: heaviest.length / perImage }, (_, i) =>
+    heaviest.slice(i * perImage, (i + 1) * perImage),
   );
-  const dropped = chosen.filter((expert) => expert < 0).length;
-  return { block: name, groups, experts, capacity, loads, dropped, choices: chosen.length, map };
+  const chooses = (router?.choices ?? 0) > 0;
+  return {
+    block: name,
+    groups,
+    experts,
+    capacity,
+    loads,
+    dropped: chooses ? slots.filter((slot) => slot < 0).length : 0,
+    choices: chooses ? slots.length : 0,
+    unserved: heaviest.filter((expert) => expert < 0).length,
+    map,
+  };
 }

@@ -28,9 +28,11 @@ const cell = (e: number): string =>
 
 const barWidth = 24;
 
+const share = (part: number, all: number): string => `(${((100 * part) / all).toFixed(1)} %)`;
+
 /** The map of one image's patches beside the experts' loads. */
 export function drawRoutes(routes: BlockRoutes, image: number, { columns, classToken }: TokenGrid): string {
-  const { block, experts, groups, capacity, loads, dropped, choices, map } = routes;
+  const { block, experts, groups, capacity, loads, dropped, choices, unserved, map } = routes;
   const tokens = map[image] ?? [];
   const patches = classToken ? tokens.slice(1) : tokens;
   const rows: string[] = [];
@@ -55,11 +57,12 @@ export function drawRoutes(routes: BlockRoutes, image: number, { columns, classT
     const padding = i * columns < patches.length ? "" : " ".repeat(Math.max(0, 2 * columns - visible(left)));
     return `  ${left}${padding}   ${bars[i] ?? ""}`.trimEnd();
   });
-  const share = ((100 * dropped) / Math.max(choices, 1)).toFixed(1);
-  return [
-    `${bold(block)}  ${experts} experts, capacity ${capacity}, dropped ${dropped} of ${choices} choices (${share} %)`,
-    ...lines,
-  ].join("\n");
+  const all = map.flat().length;
+  const lost =
+    choices > 0
+      ? `dropped ${dropped} of ${choices} choices ${share(dropped, choices)}`
+      : `${unserved} of ${all} tokens unserved ${share(unserved, all)}`;
+  return [`${bold(block)}  ${experts} experts, capacity ${capacity}, ${lost}`, ...lines].join("\n");
 }
 
 /** Characters of `text` that take a place on the terminal. */

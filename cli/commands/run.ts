@@ -5,7 +5,7 @@ import type { Model } from "../../models/index.ts";
 import { infer, type Inference, type InferenceOptions } from "../inference.ts";
 import { writeNpy } from "../npy.ts";
 import { type RunReport, showReport, topClasses } from "../report.ts";
-import { routesOf } from "../routes.ts";
+import { routeOutputs, routesOf } from "../routes.ts";
 
 export interface RunOptions extends InferenceOptions {
   readonly output?: string;
@@ -27,7 +27,7 @@ async function compute(
   options: RunOptions,
   { model, image, inputs, choice: { backend, engine, reason }, progress, ...open }: Inference,
 ): Promise<{ readonly outputs: Map<string, Tensor>; readonly report: RunReport }> {
-  const wanted = ["logits", ...model.blocks.map((block) => `${block.name}/slots`)];
+  const wanted = ["logits", ...routeOutputs(model)];
   const started = performance.now();
   const executable = await open.compile(wanted);
   const compiled = performance.now();

@@ -64,6 +64,8 @@ export interface BoundRouter {
   readonly contract: RoutingContract;
   /** Whether the configuration turns noise on in evaluation too. */
   readonly noisy: boolean;
+  /** Experts that each token chooses; 0 where tokens do not choose. */
+  readonly choices: number;
   /** Expected rows of an expert MLP per token, without rounding: where tokens choose, k times the capacity factor. */
   load(tokens: number, experts: number): number;
   route(grouped: Grouped): RoutingPlan;
@@ -106,6 +108,7 @@ export function defineRouter<const O extends OptionShape = Record<never, never>>
         name,
         contract,
         noisy: !options.deterministic,
+        choices: erased.plan ? 0 : options.num_selected_experts,
         load: (tokens, among) => loadOf(erased, options, tokens, among),
         route(grouped) {
           const context = contextOf(grouped, options);
