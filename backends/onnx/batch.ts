@@ -1,6 +1,15 @@
 /** Symbolic batch: which axes of a program's values grow with the batch, and how the others are left alone. */
-import { CompileError, type Graph, sameShape, type Value } from "../../ir/index.ts";
+import {
+  type AnyOp,
+  CompileError,
+  type Graph,
+  type Node,
+  sameShape,
+  type Shape,
+  type Value,
+} from "../../ir/index.ts";
 import type { Body } from "./body.ts";
+import type { Operator } from "./operator.ts";
 import { element } from "./proto.ts";
 
 /** One program built for two batch sizes, and the name of the axis that stands for any. */
@@ -18,7 +27,11 @@ export type Growth = ReadonlyMap<Value, ReadonlySet<number>>;
  * Compares `graph` with the same program at another batch size, application by application. Throws O1 where the
  * programs differ by more than the sizes of axes that are proportional to the batch: then a batch cannot be symbolic.
  */
-export function growthOf(graph: Graph, { other, sizes }: SymbolicBatch): Growth {
+export function growthOf(
+  graph: Graph,
+  { other, sizes }: SymbolicBatch,
+  operators: ReadonlyMap<AnyOp, Operator>,
+): Growth {
   const growth = new Map<Value, ReadonlySet<number>>();
   const compare = (a: Value, b: Value, where: string): void => {
     const [from, to] = [a.type.shape, b.type.shape];
@@ -55,8 +68,26 @@ export function growthOf(graph: Graph, { other, sizes }: SymbolicBatch): Growth 
     for (const [r, result] of node.results.entries()) {
       compare(result, twin.results[r] as Value, `${node.op.name} in ${node.scope || graph.name}`);
     }
+    compareAttributes(node, twin, operators.get(node.op));
   }
   return growth;
+}
+
+/** Throws O1 for an attribute that differs in more than what its operator leaves open. */
+function compareAttributes(node: Node, twin: Node, operator: Operator | undefined): void {
+  for (const [name, value] of Object.entries(node.attrs)) {
+    const other = twin.attrs[name];
+    const [list, others] = [value, other].map((each) =>
+      typeof each === "object" ? each : [each],
+    ) as Shape[];
+    const fixed = (list ?? []).some(
+      (each, axis) => each !== others?.[axis] && !operator?.open(name, axis, node.sizes),
+    );
+    if (!fixed) continue;
+    const got = `${JSON.stringify(value)} and ${JSON.stringify(other)}`;
+    const where = `${node.op.name} in ${node.scope || "the graph"}`;
+    throw new CompileError("O1", where, `must have the same ${name} for every batch; got ${got}`);
+  }
 }
 
 /** The sizes of a program's values in the file: numbers, names, or computed from the batch of the run. */

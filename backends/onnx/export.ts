@@ -89,7 +89,7 @@ export function exportOnnx(graph: Graph, options: ExportOptions = {}): OnnxProgr
     return runPasses(program, [prune(outputs), ...narrow, ...lowering], options.passes);
   };
   const lowered = lower(graph);
-  const growth = batch && growthOf(lowered, { ...batch, other: lower(batch.other) });
+  const growth = batch && growthOf(lowered, { ...batch, other: lower(batch.other) }, known);
   const symbols = growth && new Symbols(growth, batch);
   const written = writeGraph(lowered, { operators: known, opset, inline, symbols });
   const domains = new Set(["", ...(written.graph.node ?? []).map((node) => node.domain ?? "")]);

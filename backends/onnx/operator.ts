@@ -57,6 +57,8 @@ export interface Operator {
   readonly moves: boolean;
   /** Whether operands may come in any shape that broadcasts to their value's. */
   readonly broadcasts: boolean;
+  /** Whether entry `axis` of an attribute is a size that is left open where the batch is. */
+  open(attribute: string, axis: number, sizes: Sizes): boolean;
   write(operands: Readonly<Record<string, string>>, sizes: Sizes, context: Context): readonly Out[];
   /** Set where an application becomes a call of a model-local function. */
   readonly routine?: Routine;
@@ -72,7 +74,10 @@ export interface Routine {
   readonly write: (body: Body, operands: Readonly<Record<string, string>>, name: string) => readonly string[];
 }
 
-type Options = Partial<Pick<Operator, "since" | "moves" | "broadcasts">>;
+/** What else an author may say; `open` as in `Operator`, with the sizes' types. */
+interface Options<B> extends Partial<Pick<Operator, "since" | "moves" | "broadcasts">> {
+  open?(attribute: string, axis: number, sizes: B): boolean;
+}
 
 /** How an author writes an op with operands `O`, sizes `B` and results `R`; one result may be given bare. */
 type Write<O, B, R> = (operands: O, sizes: B, context: Context) => Out | R;
@@ -83,14 +88,16 @@ type Outs = Readonly<Record<string, Out>>;
 export function operator<S extends string>(
   op: Op<S>,
   write: Write<Named<Operands<S>, string>, Bound<S>, Named<Results<S>, Out>>,
-  { since = 1, moves = false, broadcasts = op.has("elementwise") }: Options = {},
+  options: Options<Bound<S>> = {},
 ): Operator {
+  const { since = 1, moves = false, broadcasts = op.has("elementwise") } = options;
   const erased = write as unknown as Write<Names, Sizes, Outs>;
   return {
     op,
     since,
     moves,
     broadcasts,
+    open: (attribute, axis, sizes) => options.open?.(attribute, axis, sizes as Bound<S>) ?? false,
     write(operands, sizes, context) {
       const out = erased(operands, sizes, context);
       const isBare = typeof out === "string" || (op.results.length === 1 && "loose" in out);
@@ -122,6 +129,7 @@ export function routine<S extends string>(
     since,
     moves: false,
     broadcasts: false,
+    open: () => false,
     routine: { name, attributes, write: results },
     write: (operands, sizes, { body }) =>
       body.inline(attributes(sizes), () => results(body, operands, name(sizes))),

@@ -9,7 +9,7 @@ import { exportOnnx } from "../../backends/onnx/export.ts";
 import { openModel } from "../../backends/onnx/runtime.ts";
 import { saveProgram } from "../../backends/onnx/save.ts";
 import { reference } from "../../backends/reference/index.ts";
-import type { Tensor, WeightSource } from "../../ir/index.ts";
+import { Graph, input, ops, type Tensor, type Value, type WeightSource } from "../../ir/index.ts";
 import { anyBatch, createModel, type Model } from "../../models/index.ts";
 import { matchWeights } from "../../models/weights/match.ts";
 import { tinyVmoe } from "../support/golden.ts";
@@ -74,3 +74,36 @@ describe.each(forms)("opset $opset, inline $inline, dynamic $dynamic on $provide
     for (const [output, tensor] of seats) expect(got.get(output), output).toEqual(tensor);
   });
 });
+
+/** A graph of one input `x` f32[batch * 2, 3] and what `build` makes of it. */
+const growing = (build: (x: Value, batch: number) => Value, batch: number): Graph => {
+  const x = input("x", { dtype: "f32", shape: [2 * batch, 3] });
+  return new Graph("growing", [x], [["y", build(x, batch)]]);
+};
+
+test.each([
+  ["a capacity", (x: Value, batch: number) => routed(x, 2 * batch), "capacity"],
+  ["a count", (x: Value, batch: number) => ops.add(x, widened(ops.iota({ size: 2 * batch }), x)), "size"],
+  [
+    "a cut inside an axis",
+    (x: Value, batch: number) => ops.slice(x, { start: [0, 0], limit: [batch, 3] }),
+    "limit",
+  ],
+])("%s that grows with the batch cannot be left open", (_, build, attribute) => {
+  const batch = { axis: "batch", sizes: [11, 13] as const, other: growing(build, 13) };
+  expect(() => exportOnnx(growing(build, 11), { batch })).toThrow(
+    new RegExp(`must have the same ${attribute} for every batch; got .*\\[O1\\]$`),
+  );
+});
+
+function routed(x: Value, capacity: number): Value {
+  const [T = 1, E = 1] = x.type.shape;
+  const logits = ops.reshape(x, { shape: [1, T, E] });
+  const { weights } = ops.routeTopExperts(logits, { k: 1, capacity, priority: "token" });
+  return weights;
+}
+
+const widened = (counts: Value, { type }: Value): Value =>
+  ops.broadcast(ops.reshape(ops.cast(counts, { to: "f32" }), { shape: [type.shape[0] ?? 1, 1] }), {
+    shape: type.shape,
+  });

@@ -4,11 +4,13 @@ import { elementOf, type Operator, operator } from "../operator.ts";
 import { element } from "../proto.ts";
 
 const moves = { moves: true };
+/** Of ops whose attribute `shape` is that of their result. */
+const shapes = { ...moves, open: (attribute: string): boolean => attribute === "shape" };
 
 export const constant: Operator = operator(
   ops.constant,
   (_operands, { value, to }, { body }) => ({ loose: body.scalar(rounded(value, to), elementOf[to]) }),
-  moves,
+  shapes,
 );
 
 const rounded = (value: number, to: DType): number => Tensor.from({ dtype: to, shape: [1] }, [value]).at(0);
@@ -26,7 +28,7 @@ export const iota: Operator = operator(
 export const reshape: Operator = operator(
   ops.reshape,
   ({ x }, _, { body, node, shape }) => body.call("Reshape", [x, shape(node.results[0] as Value)]),
-  moves,
+  shapes,
 );
 
 export const transpose: Operator = operator(
@@ -36,7 +38,7 @@ export const transpose: Operator = operator(
 );
 
 export const broadcast: Operator = operator(ops.broadcast, ({ x }) => ({ loose: x }), {
-  ...moves,
+  ...shapes,
   broadcasts: true,
 });
 
@@ -48,7 +50,11 @@ export const slice: Operator = operator(
     const of = (list: readonly number[]): string => body.ints(axes.map((axis) => list[axis] as number));
     return axes.length === 0 ? x : body.call("Slice", [x, of(start), of(limit), body.ints(axes)]);
   },
-  moves,
+  {
+    ...moves,
+    open: (attribute, axis, { in: from, start, limit }) =>
+      attribute === "limit" && start[axis] === 0 && limit[axis] === from[axis],
+  },
 );
 
 export const concat: Operator = operator(
