@@ -15,4 +15,5 @@ export * from "./routing/expertMlp.ts";
 export * from "./routing/routeTopExperts.ts";
 export * from "./routing/routeTopTokens.ts";
 export * from "./routing/routedMlp.ts";
+export * from "./routing/sinkhornPlan.ts";
 export * from "./routing/take.ts";

@@ -23,6 +23,12 @@ export function softmaxOf(row: Float64Array): Float64Array {
   return powers.map((p) => p / total);
 }
 
+/** The logarithm of the sum of exp(row). */
+export function logSumExp(row: Float64Array): number {
+  const max = row.reduce((a, b) => Math.max(a, b));
+  return max + Math.log(row.reduce((sum, v) => sum + Math.exp(v - max), 0));
+}
+
 /**
  * erf to a relative error near 1e-15: its Maclaurin series below 2.5, the continued fraction of erfc above
  * (Abramowitz and Stegun, 7.1.6 and 7.1.14).

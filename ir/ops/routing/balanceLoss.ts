@@ -2,7 +2,7 @@
 import { defineOp, type Op, type Value } from "../../op.ts";
 import { add, divide, erf, exp, log, multiply, subtract } from "../elementwise.ts";
 import { slice, transpose } from "../movement.ts";
-import { descending, errorFunction, rows } from "../numeric.ts";
+import { descending, errorFunction, logSumExp, rows } from "../numeric.ts";
 import { reduceMax, reduceSum, topK } from "../reduction.ts";
 import { oneHot, over, plus, shaped, spread, sumRows, times } from "../shorthand.ts";
 
@@ -121,9 +121,3 @@ export const zLoss: Op<typeof ofOne> = defineOp({
     return { loss: over(sumRows(multiply(logs, logs)), T) };
   },
 });
-
-/** The logarithm of the sum of exp(row). */
-function logSumExp(row: Float64Array): number {
-  const max = row.reduce((a, b) => Math.max(a, b));
-  return max + Math.log(row.reduce((sum, v) => sum + Math.exp(v - max), 0));
-}
