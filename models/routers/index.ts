@@ -2,6 +2,7 @@
 import { CompileError } from "../../ir/index.ts";
 import { className } from "../config.ts";
 import { expertChoice } from "./expertChoice.ts";
+import { klProjection } from "./klProjection.ts";
 import { noisyTopExperts } from "./noisyTopExperts.ts";
 import { type Router, routerPath } from "./router.ts";
 import { soft } from "./soft.ts";
@@ -11,6 +12,7 @@ export const routers: ReadonlyMap<string, Router> = new Map(
     noisyTopExperts, //
     expertChoice,
     soft,
+    klProjection,
   ].map((router) => [router.name, router]),
 );
 

@@ -7,7 +7,11 @@ import type { PlanParts, RoutingContext, RoutingContract } from "./plan.ts";
 
 /** What the choice is made of, f32[G, T, E] each. */
 export interface Scores {
+  /** The logits before noise. */
+  readonly clean: Value;
+  /** With noise where there is any, of standard deviation `sigma`; else the very same. */
   readonly logits: Value;
+  readonly sigma: number;
   readonly gates: Value;
 }
 
@@ -27,10 +31,14 @@ export interface ByToken<O> {
   /** What the k largest are taken of: by default the gates. Made by a function it is for the choice alone. */
   readonly compares?: "gates" | "logits" | ((scores: Scores, context: RoutingContext, options: O) => Value);
   /**
-   * What an expert's output is multiplied by: the gate as it is, gates scaled to sum to 1 over the choices, or the
-   * softmax of the chosen logits. By default the gate.
+   * What an expert's output is multiplied by: the gate as it is, gates scaled to sum to 1 over the choices, the
+   * softmax of the chosen logits, or the chosen entries of what a function makes. By default the gate.
    */
-  readonly weights?: "gates" | "renormalised gates" | "softmax of the chosen logits";
+  readonly weights?:
+    | "gates"
+    | "renormalised gates"
+    | "softmax of the chosen logits"
+    | ((scores: Scores & { readonly compared: Value }, context: RoutingContext, options: O) => Value);
   /** Which choices count, bool[G, T, k]; by default all. */
   keeps?(chosen: Chosen, context: RoutingContext, options: O): Value;
   /** Default of `num_selected_experts`; 1. */
@@ -57,7 +65,7 @@ export function chosenByTokens<O extends Selection>(
   const capacity = context.capacity(k);
 
   const gatesOf = (of: Value): Value => gatesBy(rule, of, context, options);
-  const scores = { logits, gates: gatesOf(logits) };
+  const scores = { clean, logits, sigma, gates: gatesOf(logits) };
   const metrics = rule.metrics?.(scores, context, options) ?? {
     importance_loss: ops.importanceLoss(gatesOf(clean)),
     gshard_loss: ops.gshardLoss(scores.gates),
@@ -80,7 +88,11 @@ export function chosenByTokens<O extends Selection>(
 
   const compared = comparedBy(rule, scores, context, options);
   const { values, indices } = ops.topK(compared, { k });
-  const weights = weightsBy(rule, scores, compared === scores.gates ? values : undefined, indices);
+  const chosenOf = (x: Value): Value => (x === compared ? values : ops.take(x, indices));
+  const weights =
+    typeof rule.weights === "function"
+      ? chosenOf(rule.weights({ ...scores, compared }, context, options))
+      : weightsBy(rule.weights, scores, chosenOf);
   const chosen = { experts: indices, compared: values, weights };
   const kept = rule.keeps?.(chosen, context, options);
   const choices = kept ? ops.select(kept, indices, filled(-1, indices)) : indices;
@@ -112,16 +124,15 @@ function comparedBy<O>(
   return typeof compares === "function" ? compares(scores, context, options) : scores[compares];
 }
 
-/** The weights of the chosen; `gates` are those of the choices where the choice has taken them already. */
-function weightsBy<O>(
-  { weights = "gates" }: ByToken<O>,
+/** The weights of the chosen, whose entries `chosenOf` takes. */
+function weightsBy(
+  weights: Exclude<ByToken<never>["weights"], (...of: never) => unknown>,
   scores: Scores,
-  gates: Value | undefined,
-  experts: Value,
+  chosenOf: (x: Value) => Value,
 ): Value {
-  if (weights === "softmax of the chosen logits") return ops.softmax(ops.take(scores.logits, experts));
-  const chosen = gates ?? ops.take(scores.gates, experts);
-  if (weights === "gates") return chosen;
+  if (weights === "softmax of the chosen logits") return ops.softmax(chosenOf(scores.logits));
+  const chosen = chosenOf(scores.gates);
+  if (weights !== "renormalised gates") return chosen;
   // A row of zeros stays one: nothing was worth choosing.
   const total = ops.maximum(ops.reduceSum(chosen), filled(tiny, ops.reduceSum(chosen)));
   return ops.divide(chosen, ops.broadcast(total, { shape: chosen.type.shape }));
@@ -138,7 +149,8 @@ const isRouteTopExperts = <O extends Selection>(rule: ByToken<O>, { dispatcher }
   !rule.keeps &&
   !(dispatcher.batch_priority && dispatcher.priority_by === "sum");
 
-const weightOf = (options: object, loss: Loss): number =>
+/** The weight that a configuration gives a loss. */
+export const weightOf = (options: object, loss: Loss): number =>
   (options as Readonly<Record<string, number>>)[`${loss}_weight`] ?? 0;
 
 /** The contract in words. */
@@ -156,9 +168,14 @@ export function contractOf<O>({
   return {
     compares: compares === "gates" ? gate : compares === "logits" ? "logits" : "scores of its own",
     ties: "lower expert first",
-    weights: weights === "renormalised gates" ? "gates renormalised over the choices" : weights,
+    weights: weightWords(weights),
     order:
       "position, or (batch_priority) the largest entry compared, or (priority_by: sum) the largest sum of weights; earlier tokens first among equals",
     noise: "N(0, (noise_std / E)^2) on the logits",
   };
 }
+
+const weightWords = (weights: NonNullable<ByToken<never>["weights"]>): string => {
+  if (typeof weights === "function") return "weights of its own";
+  return weights === "renormalised gates" ? "gates renormalised over the choices" : weights;
+};

@@ -26,6 +26,7 @@ const isNightly = Boolean(process.env["MOEC_NIGHTLY"]);
 const files = [
   { what: "expert choice", file: "expert_choice.json", byDay: ["C1_round", "C1_round_bf16"] },
   { what: "Soft MoE", file: "soft_moe.json", byDay: ["num_slots_2"] },
+  { what: "optimal transport", file: "kl_router.json", byDay: ["bpr_C0.4"] },
 ];
 
 const mean = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b) / numbers.length;
