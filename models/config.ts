@@ -38,6 +38,8 @@ export interface MoeConfig {
   readonly group_size: number;
   /** Which random streams differ between experts: `params` draws every expert's parameters anew. */
   readonly split_rngs: boolean | readonly string[];
+  /** Experts that every token has besides the routed ones, as one MLP of so many times `mlp_dim`. */
+  readonly num_shared_experts: number;
   /** Options of the router's own; see models/routers. */
   readonly router: { readonly name: string } & Json;
 }
@@ -61,6 +63,7 @@ const moe = z.strictObject({
   layers: z.array(z.int().min(0)).default([]),
   group_size: count,
   split_rngs: z.union([z.boolean(), z.array(z.enum(["params", "dropout"]))]).default(false),
+  num_shared_experts: z.int().min(0).default(0),
   router: z.looseObject({ name: z.string().default("NoisyTopExpertsPerItemRouter") }).prefault({}),
 });
 

@@ -1,7 +1,8 @@
-/** The sparse MLP of a V-MoE block: route, dispatch, experts, combine. */
+/** The sparse MLP of a V-MoE block: route, dispatch, experts, combine; and experts that all tokens share. */
 import { type DType, ops, scoped, type Shape, type Value } from "../ir/index.ts";
 import type { MoeConfig } from "./config.ts";
 import { gaussian, type Init, xavierUniform } from "./init.ts";
+import { mlp } from "./layers.ts";
 import type { Parameters } from "./parameters.ts";
 import type { RoutingPlan } from "./routers/plan.ts";
 import type { BoundRouter } from "./routers/router.ts";
@@ -19,10 +20,13 @@ export interface MoeContext {
   readonly noise: ((shape: Shape) => Value) | undefined;
 }
 
-/** The experts' MLP on `x` [B, T, D], with the plan that routed it. */
+/**
+ * The experts' MLP on `x` [B, T, D], with the plan that routed it. Shared experts add to the routed ones' output,
+ * as in Dai et al. 2024, arXiv 2401.06066, section 3.2.
+ */
 export function moeMlp(x: Value, context: MoeContext): { readonly y: Value; readonly plan: RoutingPlan } {
   const { config, router, hidden, groupSize, parameters, noise } = context;
-  const { num_experts: E, split_rngs } = config;
+  const { num_experts: E, split_rngs, num_shared_experts: common } = config;
   const D = x.type.shape.at(-1) ?? 1;
   const G = ((x.type.shape[0] ?? 1) * (x.type.shape[1] ?? 1)) / groupSize;
   const groups = ops.reshape(x, { shape: [G, groupSize, D] });
@@ -43,8 +47,10 @@ export function moeMlp(x: Value, context: MoeContext): { readonly y: Value; read
     );
   });
   const rounded = plan.returns === "f32" ? outputs : ops.cast(outputs, { to: plan.returns });
-  const y = ops.combine(rounded, plan.slots, plan.weights);
-  return { y: ops.reshape(y, { shape: x.type.shape }), plan };
+  const y = ops.reshape(ops.combine(rounded, plan.slots, plan.weights), { shape: x.type.shape });
+  if (common === 0) return { y, plan };
+  const everyone = scoped("Shared", () => mlp(x, common * hidden, parameters));
+  return { y: ops.add(y, everyone), plan };
 }
 
 /** `move` applied to `x` rounded to `dtype`, back in f32. */

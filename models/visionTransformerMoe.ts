@@ -1,6 +1,7 @@
 /** The original's model class: a Vision Transformer whose chosen blocks are sparse; dense where none is. */
-import { CompileError, Graph, input, ops, type Shape, type Value } from "../ir/index.ts";
+import { CompileError, Graph, input, ops, type Shape, sizeOf, type Value } from "../ir/index.ts";
 import { type Json, type ModelConfig, parseConfig } from "./config.ts";
+import type { Parameter } from "./init.ts";
 import { type Model, type ModelClass, type ModelOptions, type SparseBlock, tokensOf } from "./model.ts";
 import type { MoeContext } from "./moe.ts";
 import { Parameters } from "./parameters.ts";
@@ -82,7 +83,7 @@ function build(config: Json, options: ModelOptions): Model {
   return {
     graph: new Graph(visionTransformerMoe.name, inputs, outputs),
     parameters: parameters.all,
-    flops: flopsOf(parsed, tokens, blocks, router),
+    flops: flopsOf(parsed, tokens, blocks, parameters.all, router),
     grid,
     blocks,
     router,
@@ -152,12 +153,13 @@ const product = (rows: number, inner: number, columns: number): number => 2 * ro
 /**
  * Floating-point operations of one image, two for each multiplication and addition of a matrix product:
  * patch embedding, attention, MLPs, head; a sparse block's MLP counts k times the capacity factor, without
- * rounding, plus its router. Biases, norms and softmax are not counted.
+ * rounding, plus its router's products and its shared experts. Biases, norms and softmax are not counted.
  */
 function flopsOf(
   config: ModelConfig,
   T: number,
   blocks: readonly SparseBlock[],
+  parameters: readonly Parameter[],
   router: BoundRouter | undefined,
 ): number {
   const {
@@ -171,15 +173,18 @@ function flopsOf(
   const patches = T - (classifier === "token" ? 1 : 0);
   const mlp = 2 * product(T, D, encoder.mlp_dim);
   const attention = 4 * product(T, D, D) + 2 * product(T, D, T);
-  const sparse = blocks.map(({ experts, groupSize }) => {
-    const load = router?.load(groupSize, experts) ?? 0;
-    return load * mlp + product(T, D, experts);
-  });
+  const shared = encoder.moe?.num_shared_experts ?? 0;
+  const sparse = blocks.map(
+    ({ experts, groupSize }) => ((router?.load(groupSize, experts) ?? 0) + shared) * mlp,
+  );
+  const routing = parameters
+    .filter(({ name, shape, trained }) => trained && name.includes("/Moe/Router/") && shape.length > 1)
+    .map(({ shape }) => product(T, sizeOf(shape), 1));
   return (
     product(patches, 3 * patch_size[0] * patch_size[1], D) +
     encoder.num_layers * attention +
     (encoder.num_layers - blocks.length) * mlp +
-    sparse.reduce((a, b) => a + b, 0) +
+    [...sparse, ...routing].reduce((a, b) => a + b, 0) +
     product(1, D, features ?? 0) +
     product(1, features ?? D, num_classes ?? 0)
   );

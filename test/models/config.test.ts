@@ -50,6 +50,7 @@ test.each([
     { encoder: { moe: { router: { name: "x.CoinRouter" } } } },
     "encoder.moe.router.name: router x.CoinRouter is not built",
   ],
+  [{ encoder: { moe: { num_shared_experts: -1 } } }, "encoder.moe.num_shared_experts: "],
   [{ encoder: { num_heads: 3 } }, "encoder.num_heads: must divide hidden_size = 16; got 3 [M3]"],
   [
     { encoder: { moe: { layers: [1, 4] } } },
