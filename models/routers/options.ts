@@ -31,7 +31,7 @@ export const dispatcher: z.ZodType<Dispatcher> = z
     /** The original's is 4, that of other policies none. */
     capacity_multiple_of: z.int().min(0).nullable().optional(),
     batch_priority: z.boolean().default(false),
-    /** What batch priority serves first: the largest entry that the choice compared, or the largest sum of weights. */
+    /** What batch priority serves first: the largest entry that the choice compared, or the largest sum of the gates chosen. */
     priority_by: z.enum(["largest", "sum"]).default("largest"),
     bfloat16: z.boolean().default(false),
     /** How the original lays data out over a TPU mesh, and in which precision; without meaning here. */

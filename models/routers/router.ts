@@ -3,7 +3,7 @@ import { z } from "zod";
 
 import { CompileError, ops, type Shape, type Value } from "../../ir/index.ts";
 import { type CapacityChoice, capacityOf } from "../capacity.ts";
-import { parseKeys } from "../config.ts";
+import { type Json, parseKeys } from "../config.ts";
 import type { Parameters } from "../parameters.ts";
 import { type Dispatcher, dispatcher, noiseKeys, type Selection, selectionKeys } from "./options.ts";
 import type { PlanParts, RoutingContext, RoutingContract, RoutingPlan } from "./plan.ts";
@@ -30,6 +30,14 @@ interface Described<O extends OptionShape> {
   readonly contract?: Partial<RoutingContract>;
   /** Throws for options that contradict each other or the number of experts. */
   check?(options: OptionsOf<O>, experts: number): void;
+  /** Random legal options of its own, drawn for the laws; `pick(n)` is a random integer of 0 .. n-1. */
+  sample?(demand: SampleDemand, pick: (n: number) => number): Readonly<Partial<Record<keyof O, unknown>>>;
+}
+
+/** What random options must be legal for. */
+interface SampleDemand {
+  readonly experts: number;
+  readonly choices: number;
 }
 
 /** A router whose rule is of another kind than tokens that choose experts. */
@@ -77,6 +85,10 @@ export interface Router {
   readonly summary: string;
   readonly source: string;
   readonly contract: RoutingContract;
+  /** The keys that a configuration may give it. */
+  readonly keys: readonly string[];
+  /** Random legal options of its own, drawn for the laws; where there are none, its defaults serve. */
+  sample(demand: SampleDemand, pick: (n: number) => number): Json;
   /** The router with the options that a configuration gives; throws M1 or M3 naming the key. */
   bind(options: unknown, experts: number): BoundRouter;
 }
@@ -100,6 +112,8 @@ export function defineRouter<const O extends OptionShape = Record<never, never>>
     summary,
     source,
     contract,
+    keys: Object.keys(schema.shape),
+    sample: (demand, pick) => erased.sample?.(demand, pick) ?? {},
     bind(given, experts) {
       const options = parseKeys(schema, given, routerPath) as OptionsOf<OptionShape>;
       checkAgreement(erased, options, experts);
@@ -122,7 +136,7 @@ export function defineRouter<const O extends OptionShape = Record<never, never>>
   };
 }
 
-function schemaOf(spec: RouterSpec<OptionShape>): z.ZodType {
+function schemaOf(spec: RouterSpec<OptionShape>): z.ZodObject {
   const own = Object.entries(spec.options ?? {}).map(([key, value]) => [
     key,
     value instanceof z.ZodType ? value : plain(value),
@@ -139,7 +153,9 @@ function plain(value: number | boolean | string): z.ZodType {
   return typeof value === "boolean" ? z.boolean().default(value) : z.string().default(value);
 }
 
-const at = (...path: readonly string[]): string => [...routerPath, ...path].join(".");
+/** The error of an option, at `path` below the router, that contradicts others. */
+export const contradiction = (path: readonly string[], message: string): CompileError =>
+  new CompileError("M3", [...routerPath, ...path].join("."), message);
 
 function checkAgreement(
   spec: RouterSpec<OptionShape>,
@@ -148,27 +164,25 @@ function checkAgreement(
 ): void {
   const { num_selected_experts: k, dispatcher: given } = options;
   if (!spec.plan && k > experts) {
-    throw new CompileError(
-      "M3",
-      at("num_selected_experts"),
-      `must be at most num_experts = ${experts}; got ${k}`,
-    );
+    throw contradiction(["num_selected_experts"], `must be at most num_experts = ${experts}; got ${k}`);
   }
   if (spec.plan && spec.rows) return;
-  const { capacity, capacity_factor: factor, capacity_policy: policy, batch_priority } = given;
+  const { capacity, capacity_factor: factor, capacity_policy: policy, batch_priority, priority_by } = given;
   const isFree = policy === "dropless";
   if (isFree ? capacity !== null || factor !== null : (capacity === null) === (factor === null)) {
     const which = isFree
       ? "neither capacity nor capacity_factor"
       : "exactly one of capacity and capacity_factor";
-    throw new CompileError("M3", at("dispatcher"), `${which} must be given; got ${capacity} and ${factor}`);
+    throw contradiction(["dispatcher"], `${which} must be given; got ${capacity} and ${factor}`);
   }
-  if (spec.plan && batch_priority) {
-    throw new CompileError(
-      "M3",
-      at("dispatcher", "batch_priority"),
-      `is for tokens that choose; not for ${spec.name}`,
-    );
+  if (!batch_priority) return;
+  if (spec.plan) {
+    throw contradiction(["dispatcher", "batch_priority"], `is for tokens that choose; not for ${spec.name}`);
+  }
+  const distribution = (spec.gates ?? "softmax") === "softmax";
+  if (priority_by === "sum" && distribution && k === experts && experts > 1) {
+    const message = `must be largest where each token chooses all ${k} experts: every sum of gates is 1; got sum`;
+    throw contradiction(["dispatcher", "priority_by"], message);
   }
 }
 

@@ -1,8 +1,9 @@
 /** Routers whose tokens choose experts: what such a router may say, and the plan that it makes. */
 import { ops, type Value } from "../../ir/index.ts";
+import { constant } from "../init.ts";
 import { filled, scaled, sum } from "../shorthand.ts";
 import { linearLogits, withNoise } from "./logits.ts";
-import { type Loss, losses, type Selection } from "./options.ts";
+import { type Dispatcher, type Loss, losses, type Selection } from "./options.ts";
 import type { PlanParts, RoutingContext, RoutingContract } from "./plan.ts";
 
 /** What the choice is made of, f32[G, T, E] each. */
@@ -30,6 +31,10 @@ export interface ByToken<O> {
   readonly gates?: "softmax" | "sigmoid" | ((logits: Value, context: RoutingContext, options: O) => Value);
   /** What the k largest are taken of: by default the gates. Made by a function it is for the choice alone. */
   readonly compares?: "gates" | "logits" | ((scores: Scores, context: RoutingContext, options: O) => Value);
+  /** Whether a learned number of each expert's is added to what is compared, and to nothing else. */
+  readonly bias?: boolean;
+  /** Which experts each token may choose, bool[G, T, E], given what is compared: at least k; by default all. */
+  eligible?(compared: Value, context: RoutingContext, options: O): Value;
   /**
    * What an expert's output is multiplied by: the gate as it is, gates scaled to sum to 1 over the choices, the
    * softmax of the chosen logits, or the chosen entries of what a function makes. By default the gate.
@@ -39,6 +44,8 @@ export interface ByToken<O> {
     | "renormalised gates"
     | "softmax of the chosen logits"
     | ((scores: Scores & { readonly compared: Value }, context: RoutingContext, options: O) => Value);
+  /** What all weights are multiplied by; by default 1. */
+  scale?(options: O): number;
   /** Which choices count, bool[G, T, k]; by default all. */
   keeps?(chosen: Chosen, context: RoutingContext, options: O): Value;
   /** Default of `num_selected_experts`; 1. */
@@ -57,7 +64,7 @@ export function chosenByTokens<O extends Selection>(
   options: O,
   context: RoutingContext,
 ): PlanParts {
-  const { G, T, experts: E } = context;
+  const { G, experts: E } = context;
   const { num_selected_experts: k, noise_std: std, dispatcher } = options;
   const clean = rule.logits?.(context, options) ?? linearLogits(context);
   const sigma = std / E;
@@ -69,7 +76,8 @@ export function chosenByTokens<O extends Selection>(
   const metrics = rule.metrics?.(scores, context, options) ?? {
     importance_loss: ops.importanceLoss(gatesOf(clean)),
     gshard_loss: ops.gshardLoss(scores.gates),
-    ...(logits !== clean && { load_loss: ops.loadLoss(clean, logits, { k, sigma }) }),
+    ...(logits !== clean &&
+      choosesLargestLogits(rule) && { load_loss: ops.loadLoss(clean, logits, { k, sigma }) }),
     ...(weightOf(options, "z_loss") > 0 && { z_loss: ops.zLoss(logits) }),
   };
   const terms = losses.flatMap((name) => {
@@ -88,20 +96,17 @@ export function chosenByTokens<O extends Selection>(
 
   const compared = comparedBy(rule, scores, context, options);
   const { values, indices } = ops.topK(compared, { k });
-  const chosenOf = (x: Value): Value => (x === compared ? values : ops.take(x, indices));
-  const weights =
+  const ofChosen = (x: Value): Value => (x === compared ? values : ops.take(x, indices));
+  const unscaled =
     typeof rule.weights === "function"
-      ? chosenOf(rule.weights({ ...scores, compared }, context, options))
-      : weightsBy(rule.weights, scores, chosenOf);
-  const chosen = { experts: indices, compared: values, weights };
-  const kept = rule.keeps?.(chosen, context, options);
+      ? ofChosen(rule.weights({ ...scores, compared }, context, options))
+      : weightsBy(rule.weights, scores, ofChosen);
+  const weights = rule.scale ? scaled(unscaled, rule.scale(options)) : unscaled;
+  const kept = rule.keeps?.({ experts: indices, compared: values, weights }, context, options);
   const choices = kept ? ops.select(kept, indices, filled(-1, indices)) : indices;
-  const first = ops.reshape(ops.slice(values, { start: [0, 0, 0], limit: [G, T, 1] }), { shape: [G, T] });
-  const priority =
-    dispatcher.priority_by === "sum" ? ops.reshape(ops.reduceSum(weights), { shape: [G, T] }) : first;
-  const order = dispatcher.batch_priority
-    ? ops.topK(priority, { k: T }).indices
-    : ops.broadcast(ops.iota({ size: T }), { shape: [G, T] });
+  const gates = ofChosen(scores.gates);
+  const counted = kept ? ops.select(kept, gates, filled(0, gates)) : gates;
+  const order = orderBy(dispatcher, values, counted);
   return { ...ops.assignSlots(choices, order, { experts: E, capacity }), weights, ...told };
 }
 
@@ -115,38 +120,58 @@ function gatesBy<O>(
   return gates === "softmax" ? ops.softmax(logits) : ops.sigmoid(logits);
 }
 
-function comparedBy<O>(
-  { compares = "gates" }: ByToken<O>,
-  scores: Scores,
-  context: RoutingContext,
-  options: O,
-): Value {
-  return typeof compares === "function" ? compares(scores, context, options) : scores[compares];
+function comparedBy<O>(rule: ByToken<O>, scores: Scores, context: RoutingContext, options: O): Value {
+  const { compares = "gates" } = rule;
+  const own = typeof compares === "function" ? compares(scores, context, options) : scores[compares];
+  const all = rule.bias ? ops.add(own, biasOf(context)) : own;
+  const eligible = rule.eligible?.(all, context, options);
+  return eligible ? ops.select(eligible, all, filled(lowest, all)) : all;
 }
 
-/** The weights of the chosen, whose entries `chosenOf` takes. */
+/** A learned number of each expert's, for every token. */
+const biasOf = ({ G, T, experts: E, weight }: RoutingContext): Value =>
+  ops.broadcast(weight("bias", [E], constant(0)), { shape: [G, T, E] });
+
+/** The weights of the chosen, given the entries of anything at the chosen. */
 function weightsBy(
   weights: Exclude<ByToken<never>["weights"], (...of: never) => unknown>,
-  scores: Scores,
-  chosenOf: (x: Value) => Value,
+  { logits, gates }: Scores,
+  ofChosen: (x: Value) => Value,
 ): Value {
-  if (weights === "softmax of the chosen logits") return ops.softmax(chosenOf(scores.logits));
-  const chosen = chosenOf(scores.gates);
+  if (weights === "softmax of the chosen logits") return ops.softmax(ofChosen(logits));
+  const chosen = ofChosen(gates);
   if (weights !== "renormalised gates") return chosen;
   // A row of zeros stays one: nothing was worth choosing.
   const total = ops.maximum(ops.reduceSum(chosen), filled(tiny, ops.reduceSum(chosen)));
   return ops.divide(chosen, ops.broadcast(total, { shape: chosen.type.shape }));
 }
 
-/** The smallest normal float32. */
+/** The tokens in the order of service, i32[G, T], given what was compared and the gates of the choices that count. */
+function orderBy({ batch_priority, priority_by }: Dispatcher, compared: Value, gates: Value): Value {
+  const [G = 1, T = 1] = gates.type.shape;
+  if (!batch_priority) return ops.broadcast(ops.iota({ size: T }), { shape: [G, T] });
+  const first = ops.slice(compared, { start: [0, 0, 0], limit: [G, T, 1] });
+  const priority = priority_by === "sum" ? ops.reduceSum(gates) : first;
+  return ops.topK(ops.reshape(priority, { shape: [G, T] }), { k: T }).indices;
+}
+
+/** The smallest normal float32, and the lowest of all. */
 const tiny = 2 ** -126;
+const lowest = -(2 - 2 ** -23) * 2 ** 127;
+
+/** Whether the choice is that of the k largest logits. */
+function choosesLargestLogits<O>(rule: ByToken<O>): boolean {
+  const { gates, compares = "gates" } = rule;
+  const rising = compares === "logits" || (compares === "gates" && typeof gates !== "function");
+  return rising && !rule.bias && !rule.eligible;
+}
 
 /** Whether the rule is that of the op `route_top_experts`. */
 const isRouteTopExperts = <O extends Selection>(rule: ByToken<O>, { dispatcher }: O): boolean =>
   (rule.gates ?? "softmax") === "softmax" &&
   (rule.compares ?? "gates") === "gates" &&
   (rule.weights ?? "gates") === "gates" &&
-  !rule.keeps &&
+  !(rule.bias || rule.eligible || rule.scale || rule.keeps) &&
   !(dispatcher.batch_priority && dispatcher.priority_by === "sum");
 
 /** The weight that a configuration gives a loss. */
@@ -157,6 +182,7 @@ export const weightOf = (options: object, loss: Loss): number =>
 export function contractOf<O>({
   gates = "softmax",
   compares = "gates",
+  bias = false,
   weights = "gates",
 }: ByToken<O>): RoutingContract {
   const gate =
@@ -165,12 +191,13 @@ export function contractOf<O>({
       : gates === "sigmoid"
         ? "gates, the f32 sigmoid of each logit"
         : "gates of its own";
+  const own = compares === "gates" ? gate : compares === "logits" ? "logits" : "scores of its own";
   return {
-    compares: compares === "gates" ? gate : compares === "logits" ? "logits" : "scores of its own",
+    compares: bias ? `${own}, plus a learned number of each expert's` : own,
     ties: "lower expert first",
     weights: weightWords(weights),
     order:
-      "position, or (batch_priority) the largest entry compared, or (priority_by: sum) the largest sum of weights; earlier tokens first among equals",
+      "position, or (batch_priority) the largest entry compared, or (priority_by: sum) the largest sum of the gates chosen; earlier tokens first among equals",
     noise: "N(0, (noise_std / E)^2) on the logits",
   };
 }
