@@ -2,13 +2,18 @@
 import { type Shape, sizeOf, Tensor, type TensorType, type WeightSource } from "../ir/index.ts";
 import { normal, streamKey, truncatedNormal, uniform } from "./random.ts";
 
-/** How one parameter is initialised. `shared`: every entry of the first axis is the same. */
+/**
+ * How one parameter is initialised. `balanced`: [T, E], each row a rotation of E - 1, ..., 1, 0, each rotation as often
+ * as the others to within one, in random order. `shared`: every entry of the first axis is the same. `seed`: draws
+ * depend on this one, whatever the seed of all.
+ */
 export type Init = (
   | { readonly kind: "constant"; readonly value: number }
   | { readonly kind: "normal" | "truncated-normal"; readonly std: number }
   | { readonly kind: "uniform"; readonly limit: number; readonly centre?: number }
   | { readonly kind: "sincos2d"; readonly columns: number; readonly temperature: number }
-) & { readonly shared?: boolean };
+  | { readonly kind: "balanced" }
+) & { readonly shared?: boolean; readonly seed?: number };
 
 /** A named parameter of a model. A parameter that is not trained is a function of the configuration. */
 export interface Parameter {
@@ -63,7 +68,18 @@ function valueAt(init: Init, shape: Shape, key: number): (i: number) => number {
       return (i) => (init.centre ?? 0) + init.limit * (2 * uniform(key, i) - 1);
     case "sincos2d":
       return sincos2d(shape.at(-1) ?? 1, init.columns, init.temperature);
+    case "balanced":
+      return balanced(shape, key);
   }
+}
+
+/** A random balanced assignment of rows to columns, as a table whose row is largest at the row's own column. */
+function balanced([rows = 1, columns = 1]: Shape, key: number): (i: number) => number {
+  const draws = Array.from({ length: rows }, (_, row) => uniform(key, row));
+  const order = [...draws.keys()].toSorted((a, b) => (draws[a] ?? 0) - (draws[b] ?? 0));
+  const own = new Int32Array(rows);
+  for (const [place, row] of order.entries()) own[row] = place % columns;
+  return (i) => columns - 1 - (((i % columns) - (own[Math.floor(i / columns)] ?? 0) + columns) % columns);
 }
 
 /**
@@ -110,7 +126,7 @@ export function randomWeights(parameters: readonly Parameter[], seed: number): W
       const { init, shape } = parameter;
       const [start, stop] = rows ?? [0, shape[0] ?? 1];
       const size = sizeOf(shape.slice(1));
-      const values = draw(init, shape, streamKey(seed, name), start * size, stop * size);
+      const values = draw(init, shape, streamKey(init.seed ?? seed, name), start * size, stop * size);
       const cut = rows ? [stop - start, ...shape.slice(1)] : shape;
       return Promise.resolve(new Tensor({ dtype: "f32", shape: cut }, values));
     },

@@ -1,18 +1,34 @@
-/** The routers, one line each, by the class names of the original's configurations. */
+/** The routers, one line each, by the names that configurations use. */
 import { CompileError } from "../../ir/index.ts";
 import { className } from "../config.ts";
 import { expertChoice } from "./expertChoice.ts";
+import { groupLimited } from "./groupLimited.ts";
+import { hashRouting } from "./hashRouting.ts";
 import { klProjection } from "./klProjection.ts";
 import { noisyTopExperts } from "./noisyTopExperts.ts";
+import { random } from "./random.ts";
 import { type Router, routerPath } from "./router.ts";
+import { sigmoidBias } from "./sigmoidBias.ts";
 import { soft } from "./soft.ts";
+import { softmaxAfterTopK } from "./softmaxAfterTopK.ts";
+import { switchRouter } from "./switchRouter.ts";
+import { threshold } from "./threshold.ts";
+import { topKRenormalised } from "./topKRenormalised.ts";
 
 export const routers: ReadonlyMap<string, Router> = new Map(
   [
-    noisyTopExperts, //
+    noisyTopExperts,
+    topKRenormalised,
+    softmaxAfterTopK,
+    switchRouter,
+    sigmoidBias,
+    groupLimited,
+    threshold,
+    hashRouting,
+    random,
+    klProjection,
     expertChoice,
     soft,
-    klProjection,
   ].map((router) => [router.name, router]),
 );
 

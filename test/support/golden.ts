@@ -208,6 +208,14 @@ interface TrainFile {
   >;
 }
 
+const routerPatch = (router: Json | null): Json => ({ encoder: { moe: { router } } });
+
+/** The configuration of the tiny model with another router. */
+export function tinyWith(router: Json): Json {
+  const { config } = tinyVmoe().cases.get("vanilla_C1.05")!;
+  return mergeConfig(mergeConfig(config, routerPatch(null)), routerPatch(router));
+}
+
 /** Training mode of the tiny model: the noise of both sparse blocks, and what came of it. */
 export function tinyVmoeNoisy(): { readonly noise: Tensor; readonly golden: Golden } {
   const file = read("tiny_vmoe_train.json") as TrainFile;
