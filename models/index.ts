@@ -31,4 +31,12 @@ export { presets } from "./presets.ts";
 export { normalDraws } from "./random.ts";
 export { routerOf, routers, routersWith } from "./routers/index.ts";
 export type { PlanParts, RoutingContext, RoutingContract, RoutingPlan } from "./routers/plan.ts";
-export { defineRouter, type OptionShape, type Router, type RouterSpec } from "./routers/router.ts";
+export {
+  type BoundRouter,
+  defineRouter,
+  type Grouped,
+  type OptionShape,
+  type Router,
+  type RouterSpec,
+  type SampleDemand,
+} from "./routers/router.ts";

@@ -14,6 +14,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   models: ["ir", "files"],
   backends: ["ir", "files", "passes"],
   cli: ["ir", "files", "passes", "models", "backends"],
+  testing: ["ir", "passes", "models", "backends"],
   scripts: ["ir", "files", "passes", "models", "backends", "cli"],
   bench: ["ir", "files", "passes", "models", "backends", "cli"],
 };
@@ -27,6 +28,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   commander: ["cli/main.ts"],
   "cli-progress": ["cli/progress.ts"],
   zod: ["models/"],
+  "fast-check": ["testing/"],
   "@swc/wasm-typescript": ["cli/hooks.ts"],
   "@msgpack/msgpack": ["models/weights/vmoe/"],
 };

@@ -106,7 +106,18 @@ const howTos = pages.filter((name) => name.startsWith("adding-"));
 test.each(howTos)("%s runs as it is written", { timeout: 300_000 }, (name) => {
   const folder = mkdtempSync(join(tmpdir(), "moec-docs-"));
   try {
-    for (const entry of ["ir", "files", "passes", "backends", "models", "cli", "test", "docs", "scripts"]) {
+    for (const entry of [
+      "ir",
+      "files",
+      "passes",
+      "backends",
+      "models",
+      "cli",
+      "test",
+      "docs",
+      "scripts",
+      "testing",
+    ]) {
       cpSync(join(root, entry), join(folder, entry), { recursive: true });
     }
     for (const entry of [

@@ -2,8 +2,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { type AnyOp, ops, type Sizes, Tensor } from "../ir/index.ts";
+import { ops, Tensor } from "../ir/index.ts";
 import { capacityOf, capacityPolicies, type Demand } from "../models/index.ts";
+import { applied } from "../testing/program.ts";
+import { drawScores, type ScoreKind, scoreKinds } from "../testing/scores.ts";
 
 interface Plan {
   readonly tokens: readonly number[];
@@ -26,48 +28,22 @@ const f32 = (shape: readonly number[], numbers: readonly number[]): Tensor =>
 const i32 = (shape: readonly number[], numbers: readonly number[]): Tensor =>
   Tensor.from({ dtype: "i32", shape }, numbers);
 
-/** The results of one application, on plain tensors. */
-const evaluate = (op: AnyOp, operands: readonly Tensor[], attrs: Sizes): readonly Tensor[] =>
-  op.evaluate(
-    operands,
-    op.sizesOf(
-      operands.map((t) => t.type),
-      attrs,
-    ),
-  );
-
 function route({ logits, k, capacity, priority }: Omit<Case, "G" | "T" | "E">): Plan {
-  const [tokens, slots, weights] = evaluate(ops.routeTopExperts, [logits], { k, capacity, priority }).map(
+  const [tokens, slots, weights] = applied(ops.routeTopExperts, [logits], { k, capacity, priority }).map(
     (t) => Array.from(t.numbers()),
   );
   return { tokens: tokens!, slots: slots!, weights: weights! };
 }
 
-/** Logits in quarters: `tied` ones repeat, `separated` ones never do, `adversarial` ones all favour one expert. */
-const logitsOf = (
-  kind: "tied" | "separated" | "adversarial",
-  G: number,
-  T: number,
-  E: number,
-): fc.Arbitrary<Tensor> => {
-  const size = G * T * E;
-  if (kind === "separated") {
-    return fc.shuffledSubarray([...Array(size).keys()], { minLength: size }).map((order) =>
-      f32(
-        [G, T, E],
-        order.map((v) => v / 4),
-      ),
-    );
-  }
-  return fc.array(fc.integer({ min: -2, max: 2 }), { minLength: size, maxLength: size }).map((values) =>
+const logitsOf = (kind: ScoreKind, ...shape: readonly number[]): fc.Arbitrary<Tensor> =>
+  fc.infiniteStream(fc.nat(2 ** 20)).map((stream) =>
     f32(
-      [G, T, E],
-      values.map((v, i) => (kind === "adversarial" && i % E === 0 ? 8 + v / 64 : v / 4)),
+      shape,
+      drawScores(kind, shape, (n) => stream.next().value! % n),
     ),
   );
-};
 
-const anyCase = (kind: "tied" | "separated" | "adversarial"): fc.Arbitrary<Case> =>
+const anyCase = (kind: ScoreKind): fc.Arbitrary<Case> =>
   fc
     .record({
       G: fc.integer({ min: 1, max: 3 }),
@@ -88,7 +64,7 @@ const anyCase = (kind: "tied" | "separated" | "adversarial"): fc.Arbitrary<Case>
 
 const dropsOf = ({ slots }: Plan): number => slots.filter((slot) => slot < 0).length;
 
-describe.each(["tied", "separated", "adversarial"] as const)("%s gates", (kind) => {
+describe.each(scoreKinds)("%s gates", (kind) => {
   test("each kept choice sits in exactly one slot of the expert it chose, in order of service", () => {
     fc.assert(
       fc.property(anyCase(kind), (c) => {
@@ -123,7 +99,7 @@ describe.each(["tied", "separated", "adversarial"] as const)("%s gates", (kind) 
       fc.property(anyCase(kind), (c) => {
         const { E, k, T } = c;
         const { slots, weights } = route({ ...c, capacity: T });
-        const gates = Array.from(evaluate(ops.softmax, [c.logits], {})[0]!.numbers());
+        const gates = Array.from(applied(ops.softmax, [c.logits], {})[0]!.numbers());
         for (let row = 0; row < gates.length / E; row++) {
           const own = gates.slice(row * E, (row + 1) * E);
           const order = [...own.keys()].toSorted((a, b) => own[b]! - own[a]! || a - b).slice(0, k);
@@ -161,7 +137,7 @@ test("batch prioritized routing does not depend on the order of tokens, for dist
           const [row, place] = [Math.floor(i / width), i % width];
           return values[(Math.floor(row / T) * T + (T - 1 - (row % T))) * width + place]!;
         });
-      const first = Array.from(evaluate(ops.softmax, [c.logits], {})[0]!.numbers());
+      const first = Array.from(applied(ops.softmax, [c.logits], {})[0]!.numbers());
       const largest = Array.from({ length: G * T }, (_, t) => Math.max(...first.slice(t * E, (t + 1) * E)));
       fc.pre(
         Array.from({ length: G }, (_, g) => new Set(largest.slice(g * T, (g + 1) * T)).size).every(
@@ -193,12 +169,12 @@ test("dispatch and combine with unit weights are adjoint: <dispatch x, y> = <x, 
         );
       const { tokens, slots } = route(c);
       const [x, y] = [draw(G, T, 3), draw(G, E, capacity, 3)];
-      const [sent] = evaluate(ops.dispatch, [x, i32([G, E, capacity], tokens)], {});
+      const [sent] = applied(ops.dispatch, [x, i32([G, E, capacity], tokens)], {});
       const ones = f32(
         [G, T, k],
         slots.map(() => 1),
       );
-      const [back] = evaluate(ops.combine, [y, i32([G, T, k], slots), ones], {});
+      const [back] = applied(ops.combine, [y, i32([G, T, k], slots), ones], {});
       expect(dot(sent!, y)).toBe(dot(x, back!));
     }),
   );
@@ -206,12 +182,12 @@ test("dispatch and combine with unit weights are adjoint: <dispatch x, y> = <x, 
 
 test("the original's test vectors of buffer assignment", () => {
   const gates = [0.4, 0, 0.2, 0.5, 0.1, 0.4, 0.3, 0.2, 0.6];
-  const [, indices] = evaluate(ops.topK, [f32([1, 3, 3], gates)], { k: 2 });
+  const [, indices] = applied(ops.topK, [f32([1, 3, 3], gates)], { k: 2 });
   const assign = (order: readonly number[]): (string | number[])[] => {
-    const [, slots] = evaluate(ops.assignSlots, [indices!, i32([1, 3], order)], { experts: 3, capacity: 2 });
+    const [, slots] = applied(ops.assignSlots, [indices!, i32([1, 3], order)], { experts: 3, capacity: 2 });
     return Array.from(slots!.numbers(), (slot) => (slot < 0 ? "dropped" : [Math.floor(slot / 2), slot % 2]));
   };
-  const byGate = evaluate(ops.topK, [f32([1, 3], [0.4, 0.5, 0.6])], { k: 3 })[1]!;
+  const byGate = applied(ops.topK, [f32([1, 3], [0.4, 0.5, 0.6])], { k: 3 })[1]!;
   expect(assign([0, 1, 2])).toEqual([[0, 0], [2, 1], [0, 1], "dropped", [2, 0], "dropped"]);
   expect(assign(Array.from(byGate.numbers()))).toEqual([
     [0, 1],
@@ -225,22 +201,22 @@ test("the original's test vectors of buffer assignment", () => {
 
 test("the original's test vectors of the losses", () => {
   const gates = f32([1, 4, 3], [0.5, 0.4, 0.1, 0.3, 0.3, 0.4, 0.1, 0.2, 0.7, 0.8, 0.2, 0]);
-  expect(evaluate(ops.gshardLoss, [gates], {})[0]!.at(0)).toBeCloseTo(1.0875, 6);
-  expect(evaluate(ops.importanceLoss, [gates], {})[0]!.at(0)).toBeCloseTo(0.03875, 6);
+  expect(applied(ops.gshardLoss, [gates], {})[0]!.at(0)).toBeCloseTo(1.0875, 6);
+  expect(applied(ops.importanceLoss, [gates], {})[0]!.at(0)).toBeCloseTo(0.03875, 6);
   const logits = [0.9, 0.06, 0.04, 0.7, 0.18, 0.12, 0.85, 0.05, 0.1];
   const noise = [-0.037, 0.026, -0.018, -0.074, 0.045, -0.015, -0.067, -0.059, 0.073];
   const noisy = f32(
     [1, 3, 3],
     logits.map((v, i) => v + noise[i]!),
   );
-  const [load] = evaluate(ops.loadLoss, [f32([1, 3, 3], logits), noisy], { k: 2, sigma: 0.1 });
+  const [load] = applied(ops.loadLoss, [f32([1, 3, 3], logits), noisy], { k: 2, sigma: 0.1 });
   expect(load!.at(0)).toBeCloseTo(0.48574, 5);
 });
 
 test("perfectly balanced gates lose nothing", () => {
   const even = f32([2, 4, 3], Array(24).fill(1 / 3));
-  expect(Array.from(evaluate(ops.importanceLoss, [even], {})[0]!.numbers())).toEqual([0, 0]);
-  expect(evaluate(ops.importanceLoss, [f32([1, 2, 1], [1, 1])], {})[0]!.at(0)).toBe(0);
+  expect(Array.from(applied(ops.importanceLoss, [even], {})[0]!.numbers())).toEqual([0, 0]);
+  expect(applied(ops.importanceLoss, [f32([1, 2, 1], [1, 1])], {})[0]!.at(0)).toBe(0);
 });
 
 test.each([

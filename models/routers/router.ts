@@ -35,7 +35,7 @@ interface Described<O extends OptionShape> {
 }
 
 /** What random options must be legal for. */
-interface SampleDemand {
+export interface SampleDemand {
   readonly experts: number;
   readonly choices: number;
 }
@@ -87,7 +87,11 @@ export interface Router {
   readonly contract: RoutingContract;
   /** The keys that a configuration may give it. */
   readonly keys: readonly string[];
-  /** Random legal options of its own, drawn for the laws; where there are none, its defaults serve. */
+  /** Whether a token may have fewer than its k choices. */
+  readonly abstains: boolean;
+  /** Whether equal logits are equal scores however they are rounded, since no function of the author's makes them. */
+  readonly keepsTies: boolean;
+  /** Random legal options of its own, for the laws; those without a law of their own keep their defaults. */
   sample(demand: SampleDemand, pick: (n: number) => number): Json;
   /** The router with the options that a configuration gives; throws M1 or M3 naming the key. */
   bind(options: unknown, experts: number): BoundRouter;
@@ -113,6 +117,8 @@ export function defineRouter<const O extends OptionShape = Record<never, never>>
     source,
     contract,
     keys: Object.keys(schema.shape),
+    abstains: !erased.plan && erased.keeps !== undefined,
+    keepsTies: !makesScores(erased),
     sample: (demand, pick) => erased.sample?.(demand, pick) ?? {},
     bind(given, experts) {
       const options = parseKeys(schema, given, routerPath) as OptionsOf<OptionShape>;
@@ -135,6 +141,12 @@ export function defineRouter<const O extends OptionShape = Record<never, never>>
     },
   };
 }
+
+/** What may be a function and yet has no say in the choice. */
+const bystanders = ["check", "sample", "metrics", "weights", "scale"];
+
+const makesScores = (rule: object): boolean =>
+  Object.entries(rule).some(([part, value]) => typeof value === "function" && !bystanders.includes(part));
 
 function schemaOf(spec: RouterSpec<OptionShape>): z.ZodObject {
   const own = Object.entries(spec.options ?? {}).map(([key, value]) => [

@@ -1,22 +1,16 @@
 /** Comparison of tensors: integers exactly, floats within a tolerance that belongs to the dtype. */
 import { expect } from "vitest";
 
+import type { Tolerance } from "../../backends/backend.ts";
 import type { DType, Tensor } from "../../ir/index.ts";
+import { farthest, rounding } from "../../testing/agreement.ts";
 
-/** Allowed distance of a float as a share of the tensor's largest magnitude (at least 1). */
-export type Tolerance = Readonly<Record<"f32" | "f16" | "bf16", number>>;
-
-/** What two ways to compute one thing in rounded arithmetic may differ by. */
-export const rounding: Tolerance = { f32: 2e-6, f16: 4e-3, bf16: 3e-2 };
+export { rounding, type Tolerance };
 
 const isFloat = (dtype: DType): dtype is keyof Tolerance => dtype in rounding;
 
 /** The largest distance of `got` from `want`, as a share of want's largest magnitude (at least 1). */
-export function distance(got: Tensor, want: Tensor): number {
-  const [g, w] = [Array.from(got.numbers()), Array.from(want.numbers())];
-  const scale = w.reduce((max, v) => Math.max(max, Math.abs(v)), 1);
-  return w.reduce((max, v, i) => Math.max(max, Object.is(g[i], v) ? 0 : Math.abs(g[i]! - v) / scale), 0);
-}
+export const distance = (got: Tensor, want: Tensor): number => farthest(got.numbers(), want.numbers());
 
 /**
  * Same types, integers equal, floats within `tolerance`: that of the result's dtype, or of a coarser one `through`
