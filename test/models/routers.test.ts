@@ -75,8 +75,11 @@ async function route(name: string, { logits, bias, draw, options }: Case): Promi
 
 const { fround } = Math;
 
-const choosing: readonly Router[] = [...routers.values()].filter(({ keys }) =>
-  keys.includes("num_selected_experts"),
+/** A token's choice here hangs on its whole group; golden.test.ts holds it to the original's own outputs. */
+const byGroup = ["KLProjectionNoisyTopExpertsPerItemRouter"];
+
+const choosing: readonly Router[] = [...routers.values()].filter(
+  ({ name, keys }) => keys.includes("num_selected_experts") && !byGroup.includes(name),
 );
 
 test("each router whose tokens choose has a rule on plain numbers", () => {
