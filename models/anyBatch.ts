@@ -22,7 +22,7 @@ const multiples = [11, 13] as const;
  */
 export function anyBatch(config: Json, options: ModelOptions = {}): AnyBatch {
   const { grid, blocks } = createModel(config, options);
-  const tokens = tokensOf(grid);
+  const tokens = tokensOf(grid) * (blocks[0]?.members ?? 1);
   const groupSize = blocks[0]?.groupSize ?? tokens;
   const groupImages = groupSize / tokens;
   if (!Number.isInteger(groupImages)) {

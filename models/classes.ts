@@ -3,10 +3,12 @@ import { CompileError, type Shape, type WeightSource } from "../ir/index.ts";
 import { className, type Json } from "./config.ts";
 import type { Model, ModelClass, ModelOptions } from "./model.ts";
 import { visionTransformerMoe } from "./visionTransformerMoe.ts";
+import { visionTransformerMoeEnsemble } from "./visionTransformerMoeEnsemble.ts";
 
 export const modelClasses: ReadonlyMap<string, ModelClass> = new Map(
   [
     visionTransformerMoe, //
+    visionTransformerMoeEnsemble,
   ].map((each) => [each.name, each]),
 );
 

@@ -34,8 +34,10 @@ export interface MoeConfig {
   readonly num_experts: number;
   /** The blocks whose MLP is sparse, from 0. */
   readonly layers: readonly number[];
-  /** Tokens that are routed together. */
+  /** Tokens that are routed together, the copies of an ensemble's members counted. */
   readonly group_size: number;
+  /** Members of an ensemble; null for a model that is none. */
+  readonly ensemble_size: number | null;
   /** Which random streams differ between experts: `params` draws every expert's parameters anew. */
   readonly split_rngs: boolean | readonly string[];
   /** Experts that every token has besides the routed ones, as one MLP of so many times `mlp_dim`. */
@@ -62,6 +64,7 @@ const moe = z.strictObject({
   num_experts: count,
   layers: z.array(z.int().min(0)).default([]),
   group_size: count,
+  ensemble_size: count.nullable().default(null),
   split_rngs: z.union([z.boolean(), z.array(z.enum(["params", "dropout"]))]).default(false),
   num_shared_experts: z.int().min(0).default(0),
   router: z.looseObject({ name: z.string().default("NoisyTopExpertsPerItemRouter") }).prefault({}),

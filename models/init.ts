@@ -21,6 +21,8 @@ export interface Parameter {
   readonly shape: Shape;
   readonly init: Init;
   readonly trained: boolean;
+  /** Whether files may hold it in any shape of as many elements, in the same order; by default in its own alone. */
+  readonly stored?: "in any shape";
 }
 
 export const constant = (value: number): Init => ({ kind: "constant", value });

@@ -29,6 +29,8 @@ export interface SparseBlock {
   readonly experts: number;
   readonly groups: number;
   readonly groupSize: number;
+  /** Copies of each token, side by side in its group: the members of an ensemble, 1 without. */
+  readonly members: number;
   /** Slots of an expert, per group. */
   readonly capacity: number;
 }
@@ -44,9 +46,12 @@ export interface TokenGrid {
 export interface Model {
   /**
    * Input `image` f32[B, Y, X, 3] in [-1, 1]; outputs `logits` f32[B, classes], per sparse block
-   * `<block>/tokens`, `/slots`, `/weights` and the router's metrics, and `auxiliary_loss` f32[G].
+   * `<block>/tokens`, `/slots`, `/weights` and the router's metrics, and `auxiliary_loss` f32[G]. An ensemble of M
+   * members has `logits` f32[B * M, classes], row b * M + m, and losses f32[G, M].
    */
   readonly graph: Graph;
+  /** The output that has one row of class scores an image where `logits` has one for each member; else undefined. */
+  readonly prediction?: string;
   readonly parameters: readonly Parameter[];
   /** Operations of one image, two for each multiplication and addition of a matrix product. */
   readonly flops: number;

@@ -22,16 +22,19 @@ export interface MoeContext {
 
 /**
  * The experts' MLP on `x` [B, T, D], with the plan that routed it. Shared experts add to the routed ones' output,
- * as in Dai et al. 2024, arXiv 2401.06066, section 3.2.
+ * as in Dai et al. 2024, arXiv 2401.06066, section 3.2. Of an ensemble, B is images times members, member by member; a
+ * group has the copies of each token side by side.
  */
 export function moeMlp(x: Value, context: MoeContext): { readonly y: Value; readonly plan: RoutingPlan } {
   const { config, router, hidden, groupSize, parameters, noise } = context;
   const { num_experts: E, split_rngs, num_shared_experts: common } = config;
-  const D = x.type.shape.at(-1) ?? 1;
-  const G = ((x.type.shape[0] ?? 1) * (x.type.shape[1] ?? 1)) / groupSize;
-  const groups = ops.reshape(x, { shape: [G, groupSize, D] });
+  const members = config.ensemble_size ?? 1;
+  const [rows = 1, T = 1, D = 1] = x.type.shape;
+  const G = (rows * T) / groupSize;
+  const B = rows / members;
+  const groups = ops.reshape(exchanged(x, [B, members, T, D]), { shape: [G, groupSize, D] });
 
-  const plan = scoped("Router", () => router.route({ x: groups, experts: E, parameters, noise }));
+  const plan = scoped("Router", () => router.route({ x: groups, experts: E, members, parameters, noise }));
   const shared = typeof split_rngs === "boolean" ? !split_rngs : !split_rngs.includes("params");
   const expert = (layer: string, name: string, shape: Shape, init: Init): Value =>
     scoped(layer, () => parameters.weight(name, [E, ...shape], { ...init, shared }));
@@ -47,10 +50,17 @@ export function moeMlp(x: Value, context: MoeContext): { readonly y: Value; read
     );
   });
   const rounded = plan.returns === "f32" ? outputs : ops.cast(outputs, { to: plan.returns });
-  const y = ops.reshape(ops.combine(rounded, plan.slots, plan.weights), { shape: x.type.shape });
+  const combined = ops.combine(rounded, plan.slots, plan.weights);
+  const y = ops.reshape(exchanged(combined, [B, T, members, D]), { shape: x.type.shape });
   if (common === 0) return { y, plan };
   const everyone = scoped("Shared", () => mlp(x, common * hidden, parameters));
   return { y: ops.add(y, everyone), plan };
+}
+
+/** The elements of `x` as of `shape`, with the two axes in the middle exchanged. */
+function exchanged(x: Value, shape: readonly [number, number, number, number]): Value {
+  if (shape[1] === 1 || shape[2] === 1) return x;
+  return ops.transpose(ops.reshape(x, { shape }), { perm: [0, 2, 1, 3] });
 }
 
 /** `move` applied to `x` rounded to `dtype`, back in f32. */

@@ -17,6 +17,21 @@ export const rowSum = (x: Value): Value =>
 export const repeated = (x: Value, times: number): Value =>
   ops.broadcast(x, { shape: [times, ...x.type.shape.slice(1)] });
 
+/** Each entry of the first axis `times` times over: the copies of one entry stand side by side. */
+export function copied(x: Value, times: number): Value {
+  const [first = 1, ...rest] = x.type.shape;
+  const apart = ops.reshape(x, { shape: [first, 1, ...rest] });
+  const copies = ops.broadcast(apart, { shape: [first, times, ...rest] });
+  return ops.reshape(copies, { shape: [first * times, ...rest] });
+}
+
+/** The logarithm of the sum of exp of each row: [..., N] to [..., 1]. */
+export function logSumExp(x: Value): Value {
+  const largestOf = ops.reduceMax(x);
+  const powers = ops.exp(ops.subtract(x, ops.broadcast(largestOf, { shape: x.type.shape })));
+  return ops.add(ops.log(ops.reduceSum(powers)), largestOf);
+}
+
 /** A tensor of `like`'s type whose every element is `value`. */
 export const filled = (value: number, { type }: Value): Value =>
   ops.constant({ value, to: type.dtype, shape: type.shape });

@@ -1,6 +1,6 @@
 /** The original's model class: a Vision Transformer whose chosen blocks are sparse; dense where none is. */
 import { CompileError, Graph, input, ops, type Shape, sizeOf, type Value } from "../ir/index.ts";
-import { type Json, type ModelConfig, parseConfig } from "./config.ts";
+import { type ModelConfig, parseConfig } from "./config.ts";
 import type { Parameter } from "./init.ts";
 import { type Model, type ModelClass, type ModelOptions, type SparseBlock, tokensOf } from "./model.ts";
 import type { MoeContext } from "./moe.ts";
@@ -13,7 +13,15 @@ export const visionTransformerMoe: ModelClass = {
   name: "VisionTransformerMoe",
   summary: "A Vision Transformer in which the MLPs of chosen blocks are mixtures of experts.",
   source: "Riquelme et al. 2021, arXiv 2106.05974; google-research/vmoe, vmoe/nn/vit_moe.py",
-  build,
+  build(config, options) {
+    const parsed = parseConfig(config);
+    const { moe } = parsed.encoder;
+    if (moe && moe.ensemble_size !== null) {
+      const message = `is for VisionTransformerMoeEnsemble; got ${moe.ensemble_size}`;
+      throw new CompileError("M3", "encoder.moe.ensemble_size", message);
+    }
+    return vitModel(visionTransformerMoe.name, parsed, options);
+  },
   imageSizeOf(config, shape) {
     const { patch_size: patch, classifier } = parseConfig(config);
     const places = shape("Encoder/posembed_input/pos_embedding")?.[1];
@@ -23,8 +31,19 @@ export const visionTransformerMoe: ModelClass = {
   },
 };
 
-function build(config: Json, options: ModelOptions): Model {
-  const parsed = parseConfig(config);
+/** A prediction for each image, made of `logits` that have a row for each member of an ensemble. */
+export interface Prediction {
+  readonly name: string;
+  combine(logits: Value, members: number): Value;
+}
+
+/** The model of a Vision Transformer's configuration, dense, sparse, or an ensemble. */
+export function vitModel(
+  name: string,
+  parsed: ModelConfig,
+  options: ModelOptions,
+  prediction?: Prediction,
+): Model {
   const { batch = 1, imageSize = [224, 224], noise } = options;
   checkOptions(parsed, batch, imageSize);
   const [rows, columns] = imageSize.map((size, i) => Math.floor(size / (parsed.patch_size[i] ?? 1))) as [
@@ -34,9 +53,16 @@ function build(config: Json, options: ModelOptions): Model {
   const grid = { rows, columns, classToken: parsed.classifier === "token" };
   const tokens = tokensOf(grid);
   const { moe } = parsed.encoder;
-  const groupSize = moe ? chooseGroupSize(moe.group_size, tokens, batch, options.groupSize) : tokens;
+  const members = moe?.ensemble_size ?? 1;
+  const groupSize = moe
+    ? chooseGroupSize(moe.group_size, tokens * members, batch, options.groupSize)
+    : tokens;
+  if (groupSize % members !== 0) {
+    const message = `must be a multiple of ensemble_size = ${members}; got ${groupSize}`;
+    throw new CompileError("M6", "group size", message);
+  }
   const router = moe
-    ? routerOf(moe.router.name, options.routers).bind(moe.router, moe.num_experts)
+    ? routerOf(moe.router.name, options.routers).bind(moe.router, moe.num_experts, members)
     : undefined;
 
   const parameters = new Parameters();
@@ -61,6 +87,8 @@ function build(config: Json, options: ModelOptions): Model {
   const { logits, plans } = vit(image, parsed, { parameters, moe: moe ? sparse : undefined });
 
   const outputs: [string, Value][] = [["logits", logits]];
+  const combined = prediction && parsed.num_classes ? prediction : undefined;
+  if (combined) outputs.push([combined.name, combined.combine(logits, members)]);
   for (const [block, plan] of plans) {
     const { tokens: seated, slots, weights, auxiliaryLoss } = plan;
     const named = {
@@ -70,30 +98,33 @@ function build(config: Json, options: ModelOptions): Model {
       ...Object.fromEntries(plan.metrics),
       auxiliary_loss: auxiliaryLoss,
     };
-    for (const [name, value] of Object.entries(named)) outputs.push([`${block}/${name}`, value]);
+    for (const [part, value] of Object.entries(named)) outputs.push([`${block}/${part}`, value]);
   }
   const [loss, ...losses] = [...plans.values()].map((plan) => plan.auxiliaryLoss);
   if (loss) outputs.push(["auxiliary_loss", [loss, ...losses].reduce((a, b) => ops.add(a, b))]);
 
-  const blocks = [...plans].map(([name, plan]): SparseBlock => {
+  const blocks = [...plans].map(([block, plan]): SparseBlock => {
     const [groups = 1, experts = 1, capacity = 1] = plan.tokens.type.shape;
-    return { name, index: Number(name.split("_")[1]), experts, groups, groupSize, capacity };
+    const index = Number(block.split("_")[1]);
+    return { name: block, index, experts, groups, groupSize, members, capacity };
   });
   const { encoder, hidden_size, num_classes } = parsed;
   return {
-    graph: new Graph(visionTransformerMoe.name, inputs, outputs),
+    graph: new Graph(name, inputs, outputs),
+    ...(combined && { prediction: combined.name }),
     parameters: parameters.all,
     flops: flopsOf(parsed, tokens, blocks, parameters.all, router),
     grid,
     blocks,
     router,
-    fullBatch: moe ? wholeGroups(moe.group_size, tokens) : 1,
+    fullBatch: moe ? wholeGroups(moe.group_size, tokens * members) : 1,
     facts: {
       blocks: encoder.num_layers,
       hiddenSize: hidden_size,
       mlpDim: encoder.mlp_dim,
       heads: encoder.num_heads,
       classes: num_classes ?? 0,
+      ...(members > 1 && { members }),
     },
   };
 }
@@ -151,8 +182,8 @@ function wholeGroups(groupSize: number, tokens: number): number {
 const product = (rows: number, inner: number, columns: number): number => 2 * rows * inner * columns;
 
 /**
- * Floating-point operations of one image, two for each multiplication and addition of a matrix product:
- * patch embedding, attention, MLPs, head; a sparse block's MLP counts k times the capacity factor, without
+ * Floating-point operations of one image, by every member of an ensemble, two for each multiplication and addition of a
+ * matrix product: patch embedding, attention, MLPs, head; a sparse block's MLP counts k times the capacity factor, without
  * rounding, plus its router's products and its shared experts. Biases, norms and softmax are not counted.
  */
 function flopsOf(
@@ -171,21 +202,23 @@ function flopsOf(
     classifier,
   } = config;
   const patches = T - (classifier === "token" ? 1 : 0);
+  const members = encoder.moe?.ensemble_size ?? 1;
+  const once = Math.min(encoder.num_layers, ...blocks.map(({ index }) => index));
+  const eachBlock = once + members * (encoder.num_layers - once);
   const mlp = 2 * product(T, D, encoder.mlp_dim);
   const attention = 4 * product(T, D, D) + 2 * product(T, D, T);
   const shared = encoder.moe?.num_shared_experts ?? 0;
   const sparse = blocks.map(
-    ({ experts, groupSize }) => ((router?.load(groupSize, experts) ?? 0) + shared) * mlp,
+    ({ experts, groupSize }) => members * ((router?.load(groupSize, experts) ?? 0) + shared) * mlp,
   );
   const routing = parameters
     .filter(({ name, shape, trained }) => trained && name.includes("/Moe/Router/") && shape.length > 1)
     .map(({ shape }) => product(T, sizeOf(shape), 1));
   return (
     product(patches, 3 * patch_size[0] * patch_size[1], D) +
-    encoder.num_layers * attention +
-    (encoder.num_layers - blocks.length) * mlp +
+    eachBlock * attention +
+    (eachBlock - members * blocks.length) * mlp +
     [...sparse, ...routing].reduce((a, b) => a + b, 0) +
-    product(1, D, features ?? 0) +
-    product(1, features ?? D, num_classes ?? 0)
+    members * (product(1, D, features ?? 0) + product(1, features ?? D, num_classes ?? 0))
   );
 }

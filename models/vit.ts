@@ -6,7 +6,7 @@ import { attention, dense, layerNorm, mlp } from "./layers.ts";
 import { type MoeContext, moeMlp } from "./moe.ts";
 import type { Parameters } from "./parameters.ts";
 import type { RoutingPlan } from "./routers/plan.ts";
-import { repeated, scaled } from "./shorthand.ts";
+import { copied, repeated, scaled } from "./shorthand.ts";
 
 /** What the model computes, and the plan of each sparse block by the block's name. */
 export interface VitOutputs {
@@ -21,7 +21,7 @@ export interface VitContext {
 }
 
 /**
- * Logits [B, classes] of `image` [B, Y, X, 3] in [-1, 1]; features [B, D] when the model has no classes.
+ * Logits [B, classes], of an ensemble of M members [B * M, classes], of `image` [B, Y, X, 3] in [-1, 1]; features [B, D] when the model has no classes.
  * Source: Dosovitskiy et al. 2021, arXiv 2010.11929; google-research/vmoe, vmoe/nn/vit_moe.py.
  */
 export function vit(image: Value, config: ModelConfig, context: VitContext): VitOutputs {
@@ -72,8 +72,11 @@ function encode(
   const plans = new Map<string, RoutingPlan>();
   let x = withPositions(tokens, patches, config, parameters);
   const attend = { heads: config.num_heads, norm: config.attention_qk_norm };
+  const [members, parting] = [config.moe?.ensemble_size ?? 1, Math.min(...(config.moe?.layers ?? []))];
   for (let block = 0; block < config.num_layers; block++) {
     const name = `encoderblock_${block}`;
+    // The members of an ensemble are alike until the first block in which they have experts of their own.
+    if (block === parting && members > 1) x = copied(x, members);
     x = scoped(name, () => {
       const normal = layerNorm("LayerNorm_0", x, parameters);
       const mixed = ops.add(

@@ -43,7 +43,7 @@ export function route(router: Router, { G, T, D, E }: CaseSizes, options: Json, 
     return draw;
   };
   const bound = router.bind(options, E);
-  const given = { x, experts: E, parameters, noise: noisy ? noise : undefined };
+  const given = { x, experts: E, members: 1, parameters, noise: noisy ? noise : undefined };
   return { plan: scoped("Router", () => bound.route(given)), inputs, parameters };
 }
 

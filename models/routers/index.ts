@@ -6,6 +6,7 @@ import { groupLimited } from "./groupLimited.ts";
 import { hashRouting } from "./hashRouting.ts";
 import { klProjection } from "./klProjection.ts";
 import { noisyTopExperts } from "./noisyTopExperts.ts";
+import { noisyTopExpertsEnsemble } from "./noisyTopExpertsEnsemble.ts";
 import { random } from "./random.ts";
 import { type Router, routerPath } from "./router.ts";
 import { sigmoidBias } from "./sigmoidBias.ts";
@@ -29,6 +30,7 @@ export const routers: ReadonlyMap<string, Router> = new Map(
     klProjection,
     expertChoice,
     soft,
+    noisyTopExpertsEnsemble,
   ].map((router) => [router.name, router]),
 );
 

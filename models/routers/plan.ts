@@ -36,8 +36,10 @@ export interface RoutingContext {
   readonly T: number;
   readonly D: number;
   readonly experts: number;
-  /** A trained parameter of the router's, f32. */
-  readonly weight: (name: string, shape: Shape, init: Init) => Value;
+  /** Members of an ensemble, 1 without: token t of a group is a copy for member t % members. */
+  readonly members: number;
+  /** A trained parameter of the router's, f32; of any shape of as many elements in files, on request. */
+  readonly weight: (name: string, shape: Shape, init: Init, stored?: "in any shape") => Value;
   /** A fixed table, f32, that no checkpoint holds. */
   readonly table: (name: string, shape: Shape, init: Init) => Value;
   /** Makes a standard normal draw, f32, an input of the program; undefined when routing is noise-free. */

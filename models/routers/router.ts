@@ -61,6 +61,8 @@ export interface Grouped {
   /** The tokens, f32[G, T, D]. */
   readonly x: Value;
   readonly experts: number;
+  /** Members of an ensemble, whose copies of a token stand side by side; 1 without. */
+  readonly members: number;
   readonly parameters: Parameters;
   /** Makes a standard normal draw an input of the program; undefined when routing is noise-free. */
   readonly noise: ((shape: Shape) => Value) | undefined;
@@ -94,7 +96,7 @@ export interface Router {
   /** Random legal options of its own, for the laws; those without a law of their own keep their defaults. */
   sample(demand: SampleDemand, pick: (n: number) => number): Json;
   /** The router with the options that a configuration gives; throws M1 or M3 naming the key. */
-  bind(options: unknown, experts: number): BoundRouter;
+  bind(options: unknown, experts: number, members?: number): BoundRouter;
 }
 
 /** Where a router's options stand in a configuration. */
@@ -120,9 +122,9 @@ export function defineRouter<const O extends OptionShape = Record<never, never>>
     abstains: !erased.plan && erased.keeps !== undefined,
     keepsTies: !makesScores(erased),
     sample: (demand, pick) => erased.sample?.(demand, pick) ?? {},
-    bind(given, experts) {
+    bind(given, experts, members = 1) {
       const options = parseKeys(schema, given, routerPath) as OptionsOf<OptionShape>;
-      checkAgreement(erased, options, experts);
+      checkAgreement(erased, options, experts / members, members === 1 ? "" : " / ensemble_size");
       erased.check?.(options, experts);
       return {
         name,
@@ -173,10 +175,12 @@ function checkAgreement(
   spec: RouterSpec<OptionShape>,
   options: OptionsOf<OptionShape>,
   experts: number,
+  shared: string,
 ): void {
   const { num_selected_experts: k, dispatcher: given } = options;
   if (!spec.plan && k > experts) {
-    throw contradiction(["num_selected_experts"], `must be at most num_experts = ${experts}; got ${k}`);
+    const must = `must be at most num_experts${shared} = ${experts}`;
+    throw contradiction(["num_selected_experts"], `${must}; got ${k}`);
   }
   if (spec.plan && spec.rows) return;
   const { capacity, capacity_factor: factor, capacity_policy: policy, batch_priority, priority_by } = given;
@@ -228,7 +232,7 @@ function loadOf(
 }
 
 function contextOf(
-  { x, experts, parameters, noise }: Grouped,
+  { x, experts, members, parameters, noise }: Grouped,
   options: OptionsOf<OptionShape>,
 ): RoutingContext {
   const [G = 1, T = 1, D = 1] = x.type.shape;
@@ -238,8 +242,9 @@ function contextOf(
     T,
     D,
     experts,
+    members,
     noise,
-    weight: (name, shape, init) => parameters.weight(name, shape, init),
+    weight: (name, shape, init, stored) => parameters.weight(name, shape, init, stored),
     table: (name, shape, init) => parameters.table(name, shape, init),
     capacity: (choices) => capacityOf(capacityChoice(options.dispatcher), { tokens: T, choices, experts }),
   };

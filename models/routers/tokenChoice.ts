@@ -67,19 +67,15 @@ export function chosenByTokens<O extends Selection>(
   const { G, experts: E } = context;
   const { num_selected_experts: k, noise_std: std, dispatcher } = options;
   const clean = rule.logits?.(context, options) ?? linearLogits(context);
-  const sigma = std / E;
+  const sigma = (std * context.members) / E;
   const logits = withNoise(clean, sigma, context);
   const capacity = context.capacity(k);
 
   const gatesOf = (of: Value): Value => gatesBy(rule, of, context, options);
   const scores = { clean, logits, sigma, gates: gatesOf(logits) };
-  const metrics = rule.metrics?.(scores, context, options) ?? {
-    importance_loss: ops.importanceLoss(gatesOf(clean)),
-    gshard_loss: ops.gshardLoss(scores.gates),
-    ...(logits !== clean &&
-      choosesLargestLogits(rule) && { load_loss: ops.loadLoss(clean, logits, { k, sigma }) }),
-    ...(weightOf(options, "z_loss") > 0 && { z_loss: ops.zLoss(logits) }),
-  };
+  const metrics =
+    rule.metrics?.(scores, context, options) ??
+    lossesOf(scores, gatesOf, options, choosesLargestLogits(rule));
   const terms = losses.flatMap((name) => {
     const [loss, weight] = [metrics[name], weightOf(options, name)];
     return loss && weight > 0 ? [scaled(loss, weight)] : [];
@@ -108,6 +104,22 @@ export function chosenByTokens<O extends Selection>(
   const counted = kept ? ops.select(kept, gates, filled(0, gates)) : gates;
   const order = orderBy(dispatcher, values, counted);
   return { ...ops.assignSlots(choices, order, { experts: E, capacity }), weights, ...told };
+}
+
+/** The losses of a choice by the logits, f32[G] each. */
+export function lossesOf(
+  { clean, logits, sigma }: Omit<Scores, "gates">,
+  gatesOf: (logits: Value) => Value,
+  options: Selection,
+  choosesLargest = true,
+): Readonly<Record<string, Value>> {
+  const { num_selected_experts: k } = options;
+  return {
+    importance_loss: ops.importanceLoss(gatesOf(clean)),
+    gshard_loss: ops.gshardLoss(gatesOf(logits)),
+    ...(logits !== clean && choosesLargest && { load_loss: ops.loadLoss(clean, logits, { k, sigma }) }),
+    ...(weightOf(options, "z_loss") > 0 && { z_loss: ops.zLoss(logits) }),
+  };
 }
 
 function gatesBy<O>(

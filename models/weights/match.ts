@@ -32,12 +32,13 @@ export function matchWeights(
     );
   }
   const tables = randomWeights(parameters, 0);
-  const own = new Set(trained.map((parameter) => parameter.name));
+  const own = new Map(trained.map((parameter) => [parameter.name, parameter]));
   return {
     tensors: tables.tensors,
     async read(tensor, rows) {
-      if (!own.has(tensor)) return tables.read(tensor, rows);
-      const read = await source.read(tensor, rows);
+      const parameter = own.get(tensor);
+      if (!parameter) return tables.read(tensor, rows);
+      const read = await readShaped(source, parameter, rows);
       const numbers = read.numbers();
       if (!numbers.every(Number.isFinite))
         throw new CompileError("W3", name, `tensor ${tensor} has a NaN or infinity`);
@@ -47,11 +48,26 @@ export function matchWeights(
   };
 }
 
-function misfit({ name, shape }: Parameter, source: WeightSource): string[] {
+/** The parameter, or entries `rows` of its first axis, from a file that holds it in its own or any other shape. */
+async function readShaped(
+  source: WeightSource,
+  { name, shape }: Parameter,
+  rows?: readonly [number, number],
+): Promise<Tensor> {
+  const { dtype, shape: held } = source.tensors.get(name) ?? { dtype: "f32", shape };
+  if (sameShape(held, shape)) return source.read(name, rows);
+  const [entries = 1, ...rest] = shape;
+  const [start, stop] = rows ?? [0, entries];
+  const { data } = await source.read(name);
+  const size = sizeOf(rest);
+  return new Tensor({ dtype, shape: [stop - start, ...rest] }, data.slice(start * size, stop * size));
+}
+
+function misfit({ name, shape, stored }: Parameter, source: WeightSource): string[] {
   const type: TensorType | undefined = source.tensors.get(name);
   if (!type) return [`${name} is missing`];
   if (!floats.includes(type.dtype)) return [`${name} is ${type.dtype}, not a float`];
-  return sameShape(type.shape, shape)
+  return sameShape(type.shape, shape) || (stored && sizeOf(type.shape) === sizeOf(shape))
     ? []
     : [`${name} is [${type.shape.join(", ")}], not [${shape.join(", ")}]`];
 }

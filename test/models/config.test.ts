@@ -1,17 +1,20 @@
 /** Configurations as users of the original bring them, and what is wrong with one, by its key. */
 import { expect, test } from "vitest";
 
+import { Tensor, type WeightSource } from "../../ir/index.ts";
 import {
   createModel,
   type Json,
   mergeConfig,
+  type Model,
   parameterCount,
   parseOverride,
   presets,
   tokensOf,
 } from "../../models/index.ts";
+import { matchWeights } from "../../models/weights/match.ts";
 import { expectOneLine } from "../support/errors.ts";
-import { tinyVmoe } from "../support/golden.ts";
+import { recorded, tinyVmoe } from "../support/golden.ts";
 
 const tiny = tinyVmoe().cases.get("vanilla_C1.05")!.config;
 const size = { batch: 4, imageSize: [12, 12] } as const;
@@ -89,6 +92,64 @@ test.each([
     }
   })();
   expect(expectOneLine(caught).message).toContain(message);
+});
+
+const ensemble = [...recorded("e3.json").cases.values()][0]!.config;
+
+test.each([
+  [{ encoder: { moe: { ensemble_size: null } } }, "encoder.moe.ensemble_size: must be given [M3]"],
+  [
+    { encoder: { moe: { ensemble_size: 3 } } },
+    "encoder.moe.num_experts: must be a multiple of ensemble_size",
+  ],
+  [{ encoder: { moe: { group_size: 41 } } }, "encoder.moe.group_size: must be a multiple of ensemble_size"],
+  [{ encoder: { attention_qk_norm: true } }, "encoder.attention_qk_norm: must be false in an ensemble"],
+  [
+    { encoder: { position_emb: { name: "none" } } },
+    "encoder.position_emb.name: must be learned in an ensemble",
+  ],
+  [
+    { encoder: { moe: { router: { name: "SoftRouter" } } } },
+    "encoder.moe.router.name: must be NoisyTopExpertsPerItemEnsembleRouter in an ensemble",
+  ],
+  [
+    { encoder: { moe: { router: { num_selected_experts: 3 } } } },
+    "encoder.moe.router.num_selected_experts: must be at most num_experts / ensemble_size = 2; got 3 [M3]",
+  ],
+  [{ name: "VisionTransformerMoe" }, "encoder.moe.ensemble_size: is for VisionTransformerMoeEnsemble; got 2"],
+])("%j is refused in an ensemble by its key", (patch, message) => {
+  expect(() => createModel(mergeConfig(ensemble, patch), size)).toThrow(message);
+});
+
+test("an ensemble routes whole images of all members, and a group of what is asked for if members fit", () => {
+  const of = (batch: number, groupSize?: number): Model =>
+    createModel(ensemble, { ...size, batch, ...(groupSize !== undefined && { groupSize }) });
+  expect(of(4)).toMatchObject({ fullBatch: 2, blocks: [{ groups: 2, groupSize: 40, members: 2 }, {}] });
+  expect(of(1).blocks[0]).toMatchObject({ groups: 1, groupSize: 20 });
+  expect(of(1, 4).blocks[0]).toMatchObject({ groups: 5, groupSize: 4 });
+  expect(() => of(1, 5)).toThrow(/group size: must be a multiple of ensemble_size = 2; got 5/);
+  // Blocks from the first sparse one on, and the head, are computed for each member.
+  const dense = createModel(mergeConfig(tiny, { encoder: { mlp_dim: 24, moe: null } }), size);
+  expect(of(1).flops).toBeGreaterThan(1.5 * dense.flops);
+  expect(of(1).flops).toBeLessThan(2 * dense.flops);
+});
+
+test("a file may hold an ensemble's router in any shape of as many elements", async () => {
+  const { parameters } = createModel(ensemble, size);
+  const name = "Encoder/encoderblock_1/Moe/Router/dense/kernel";
+  const { weights } = recorded("e3.json");
+  const flat: WeightSource = {
+    ...weights,
+    tensors: new Map(weights.tensors).set(name, { dtype: "f32", shape: [16, 4] }),
+    async read(tensor, rows) {
+      const read = await weights.read(tensor, rows);
+      return tensor === name ? new Tensor({ dtype: "f32", shape: [16, 4] }, read.data) : read;
+    },
+  };
+  const matched = matchWeights(parameters, flat, "file");
+  const want = await weights.read(name);
+  expect(await matched.read(name)).toEqual(want);
+  expect((await matched.read(name, [3, 5])).data).toEqual(want.data.slice(12, 20));
 });
 
 test.each([[null], [[]], ["config"], [{}]])("%j is not a configuration", (value) => {

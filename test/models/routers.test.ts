@@ -44,7 +44,7 @@ async function route(name: string, { logits, bias, draw, options }: Case): Promi
   const [x, noise] = [input("x", type), input("noise", type)];
   const parameters = new Parameters();
   const router = routers.get(name)!.bind({ name, ...options }, E);
-  const plan = router.route({ x, experts: E, parameters, noise: draw && (() => noise) });
+  const plan = router.route({ x, experts: E, members: 1, parameters, noise: draw && (() => noise) });
   const outputs: [string, Value][] = [
     ["tokens", plan.tokens],
     ["slots", plan.slots],
@@ -152,7 +152,7 @@ async function tableOf(router: Router, options: Json, T: number, E: number): Pro
   const parameters = new Parameters();
   const x = input("x", { dtype: "f32", shape: [1, T, E] });
   const given = { name: router.name, ...options, dispatcher: { capacity: 1 } };
-  router.bind(given, E).route({ x, experts: E, parameters, noise: undefined });
+  router.bind(given, E).route({ x, experts: E, members: 1, parameters, noise: undefined });
   const table = parameters.all.find(({ trained }) => !trained);
   if (!table) return [];
   const numbers = Array.from((await randomWeights(parameters.all, 5).read(table.name)).numbers());
