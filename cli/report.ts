@@ -1,7 +1,7 @@
 /** What a run found, as data and as people see it. */
 import type { Tensor } from "../ir/index.ts";
 import type { Model } from "../models/index.ts";
-import type { BlockRoutes } from "./routes.ts";
+import { type BlockRoutes, byMember } from "./routes.ts";
 import { bold, dim, drawRoutes, table } from "./terminal.ts";
 
 const top = 5;
@@ -68,13 +68,16 @@ export function showReport({ grid }: Model, report: RunReport): void {
       `${(100 * probability).toFixed(2)} %`,
     ]);
     console.log(table([["class", "logit", "softmax"], ...rows]));
-    for (const routes of report.routes) console.log(`\n${drawRoutes(routes, i, grid)}`);
+    for (const routes of byMember(report.routes, report.images.length)) {
+      console.log(`\n${drawRoutes(routes, i, grid)}`);
+    }
   }
 }
 
 /** Prints where the patches of each image went. */
 export function showRoutes({ grid }: Model, images: readonly string[], routes: readonly BlockRoutes[]): void {
   for (const [i, image] of images.entries()) {
-    console.log([bold(image), ...routes.map((block) => drawRoutes(block, i, grid))].join("\n\n"));
+    const maps = byMember(routes, images.length).map((block) => drawRoutes(block, i, grid));
+    console.log([bold(image), ...maps].join("\n\n"));
   }
 }

@@ -16,7 +16,10 @@ export interface BlockRoutes {
   readonly choices: number;
   /** Tokens that no expert serves. */
   readonly unserved: number;
-  /** For each image the expert whose output each token weighs most, class token first; -1 where none serves it. */
+  /**
+   * For each image, and each member of an ensemble, the expert whose output each token weighs most, class token first;
+   * -1 where none serves it.
+   */
   readonly map: readonly (readonly number[])[];
 }
 
@@ -29,7 +32,7 @@ export const routesOf = (model: Model, outputs: ReadonlyMap<string, Tensor>): Bl
   model.blocks.map((block) => routesOfBlock(block, model, outputs));
 
 function routesOfBlock(
-  { name, groups, experts, capacity }: SparseBlock,
+  { name, groups, experts, capacity, members }: SparseBlock,
   { grid, router }: Model,
   outputs: ReadonlyMap<string, Tensor>,
 ): BlockRoutes {
@@ -51,9 +54,14 @@ function routesOfBlock(
     return first ? Math.floor(first.slot / capacity) : -1;
   });
   const perImage = tokensOf(grid);
-  const map = Array.from({ length: heaviest.length / perImage }, (_, i) =>
-    heaviest.slice(i * perImage, (i + 1) * perImage),
-  );
+  const copies = heaviest.length / perImage;
+  const map = Array.from({ length: copies }, (_, copy) => {
+    const [image, member] = [Math.floor(copy / members), copy % members];
+    return Array.from(
+      { length: perImage },
+      (_token, t) => heaviest[(image * perImage + t) * members + member] ?? -1,
+    );
+  });
   const chooses = (router?.choices ?? 0) > 0;
   return {
     block: name,
@@ -67,3 +75,14 @@ function routesOfBlock(
     map,
   };
 }
+
+/** The routes of each block and, of an ensemble, each member, with a map for each of `images` images. */
+export const byMember = (routes: readonly BlockRoutes[], images: number): BlockRoutes[] =>
+  routes.flatMap((each) => {
+    const members = each.map.length / images;
+    return Array.from({ length: members }, (_, member) => ({
+      ...each,
+      block: members > 1 ? `${each.block}, member ${member}` : each.block,
+      map: each.map.filter((_tokens, copy) => copy % members === member),
+    }));
+  });

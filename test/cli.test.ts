@@ -23,7 +23,7 @@ import { Tensor } from "../ir/index.ts";
 import { mergeConfig } from "../models/index.ts";
 import { writeSafetensors } from "../models/weights/safetensors.ts";
 import { json, moec, moecIn } from "./support/cli.ts";
-import { goldenPath, recorded, tinyVmoe } from "./support/golden.ts";
+import { goldenPath, tinyVmoe } from "./support/golden.ts";
 
 const root = join(import.meta.dirname, "..");
 const folder = mkdtempSync(join(tmpdir(), "moec-cli-"));
@@ -129,30 +129,6 @@ describe("moec run", () => {
     expect(stdout).toContain("random (seed 0): untrained");
     expect(stdout).toMatch(/encoderblock_5 {2}8 experts, capacity 16, dropped \d+ of 100 choices/);
     expect(stdout).toMatch(/(?:[0-7·] ){7}/);
-  });
-
-  test.each([
-    ["expert choice", "expert_choice.json", "C1_round", { loads: [6, 6, 6, 6], unserved: 8 }],
-    ["Soft MoE", "soft_moe.json", "num_slots_2", { loads: [4, 4, 4, 4], unserved: 0 }],
-  ])("shows where patches went by %s, where tokens do not choose", async (_, file, key, routes) => {
-    const golden = recorded(file);
-    writeFileSync(at(file), JSON.stringify(golden.cases.get(key)!.config));
-    await writeNpy(at("patches.npy"), golden.image);
-    const weights = at("recorded.safetensors");
-    await writeFileAtomically(weights, (sink) => writeSafetensors(golden.weights, sink));
-    const args = [
-      "run",
-      at(file),
-      "--weights",
-      weights,
-      "--input",
-      at("patches.npy"),
-      "--backend",
-      "reference",
-    ];
-    const report = await json(...args);
-    expect(report["routes"]?.[0]).toMatchObject({ ...routes, dropped: 0, choices: 0 });
-    expect((await moec(...args)).stdout).toMatch(/4 experts, capacity 2, \d+ of \d+ tokens unserved/);
   });
 
   test("takes photographs of any kind and size", async () => {

@@ -3,7 +3,7 @@ import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
 import { dataUri } from "../image.ts";
 import { infer, type InferenceOptions } from "../inference.ts";
 import { showRoutes } from "../report.ts";
-import { routesOf } from "../routes.ts";
+import { byMember, routeOutputs, routesOf } from "../routes.ts";
 import { drawPicture } from "../svg.ts";
 
 export interface RouteOptions extends InferenceOptions {
@@ -14,7 +14,7 @@ export async function route(name: string, options: RouteOptions): Promise<void> 
   const { svg, json, input } = options;
   if (svg !== undefined) await checkWritable(svg);
   await infer(name, options, async ({ model, image, inputs, choice, progress, compile }) => {
-    const executable = await compile(model.blocks.map((block) => `${block.name}/slots`));
+    const executable = await compile(routeOutputs(model));
     const outputs = await executable.run(inputs);
     executable.dispose();
     progress.stop();
@@ -26,7 +26,12 @@ export async function route(name: string, options: RouteOptions): Promise<void> 
       const images = await Promise.all(
         names.map(async (each, i) => ({ name: each, uri: await dataUri(image, i) })),
       );
-      const drawn = drawPicture({ title: `${name}, routed by ${router}`, images, grid: model.grid, routes });
+      const drawn = drawPicture({
+        title: `${name}, routed by ${router}`,
+        images,
+        grid: model.grid,
+        routes: byMember(routes, names.length),
+      });
       await writeFileAtomically(svg, (sink) => sink(new TextEncoder().encode(drawn)));
     }
     if (json)

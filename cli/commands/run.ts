@@ -27,7 +27,8 @@ async function compute(
   options: RunOptions,
   { model, image, inputs, choice: { backend, engine, reason }, progress, ...open }: Inference,
 ): Promise<{ readonly outputs: Map<string, Tensor>; readonly report: RunReport }> {
-  const wanted = ["logits", ...routeOutputs(model)];
+  const { prediction = "logits" } = model;
+  const wanted = [...new Set(["logits", prediction, ...routeOutputs(model)])];
   const started = performance.now();
   const executable = await open.compile(wanted);
   const compiled = performance.now();
@@ -55,7 +56,7 @@ async function compute(
     reason,
     images:
       options.image ?? Array.from({ length: image.type.shape[0] ?? 1 }, (_, i) => `${options.input} [${i}]`),
-    top5: topClasses(outputs.get("logits") as Tensor),
+    top5: topClasses(outputs.get(prediction) as Tensor),
     routes: routesOf(model, outputs),
     milliseconds: {
       compile: rounded(compiled - started),
