@@ -70,8 +70,6 @@ const byTable: Rule = (_, { num_selected_experts: k }, { table }) =>
 /** What each router says, by its name. */
 export const rules: Readonly<Record<string, Rule>> = {
   NoisyTopExpertsPerItemRouter: byGate,
-  // Alone, a member of an ensemble.
-  NoisyTopExpertsPerItemEnsembleRouter: byGate,
   SwitchRouter: byGate,
 
   TopKRenormalisedRouter(logits, { num_selected_experts: k }) {
