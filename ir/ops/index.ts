@@ -9,6 +9,7 @@ export * from "./normalization.ts";
 export * from "./reduction.ts";
 export * from "./routing/assignSlots.ts";
 export * from "./routing/balanceLoss.ts";
+export * from "./routing/chooseEvenly.ts";
 export * from "./routing/combine.ts";
 export * from "./routing/dispatch.ts";
 export * from "./routing/expertMlp.ts";
