@@ -1,6 +1,7 @@
 /** The routers, one line each, by the names that configurations use. */
 import { CompileError } from "../../ir/index.ts";
 import { className } from "../config.ts";
+import { balancedAssignment } from "./balancedAssignment.ts";
 import { expertChoice } from "./expertChoice.ts";
 import { groupLimited } from "./groupLimited.ts";
 import { hashRouting } from "./hashRouting.ts";
@@ -31,6 +32,7 @@ export const routers: ReadonlyMap<string, Router> = new Map(
     expertChoice,
     soft,
     noisyTopExpertsEnsemble,
+    balancedAssignment,
   ].map((router) => [router.name, router]),
 );
 
