@@ -24,6 +24,10 @@ export const element = {
 } as const;
 export type Element = (typeof element)[keyof typeof element];
 
+/** Whether `code` is of an element type that is known here. */
+export const isElement = (code: number | null | undefined): code is Element =>
+  Object.values<unknown>(element).includes(code);
+
 /** Bytes of one element in a file. */
 export const elementBytes: Readonly<Record<Element, number>> = {
   [element.float]: 4,
@@ -61,6 +65,21 @@ function attributeProto(name: string, value: Attribute): AttributeProto {
   if ("tensor" in value) return { name, type: TENSOR, t: value.tensor };
   return { name, type: value.as === "int" ? INT : STRING, refAttrName: value.from };
 }
+
+/** What an attribute holds itself; undefined where it is of another kind, or an integer beyond a number's. */
+export function attributeOf(proto: AttributeProto): Attribute | undefined {
+  const { type } = proto;
+  if (type === INT) return defined(numberOf(proto.i), (int) => ({ int }));
+  if (type === FLOAT) return { float: proto.f ?? 0 };
+  if (type === STRING) return { text: new TextDecoder().decode(Uint8Array.from(proto.s ?? [])) };
+  if (type === TENSOR) return defined(proto.t ?? undefined, (tensor) => ({ tensor }));
+  if (type !== INTS) return undefined;
+  const ints = (proto.ints ?? []).map(numberOf);
+  return ints.every((int) => int !== undefined) ? { ints } : undefined;
+}
+
+const defined = <T, R>(value: T | undefined, then: (value: T) => R): R | undefined =>
+  value === undefined ? undefined : then(value);
 
 /** The message holds 64 bits, a number 53. */
 function integer(value: number): number {
@@ -143,7 +162,11 @@ export const valueInfoProto = (
   },
 });
 
-export const encodeModel = (model: ModelProto): Uint8Array => onnx.ModelProto.encode(model).finish();
+export const encodeModel = (model: ModelProto): Uint8Array => plain(onnx.ModelProto.encode(model).finish());
 
-/** Throws where `bytes` is not such a message; rejects nothing else. */
-export const decodeModel = (bytes: Uint8Array): ModelProto => onnx.ModelProto.decode(bytes);
+/** Throws where `bytes` is not such a message; rejects nothing else. Its tensors are views of `bytes`. */
+export const decodeModel = (bytes: Uint8Array): ModelProto => onnx.ModelProto.decode(plain(bytes));
+
+/** `bytes` without Node's own methods: a slice of a Buffer is no copy. */
+const plain = ({ buffer, byteOffset, length }: Uint8Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, length);
