@@ -10,9 +10,10 @@ import { openModel } from "../../backends/onnx/runtime.ts";
 import { saveProgram } from "../../backends/onnx/save.ts";
 import { reference } from "../../backends/reference/index.ts";
 import { Graph, input, ops, type Tensor, type Value, type WeightSource } from "../../ir/index.ts";
-import { anyBatch, createModel, type Model } from "../../models/index.ts";
+import { anyBatch, createModel, type Model, probing, randomWeights, routers } from "../../models/index.ts";
 import { matchWeights } from "../../models/weights/match.ts";
-import { tinyVmoe } from "../support/golden.ts";
+import { distance } from "../support/close.ts";
+import { tinyVmoe, tinyWith } from "../support/golden.ts";
 
 const tiny = tinyVmoe();
 const imageSize = [12, 12] as const;
@@ -107,3 +108,25 @@ const widened = (counts: Value, { type }: Value): Value =>
   ops.broadcast(ops.reshape(ops.cast(counts, { to: "f32" }), { shape: [type.shape[0] ?? 1, 1] }), {
     shape: type.shape,
   });
+
+test.each([...routers])("one file for any number of groups with %s", async (name, { keys }) => {
+  const dispatcher = { capacity_factor: 0.5, batch_priority: keys.includes("num_selected_experts") };
+  const router = { name, ...(keys.includes("dispatcher") && { dispatcher }) };
+  const config = tinyWith(router);
+  const open = anyBatch(config, { batch: 2, imageSize });
+  const path = join(folder, "open.onnx");
+  const program = exportOnnx(open.model.graph, {
+    outputs: ["logits"],
+    batch: { axis: "batch", sizes: open.sizes, other: open.other.graph },
+  });
+  const model = createModel(config, { batch: 4, groupSize: open.model.blocks[0]!.groupSize, imageSize });
+  const weights = randomWeights(probing(model.parameters), 1);
+  await saveProgram(path, program, weights);
+  const session = await openModel(path);
+  const got = await session.run(new Map([["image", tiny.image]]));
+  await session.close();
+  const engine = await reference.open();
+  const executable = await engine.compile(model.graph, weights, { outputs: ["logits"] });
+  const want = await executable.run(new Map([["image", tiny.image]]));
+  expect(distance(got.get("logits")!, want.get("logits")!)).toBeLessThan(1e-5);
+});
