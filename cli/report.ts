@@ -1,7 +1,6 @@
 /** What a run found, as data and as people see it. */
 import type { Tensor } from "../ir/index.ts";
-import type { Model } from "../models/index.ts";
-import { type BlockRoutes, byMember } from "./routes.ts";
+import { type BlockRoutes, byMember, type Model } from "../models/index.ts";
 import { bold, dim, drawRoutes, table } from "./terminal.ts";
 
 const top = 5;

@@ -1,6 +1,5 @@
 /** Pictures of routing: each photograph, and over it where its patches went, block by block. */
-import type { TokenGrid } from "../models/index.ts";
-import type { BlockRoutes } from "./routes.ts";
+import type { BlockRoutes, TokenGrid } from "../models/index.ts";
 
 /** What is drawn. */
 export interface RoutePicture {

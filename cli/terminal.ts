@@ -1,6 +1,5 @@
 /** What people see: tables, bars, and pictures of routing in colour. */
-import type { TokenGrid } from "../models/index.ts";
-import type { BlockRoutes } from "./routes.ts";
+import type { BlockRoutes, TokenGrid } from "../models/index.ts";
 
 const colours = process.stdout.isTTY && !process.env["NO_COLOR"];
 

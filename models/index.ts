@@ -28,6 +28,7 @@ export {
   tokensOf,
 } from "./model.ts";
 export { presets } from "./presets.ts";
+export { type BlockRoutes, byMember, routeOutputs, routesOf } from "./routes.ts";
 export { normalDraws } from "./random.ts";
 export { routerOf, routers, routersWith } from "./routers/index.ts";
 export type { PlanParts, RoutingContext, RoutingContract, RoutingPlan } from "./routers/plan.ts";

@@ -1,9 +1,9 @@
 /** `moec route`: where a model sends the patches of photographs, as numbers and as a picture. */
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
+import { byMember, routeOutputs, routesOf } from "../../models/index.ts";
 import { dataUri } from "../image.ts";
 import { infer, type InferenceOptions } from "../inference.ts";
 import { showRoutes } from "../report.ts";
-import { byMember, routeOutputs, routesOf } from "../routes.ts";
 import { drawPicture } from "../svg.ts";
 
 export interface RouteOptions extends InferenceOptions {

@@ -1,11 +1,10 @@
 /** `moec run`: images or an array through a model. */
 import { checkWritable } from "../../files/disk.ts";
 import type { Tensor } from "../../ir/index.ts";
-import type { Model } from "../../models/index.ts";
+import { type Model, routeOutputs, routesOf } from "../../models/index.ts";
 import { infer, type Inference, type InferenceOptions } from "../inference.ts";
 import { writeNpy } from "../npy.ts";
 import { type RunReport, showReport, topClasses } from "../report.ts";
-import { routeOutputs, routesOf } from "../routes.ts";
 
 export interface RunOptions extends InferenceOptions {
   readonly output?: string;

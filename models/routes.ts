@@ -1,6 +1,6 @@
 /** Where the tokens went: loads and drops of each sparse block, and the map of patches to experts. */
 import type { Tensor } from "../ir/index.ts";
-import { type Model, type SparseBlock, tokensOf } from "../models/index.ts";
+import { type Model, type SparseBlock, tokensOf } from "./model.ts";
 
 /** The routing of one sparse block in one run. */
 export interface BlockRoutes {
@@ -14,6 +14,12 @@ export interface BlockRoutes {
   readonly dropped: number;
   /** Choices of all tokens; 0 where tokens do not choose. */
   readonly choices: number;
+  /** Dropped choices as a share of all; 0 where tokens do not choose. */
+  readonly dropRate: number;
+  /** Entropy of the loads as shares of their sum, over its largest, log E: 1 where all are equal, 0 where one has all. */
+  readonly loadEntropy: number;
+  /** Experts whose outputs a token is made of; a weight of 0 counts for none. */
+  readonly expertsPerToken: { readonly mean: number; readonly min: number; readonly max: number };
   /** Tokens that no expert serves. */
   readonly unserved: number;
   /**
@@ -45,14 +51,14 @@ function routesOfBlock(
     (_, e) => seats.filter((token, i) => token >= 0 && Math.floor(i / capacity) % experts === e).length,
   );
   const k = part("slots").type.shape[2] ?? 1;
-  const heaviest = Array.from({ length: slots.length / k }, (_, t) => {
-    const [first] = slots
+  const served = Array.from({ length: slots.length / k }, (_, t) =>
+    slots
       .slice(t * k, (t + 1) * k)
-      .map((slot, j) => ({ slot, weight: weights[t * k + j] as number }))
-      .filter(({ slot }) => slot >= 0)
-      .toSorted((a, b) => b.weight - a.weight);
-    return first ? Math.floor(first.slot / capacity) : -1;
-  });
+      .map((slot, j) => ({ expert: Math.floor(slot / capacity), weight: weights[t * k + j] as number }))
+      .filter(({ expert }) => expert >= 0)
+      .toSorted((a, b) => b.weight - a.weight),
+  );
+  const heaviest = served.map(([first]) => first?.expert ?? -1);
   const perImage = tokensOf(grid);
   const copies = heaviest.length / perImage;
   const map = Array.from({ length: copies }, (_, copy) => {
@@ -62,15 +68,21 @@ function routesOfBlock(
       (_token, t) => heaviest[(image * perImage + t) * members + member] ?? -1,
     );
   });
-  const chooses = (router?.choices ?? 0) > 0;
+  const choices = (router?.choices ?? 0) > 0 ? slots.length : 0;
+  const dropped = choices > 0 ? slots.filter((slot) => slot < 0).length : 0;
   return {
     block: name,
     groups,
     experts,
     capacity,
     loads,
-    dropped: chooses ? slots.filter((slot) => slot < 0).length : 0,
-    choices: chooses ? slots.length : 0,
+    dropped,
+    choices,
+    dropRate: dropped / Math.max(choices, 1),
+    loadEntropy: entropyOf(loads),
+    expertsPerToken: spreadOf(
+      served.map((all) => new Set(all.filter(({ weight }) => weight > 0).map(({ expert }) => expert)).size),
+    ),
     unserved: heaviest.filter((expert) => expert < 0).length,
     map,
   };
@@ -86,3 +98,16 @@ export const byMember = (routes: readonly BlockRoutes[], images: number): BlockR
       map: each.map.filter((_tokens, copy) => copy % members === member),
     }));
   });
+
+function entropyOf(loads: readonly number[]): number {
+  const total = loads.reduce((a, b) => a + b, 0);
+  if (loads.length === 1) return 1;
+  const terms = loads.map((load) => (load > 0 ? -(load / total) * Math.log(load / total) : 0));
+  return terms.reduce((a, b) => a + b, 0) / Math.log(loads.length);
+}
+
+const spreadOf = (counts: readonly number[]): BlockRoutes["expertsPerToken"] => ({
+  mean: counts.reduce((a, b) => a + b, 0) / counts.length,
+  min: counts.reduce((a, b) => Math.min(a, b)),
+  max: counts.reduce((a, b) => Math.max(a, b)),
+});
