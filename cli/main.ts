@@ -7,6 +7,7 @@ import { exportModel, type ExportOptions } from "./commands/export.ts";
 import { inspect, type InspectOptions } from "./commands/inspect.ts";
 import { models } from "./commands/models.ts";
 import { route, type RouteOptions } from "./commands/route.ts";
+import { routers, type RoutersOptions } from "./commands/routers.ts";
 import { run, type RunOptions } from "./commands/run.ts";
 import { verify, type VerifyOptions } from "./commands/verify.ts";
 import { parseCount, parsePair, parseSize } from "./model.ts";
@@ -67,6 +68,14 @@ program
   .addOption(jsonOption())
   .addHelpText("after", examples("models", "models --json | jq '.[].name'"))
   .action(models);
+
+program
+  .command("routers")
+  .description("list the routers, and how each decides")
+  .addOption(pluginOption())
+  .addOption(jsonOption())
+  .addHelpText("after", examples("routers", "routers --plugin my-router.ts --json | jq '.[].name'"))
+  .action((options: RoutersOptions) => routers(options));
 
 program
   .command("inspect")

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 
 import { afterAll, expect, test } from "vitest";
 
-import { createModel, defineRouter, type Json, mergeConfig } from "../models/index.ts";
+import { createModel, defineRouter, type Json, mergeConfig, routers } from "../models/index.ts";
 import { json, moec } from "./support/cli.ts";
 import { expectOneLine } from "./support/errors.ts";
 import { tinyVmoe } from "./support/golden.ts";
@@ -67,14 +67,24 @@ test("without its plugin the router is not there", async () => {
   });
 });
 
+test("moec routers lists what there is, and what a plugin adds", async () => {
+  const named = (await json("routers", "--plugin", typed)) as unknown as { name: string }[];
+  expect(named.map(({ name }) => name)).toEqual([...routers.keys(), "mine"]);
+  const mine = { name: "mine", summary: "Mine.", contract: { ties: "lower expert first" } };
+  expect(named.at(-1)).toMatchObject(mine);
+  const { stdout, code } = await moec("routers");
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^NoisyTopExpertsPerItemRouter\n {2}Each token .*\n {2}compares {2}gates, /);
+});
+
 test("a library's caller passes routers to createModel", () => {
   const mine = defineRouter({ name: "mine", summary: "Mine." });
   expect(createModel(withRouter("mine"), { routers: [mine] }).router?.name).toBe("mine");
   const taken = defineRouter({ name: "NoisyTopExpertsPerItemRouter", summary: "" });
-  for (const routers of [[], [mine, mine], [mine, taken]]) {
+  for (const own of [[], [mine, mine], [mine, taken]]) {
     let error: unknown;
     try {
-      createModel(withRouter("mine"), { routers });
+      createModel(withRouter("mine"), { routers: own });
     } catch (thrown) {
       error = thrown;
     }
