@@ -35,10 +35,12 @@ export const cases = (router: Router, { fixed, exact }: CaseOptions): Arbitrary<
     })
     .map(({ G, T, E, spare, choices, slots, kind, noisy, stream }) => {
       const pick: Pick = (n) => (stream.next().value ?? 0) % n;
-      const k = Math.min(choices, E);
+      const shares = [1, 2, 3].filter((n) => T % n === 0 && E % n === 0);
+      const members = pick(2) === 0 ? 1 : (shares[pick(shares.length)] ?? 1);
+      const k = Math.min(choices, E / members);
       const even = slots === "an even share" ? Math.ceil((T * k) / E) : T;
       const capacity = typeof slots === "number" ? slots : even;
-      const sizes = { G, T, D: E + spare, E };
+      const sizes = { G, T, D: E + spare, E, members };
       const options = optionsOf(router, sizes, { k, capacity, noisy, fixed }, pick);
       return (
         options && {
@@ -71,7 +73,10 @@ function optionsOf(
   const dispatcher = { capacity, batch_priority: pick(2) === 1 };
   const most = { num_selected_experts: k, noise_std: noisy ? 1 : 0, dispatcher };
   // The gates of all experts may sum to 1 but for rounding, which would decide who is served first.
-  const summing = { ...dispatcher, priority_by: k < sizes.E && pick(2) === 1 ? "sum" : "largest" };
+  const summing = {
+    ...dispatcher,
+    priority_by: k < sizes.E / sizes.members && pick(2) === 1 ? "sum" : "largest",
+  };
   const attempts = [{ ...most, dispatcher: summing }, most, { dispatcher: { capacity } }].map(
     (more: Json): Json => {
       const known = Object.entries(more).filter(([key]) => router.keys.includes(key));

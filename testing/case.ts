@@ -7,6 +7,8 @@ export interface CaseSizes {
   readonly T: number;
   readonly D: number;
   readonly E: number;
+  /** Members of an ensemble, 1 without: they share the tokens and the experts evenly. */
+  readonly members: number;
 }
 
 /** Tokens to route, and how. */

@@ -33,7 +33,12 @@ export interface Routed {
 }
 
 /** The plan of `router` for tokens of these sizes. Throws what the router says of its options. */
-export function route(router: Router, { G, T, D, E }: CaseSizes, options: Json, noisy: boolean): Routed {
+export function route(
+  router: Router,
+  { G, T, D, E, members }: CaseSizes,
+  options: Json,
+  noisy: boolean,
+): Routed {
   const parameters = new Parameters();
   const x = input("x", { dtype: "f32", shape: [G, T, D] });
   const inputs = [x];
@@ -42,8 +47,8 @@ export function route(router: Router, { G, T, D, E }: CaseSizes, options: Json, 
     inputs.push(draw);
     return draw;
   };
-  const bound = router.bind(options, E);
-  const given = { x, experts: E, members: 1, parameters, noise: noisy ? noise : undefined };
+  const bound = router.bind(options, E, members);
+  const given = { x, experts: E, members, parameters, noise: noisy ? noise : undefined };
   return { plan: scoped("Router", () => bound.route(given)), inputs, parameters };
 }
 
