@@ -7,6 +7,7 @@ import { openWeights } from "../models/weights/open.ts";
 import { type Fit, readImages } from "./image.ts";
 import { defaultSize, readConfig, routedBy, weightsOf } from "./model.ts";
 import { readNpy } from "./npy.ts";
+import { isOnnx, openOnnx, refuseOverrides } from "./onnxModel.ts";
 import { loadRouters } from "./plugins.ts";
 import { type Progress, progressBar } from "./progress.ts";
 
@@ -33,6 +34,8 @@ export interface InferenceOptions {
 /** What is open. */
 export interface Inference {
   readonly model: Model;
+  /** Where the weights are from, for people. */
+  readonly origin: string;
   /** f32[B, height, width, 3]. */
   readonly image: Tensor;
   /** Every input of the program. */
@@ -50,24 +53,15 @@ export async function infer<T>(
   use: (inference: Inference) => Promise<T>,
 ): Promise<T> {
   // Everything that can be wrong with what the user gave is found before a device is opened.
-  const routers = await loadRouters(options.plugin);
-  const given = await readConfig(name, options.set);
-  const config = options.router === undefined ? given : routedBy(given, options.router, routers);
-  const file = options.weights === undefined ? undefined : await openWeights(options.weights);
-  const image = await readInput(config, options, file);
-  const model = createModel(config, {
-    batch: image.type.shape[0] ?? 1,
-    imageSize: [image.type.shape[1] ?? 1, image.type.shape[2] ?? 1],
-    routers,
-    ...(options.groupSize !== undefined && { groupSize: options.groupSize }),
-    ...(options.noise !== undefined && { noise: true }),
-  });
   const progress = progressBar(options.json === true);
-  const weights = await weightsOf(model, file, options, progress);
+  const { model, image, weights } = await (isOnnx(name)
+    ? openFile(name, options)
+    : open(name, options, progress));
   const choice = await openChosen(options);
   try {
     return await use({
       model,
+      origin: isOnnx(name) ? name : (options.weights ?? `random (seed ${options.seed})`),
       image,
       inputs: inputsOf(model, image, options),
       choice,
@@ -81,22 +75,58 @@ export async function infer<T>(
   }
 }
 
+/** What is run. */
+interface Opened {
+  readonly model: Model;
+  readonly image: Tensor;
+  readonly weights: WeightSource;
+}
+
+/** A preset or a configuration, with weights from a file or none. */
+async function open(name: string, options: InferenceOptions, progress: Progress): Promise<Opened> {
+  const routers = await loadRouters(options.plugin);
+  const given = await readConfig(name, options.set);
+  const config = options.router === undefined ? given : routedBy(given, options.router, routers);
+  const file = options.weights === undefined ? undefined : await openWeights(options.weights);
+  const image = await readInput(options, file && imageSizeOf(config, file));
+  const model = createModel(config, {
+    batch: image.type.shape[0] ?? 1,
+    imageSize: [image.type.shape[1] ?? 1, image.type.shape[2] ?? 1],
+    routers,
+    ...(options.groupSize !== undefined && { groupSize: options.groupSize }),
+    ...(options.noise !== undefined && { noise: true }),
+  });
+  return { model, image, weights: await weightsOf(model, file, options, progress) };
+}
+
+/** A file that has all but the input. */
+async function openFile(path: string, options: InferenceOptions): Promise<Opened> {
+  const { set, weights: other, router, groupSize, noise, size, input, image: paths } = options;
+  refuseOverrides(path, {
+    "--set": set,
+    "--weights": other,
+    "--router": router,
+    "--group-size": groupSize,
+    "--noise": noise,
+    "--size": size,
+  });
+  const routers = await loadRouters(options.plugin);
+  const batch = input === undefined ? paths?.length : (await readNpy(input)).type.shape[0];
+  const { model, weights, imageSize } = await openOnnx(path, batch, routers);
+  return { model, weights, image: await readInput(options, imageSize) };
+}
+
 /** The model's input: the array of `--input`, or the pictures of `--image` at the size that the weights know. */
 async function readInput(
-  config: Json,
   options: InferenceOptions,
-  source: WeightSource | undefined,
+  known: readonly [number, number] | undefined,
 ): Promise<Tensor> {
   const { image: paths = [], input } = options;
   if ((input === undefined) === (paths.length === 0)) {
     throw new CompileError("U1", "run", "needs either --image photo.jpg ... or --input x.npy");
   }
   if (input === undefined) {
-    return readImages(
-      paths,
-      options.size ?? (source && imageSizeOf(config, source)) ?? defaultSize,
-      options.fit,
-    );
+    return readImages(paths, options.size ?? known ?? defaultSize, options.fit);
   }
   if (options.size) throw new CompileError("U1", "--size", "is for photographs; an array has its own size");
   const array = await readNpy(input);

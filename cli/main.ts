@@ -23,11 +23,9 @@ const setOption = (): Option =>
     .argParser(collect)
     .default([], "none");
 const sizeOption = (): Option =>
-  new Option("--size <pixels>", "image size, like 224 or 224x320")
-    .argParser(parseSize)
-    .default([224, 224], "224");
+  new Option("--size <pixels>", "image size, like 224 or 224x320; by default 224").argParser(parseSize);
 const batchOption = (): Option =>
-  new Option("--batch <n>", "images at a time").argParser(parseCount("--batch", 1)).default(1);
+  new Option("--batch <n>", "images at a time; by default 1").argParser(parseCount("--batch", 1));
 const groupOption = (): Option =>
   new Option("--group-size <n>", "tokens that are routed together").argParser(parseCount("--group-size", 1));
 const seedOption = (): Option =>
@@ -37,6 +35,8 @@ const pluginOption = (): Option =>
     .argParser(collect)
     .default([], "none");
 const jsonOption = (): Option => new Option("--json", "print one line of JSON");
+
+const modelHelp = "a preset, a configuration file in the original's format, or a file of moec export";
 
 const examples = (...lines: readonly string[]): string =>
   `\nExamples:\n${lines.map((line) => `  $ moec ${line}`).join("\n")}\n`;
@@ -80,7 +80,7 @@ program
 program
   .command("inspect")
   .description("show what a model is and costs; reads no weights")
-  .argument("<model>", "a preset, or a configuration file in the original's format")
+  .argument("<model>", modelHelp)
   .addOption(setOption())
   .addOption(pluginOption())
   .addOption(
@@ -101,7 +101,7 @@ program
 /** The options of commands that run a model, and the model itself. */
 const inferring = (command: Command): Command =>
   command
-    .argument("<model>", "a preset, or a configuration file in the original's format")
+    .argument("<model>", modelHelp)
     .option(
       "--weights <file>",
       "a .safetensors file, or the prefix of a V-MoE checkpoint; random when not given",
@@ -180,7 +180,7 @@ program
   .description(
     "compare backends with the reference on random inputs and weights; exit code 1 when one is off",
   )
-  .argument("<model>", "a preset, or a configuration file in the original's format")
+  .argument("<model>", modelHelp)
   .option("--backends <a,b>", "which; all by default")
   .addOption(setOption())
   .addOption(pluginOption())

@@ -1,5 +1,13 @@
 /** `moec export`: files that ONNX Runtime runs to the original's logits, and one line for everything that is wrong. */
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -7,8 +15,9 @@ import { afterAll, expect, test } from "vitest";
 
 import { exportOnnx } from "../backends/onnx/export.ts";
 import { withData } from "../backends/onnx/file.ts";
-import { decodeModel, isExternal } from "../backends/onnx/proto.ts";
+import { decodeModel, encodeModel, isExternal, nodeProto } from "../backends/onnx/proto.ts";
 import { openModel } from "../backends/onnx/runtime.ts";
+import { readNpy, writeNpy } from "../cli/npy.ts";
 import { Tensor } from "../ir/index.ts";
 import { createModel, presets } from "../models/index.ts";
 import { json, moec } from "./support/cli.ts";
@@ -62,6 +71,75 @@ test("one file for any number of groups", async () => {
     /^onnx \(cpu\): cannot run .*\[B4\]$/,
   );
   await model.close();
+});
+
+test.each(["onnx", "reference"])("a file of moec export is a model, by %s", async (backend) => {
+  const path = at("again.onnx");
+  await json("export", ...tiny, "-o", path, "--batch", "2", "--dynamic-batch", "--outputs", "all");
+  await writeNpy(at("x.npy"), image);
+  const args = ["--input", at("x.npy"), "--backend", backend, "--output", at("y.npy")];
+  const report = await json("run", path, ...args);
+  expect(report).toMatchObject({ weights: path });
+  expect(report["routes"]).toHaveLength(2);
+  const off = Array.from((await readNpy(at("y.npy"))).numbers(), (v, i) => Math.abs(v - logits[i]!));
+  expect(Math.max(...off)).toBeLessThan(1e-5);
+});
+
+test("a file of moec export is inspected, printed and verified", async () => {
+  const path = at("again.onnx");
+  await json("export", ...tiny, "-o", path, "--batch", "4");
+  expect(await json("inspect", path)).toMatchObject({ batch: 4, imageSize: [12, 12], tokens: 10 });
+  expect((await moec("inspect", path, "--text")).stdout).toContain("route_top_experts(");
+  const { comparisons } = await json("verify", path, "--backends", "onnx");
+  expect(comparisons?.[0]).toMatchObject({ backend: "onnx", routingEqual: true, ok: true });
+});
+
+test.each([
+  ["a batch that a file is not for", ["--input", at("three.npy")], "is for multiples of 2 images; got 3"],
+  ["an override of a file's model", ["--input", at("x.npy"), "--set", "num_classes=7"], "--set"],
+])("%s: exit code 2, one line", async (_, args, named) => {
+  const path = at("again.onnx");
+  await json("export", ...tiny, "-o", path, "--batch", "2", "--dynamic-batch");
+  await writeNpy(at("x.npy"), image);
+  await writeNpy(at("three.npy"), images(3));
+  const { code, stderr } = await moec("run", path, ...args);
+  expect(stderr).toMatch(/^error: [^\n]+\n$/);
+  expect(stderr).toContain(named);
+  expect(code).toBe(2);
+});
+
+test("broken files are one line that names them", async () => {
+  const path = at("again.onnx");
+  await json("export", ...tiny, "-o", path, "--batch", "4");
+  const model = readFileSync(path);
+  const foreign = { graph: { node: [nodeProto("NonZero", ["x"], ["y"])] }, opsetImport: [{ version: 21 }] };
+  const broken: readonly (readonly [name: string, bytes: Uint8Array, named: string])[] = [
+    ["cut.onnx", model.subarray(0, model.length / 2), "cut.onnx"],
+    ["words.onnx", new TextEncoder().encode("only words"), "words.onnx"],
+    ["foreign.onnx", encodeModel({ irVersion: 10, ...foreign }), "foreign.onnx"],
+    [
+      "escape.onnx",
+      Buffer.from(model.toString("latin1").replaceAll("again.onnx.data", "../../etc/passwd"), "latin1"),
+      "escape.onnx",
+    ],
+    [
+      "gone.onnx",
+      Buffer.from(model.toString("latin1").replaceAll("again.onnx.data", "later.onnx.data"), "latin1"),
+      "later.onnx.data",
+    ],
+  ];
+  for (const [name, bytes, named] of broken) {
+    writeFileSync(at(name), bytes);
+    const { code, stdout, stderr } = await moec("verify", at(name), "--backends", "onnx");
+    expect(stderr, name).toMatch(/^error: [^\n]+\n$/);
+    expect(stderr).toContain(named);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  }
+  truncateSync(`${path}.data`, 1000);
+  const { code, stderr } = await moec("verify", path, "--backends", "onnx");
+  expect(stderr).toMatch(/^error: [^\n]+\n$/);
+  expect(stderr).toContain("again.onnx.data");
+  expect(code).toBe(2);
 });
 
 test("weights as float16, and arithmetic too", async () => {

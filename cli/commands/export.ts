@@ -25,7 +25,7 @@ export interface ExportOptions {
   readonly plugin: readonly string[];
   readonly weights?: string;
   readonly seed: number;
-  readonly batch: number;
+  readonly batch?: number;
   readonly dynamicBatch?: boolean;
   readonly size?: readonly [number, number];
   readonly groupSize?: number;
@@ -87,7 +87,7 @@ function prepare(
   options: ExportOptions,
   file: WeightSource | undefined,
 ): Prepared {
-  const { batch, groupSize, dynamicBatch, opset, inline, contrib, precision } = options;
+  const { batch = 1, groupSize, dynamicBatch, opset, inline, contrib, precision } = options;
   const imageSize = options.size ?? (file && imageSizeOf(config, file)) ?? defaultSize;
   const chosen = { batch, imageSize, routers, ...(groupSize !== undefined && { groupSize }) };
   const open = dynamicBatch ? anyBatch(config, chosen) : undefined;
@@ -101,6 +101,7 @@ function prepare(
       "moec.config": JSON.stringify(config),
       "moec.image_size": JSON.stringify(imageSize),
       "moec.capacity": JSON.stringify(model.blocks),
+      "moec.batch": JSON.stringify(open ? { multipleOf: open.groupImages } : batch),
     },
     ...(open && { batch: { axis: "batch", sizes: open.sizes, other: open.other.graph } }),
     ...(opset !== undefined && { opset }),

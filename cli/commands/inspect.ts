@@ -2,7 +2,8 @@
 import { print } from "../../ir/index.ts";
 import { createModel, type Model, parameterCount, tokensOf } from "../../models/index.ts";
 import { peakBytes } from "../../passes/index.ts";
-import { readConfig } from "../model.ts";
+import { defaultSize, readConfig } from "../model.ts";
+import { isOnnx, openOnnx, refuseOverrides } from "../onnxModel.ts";
 import { loadRouters } from "../plugins.ts";
 import { table } from "../terminal.ts";
 
@@ -10,7 +11,7 @@ export interface InspectOptions {
   readonly set: readonly string[];
   readonly plugin: readonly string[];
   readonly batch?: number;
-  readonly size: readonly [number, number];
+  readonly size?: readonly [number, number];
   readonly groupSize?: number;
   readonly json?: boolean;
   readonly text?: boolean;
@@ -63,21 +64,45 @@ function summaryOf(model: Model, batch: number, imageSize: readonly [number, num
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 export async function inspect(name: string, options: InspectOptions): Promise<void> {
-  const { set, size, groupSize } = options;
-  const config = await readConfig(name, set);
-  const chosen = { imageSize: size, routers: await loadRouters(options.plugin) };
-  const batch = options.batch ?? createModel(config, chosen).fullBatch;
-  const model = createModel(config, {
-    ...chosen,
-    batch,
-    ...(groupSize !== undefined && { groupSize }),
-  });
+  const { model, batch, size } = await (isOnnx(name) ? inFile(name, options) : described(name, options));
   if (options.text) {
     console.log(print(model.graph).trimEnd());
     return;
   }
   const summary = summaryOf(model, batch, size);
   console.log(options.json ? JSON.stringify(summary) : describe(model, summary));
+}
+
+/** A model, and what it is for. */
+interface Inspected {
+  readonly model: Model;
+  readonly batch: number;
+  readonly size: readonly [number, number];
+}
+
+async function described(
+  name: string,
+  { set, size, groupSize, ...options }: InspectOptions,
+): Promise<Inspected> {
+  const config = await readConfig(name, set);
+  const chosen = { imageSize: size ?? defaultSize, routers: await loadRouters(options.plugin) };
+  const batch = options.batch ?? createModel(config, chosen).fullBatch;
+  const model = createModel(config, { ...chosen, batch, ...(groupSize !== undefined && { groupSize }) });
+  return { model, batch, size: chosen.imageSize };
+}
+
+async function inFile(
+  path: string,
+  { set, size, groupSize, ...options }: InspectOptions,
+): Promise<Inspected> {
+  refuseOverrides(path, { "--set": set, "--size": size, "--group-size": groupSize });
+  const { model, weights, imageSize } = await openOnnx(
+    path,
+    options.batch,
+    await loadRouters(options.plugin),
+  );
+  await weights.close();
+  return { model, batch: model.graph.inputs[0]?.type.shape[0] ?? 1, size: imageSize };
 }
 
 /** The summary for people. */

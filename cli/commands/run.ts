@@ -24,7 +24,7 @@ export async function run(name: string, options: RunOptions): Promise<void> {
 async function compute(
   name: string,
   options: RunOptions,
-  { model, image, inputs, choice: { backend, engine, reason }, progress, ...open }: Inference,
+  { model, origin, image, inputs, choice: { backend, engine, reason }, progress, ...open }: Inference,
 ): Promise<{ readonly outputs: Map<string, Tensor>; readonly report: RunReport }> {
   const { prediction = "logits" } = model;
   const wanted = [...new Set(["logits", prediction, ...routeOutputs(model)])];
@@ -49,7 +49,7 @@ async function compute(
   executable.dispose();
   const report: RunReport = {
     model: name,
-    weights: options.weights ?? `random (seed ${options.seed})`,
+    weights: origin,
     backend: backend.name,
     device: engine.device,
     reason,

@@ -2,9 +2,10 @@
 import { type Choice, openBackend } from "../../backends/choose.ts";
 import { backends } from "../../backends/index.ts";
 import { reference } from "../../backends/reference/index.ts";
-import { CompileError, sizeOf, Tensor } from "../../ir/index.ts";
+import { CompileError, sizeOf, Tensor, type WeightSource } from "../../ir/index.ts";
 import { type Model, normalDraws, probing, randomWeights } from "../../models/index.ts";
-import { readModel } from "../model.ts";
+import { defaultSize, readModel } from "../model.ts";
+import { isOnnx, openOnnx, refuseOverrides } from "../onnxModel.ts";
 import { loadRouters } from "../plugins.ts";
 import { progressBar } from "../progress.ts";
 import { table } from "../terminal.ts";
@@ -13,8 +14,8 @@ export interface VerifyOptions {
   readonly set: readonly string[];
   readonly plugin: readonly string[];
   readonly backends?: string;
-  readonly batch: number;
-  readonly size: readonly [number, number];
+  readonly batch?: number;
+  readonly size?: readonly [number, number];
   readonly groupSize?: number;
   readonly seed: number;
   readonly json?: boolean;
@@ -44,24 +45,18 @@ interface Absence {
 
 /** True when every backend is within its tolerance. */
 export async function verify(name: string, options: VerifyOptions): Promise<boolean> {
-  const { set, batch, size, groupSize, seed, json } = options;
+  const { seed, json } = options;
   const asked = options.backends?.split(",").map((word) => word.trim());
   const stray = asked?.find((backend) => !(backend in backends));
   if (stray !== undefined)
     throw new CompileError("B2", stray, `is no backend; there is ${Object.keys(backends).join(", ")}`);
-  const routers = await loadRouters(options.plugin);
-  const model = await readModel(name, set, {
-    batch,
-    imageSize: size,
-    routers,
-    ...(groupSize && { groupSize }),
-  });
+  const { model, weights } = await (isOnnx(name) ? inFile(name, options) : described(name, options));
   const progress = progressBar(json === true);
   const show =
     (what: string) =>
     (done: number): void =>
       progress.show(done, what);
-  const want = await outputsOf(model, seed, await openBackend(reference.name), show(reference.name));
+  const want = await outputsOf(model, weights, seed, await openBackend(reference.name), show(reference.name));
   const rows: (Comparison | Absence)[] = [];
   try {
     for (const backend of asked ?? Object.keys(backends)) {
@@ -75,14 +70,41 @@ export async function verify(name: string, options: VerifyOptions): Promise<bool
         continue;
       }
       const isOracle = choice.backend.name === reference.name;
-      const got = isOracle ? want : await outputsOf(model, seed, choice, show(backend));
+      const got = isOracle ? want : await outputsOf(model, weights, seed, choice, show(backend));
       rows.push(compare(model, choice, got, want));
     }
   } finally {
     progress.stop();
   }
-  console.log(json ? JSON.stringify({ model: name, seed, batch, comparisons: rows }) : tableOf(rows));
+  const [images] = model.graph.inputs[0]?.type.shape ?? [];
+  const report = { model: name, seed, batch: images, comparisons: rows };
+  console.log(json ? JSON.stringify(report) : tableOf(rows));
   return rows.every((row) => "absent" in row || row.ok);
+}
+
+/** What is compared. */
+interface Verified {
+  readonly model: Model;
+  readonly weights: WeightSource;
+}
+
+/** A model with random weights, none of which is without effect. */
+async function described(
+  name: string,
+  { set, batch, size, groupSize, ...options }: VerifyOptions,
+): Promise<Verified> {
+  const model = await readModel(name, set, {
+    batch: batch ?? 1,
+    imageSize: size ?? defaultSize,
+    routers: await loadRouters(options.plugin),
+    ...(groupSize !== undefined && { groupSize }),
+  });
+  return { model, weights: randomWeights(probing(model.parameters), options.seed) };
+}
+
+async function inFile(path: string, { set, size, groupSize, ...options }: VerifyOptions): Promise<Verified> {
+  refuseOverrides(path, { "--set": set, "--size": size, "--group-size": groupSize });
+  return openOnnx(path, options.batch, await loadRouters(options.plugin));
 }
 
 function tableOf(rows: readonly (Comparison | Absence)[]): string {
@@ -105,13 +127,13 @@ const wanted = ({ blocks }: Model): string[] => ["logits", ...blocks.map((block)
 
 async function outputsOf(
   model: Model,
+  weights: WeightSource,
   seed: number,
   { engine }: Choice,
   progress: (done: number) => void,
 ): Promise<Map<string, Tensor>> {
-  const { graph, parameters } = model;
+  const { graph } = model;
   try {
-    const weights = randomWeights(probing(parameters), seed);
     const executable = await engine.compile(graph, weights, {
       outputs: wanted(model),
       check: true,

@@ -24,7 +24,7 @@ export class Declarations {
   /** The name that stands for the batch. */
   #symbol: string | undefined;
 
-  /** @param batch the size of the one axis that has a name; 1 by default */
+  /** @param batch the size of the one axis that has a name, or else that of the first input; by default 1 */
   constructor(file: string, batch: number | undefined) {
     this.#file = file;
     this.#batch = batch;
@@ -51,10 +51,12 @@ export class Declarations {
     throw this.#problem(message);
   }
 
-  /** Throws O4 where a batch was chosen, but no input has an axis of any size. */
-  finish(): void {
-    if (this.#batch !== undefined && this.#symbol === undefined)
-      throw this.#problem("has no axis of any size: it is for the batch that it was written for", "O4");
+  /** Throws O4 where the file leaves no axis open, and is for another batch than was chosen. */
+  finish([first]: readonly Value[]): void {
+    if (this.#batch === undefined || this.#symbol !== undefined) return;
+    const batch = first?.type.shape[0];
+    if (batch !== this.#batch)
+      throw this.#problem(`is for a batch of ${batch ?? "its own"}; got ${this.#batch}`, "O4");
   }
 
   #declared(

@@ -13,7 +13,7 @@ import { restore } from "./restore.ts";
 import { type OpenData, Tensors } from "./tensors.ts";
 
 export interface ImportOptions {
-  /** The size of the axis that a model leaves open; 1 by default. A model without one takes none. */
+  /** The size of the axis that a model leaves open, 1 by default; a model without one must be for that very batch. */
   readonly batch?: number;
   /** Opens the files that hold weights, by their paths relative to the model's folder; each is opened once. */
   readonly openData?: OpenData;
@@ -76,7 +76,7 @@ async function program(model: Model, tensors: Tensors, batch: number | undefined
     inputs.push(value);
     items.set(info.name ?? "", data(value));
   }
-  declarations.finish();
+  declarations.finish(inputs);
   new Interpreter(model, tensors).run(graph.node ?? [], {
     items,
     attributes: new Map(),
