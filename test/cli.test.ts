@@ -248,8 +248,8 @@ test("help teaches by example", async () => {
 // Each is a way to be wrong, with what the one line must name.
 writeFileSync(at("unknown-key.json"), JSON.stringify({ ...config, hiden: 1 }));
 writeFileSync(
-  at("soft.json"),
-  JSON.stringify(mergeConfig(config, { encoder: { moe: { router: { name: "vmoe.SoftRouter" } } } })),
+  at("magic.json"),
+  JSON.stringify(mergeConfig(config, { encoder: { moe: { router: { name: "vmoe.MagicRouter" } } } })),
 );
 writeFileSync(at("broken.json"), '{"num_classes": ');
 writeFileSync(at("list.json"), "[]");
@@ -285,7 +285,7 @@ const wrong: readonly (readonly [what: string, args: readonly string[], named: s
   ["a configuration that is not JSON", ["run", at("broken.json"), ...input], "broken.json"],
   ["a configuration that is a list", ["run", at("list.json"), ...input], "config"],
   ["an unknown key", ["run", at("unknown-key.json"), ...input], "hiden"],
-  ["a router that is not built", ["run", at("soft.json"), ...input], "SoftRouter"],
+  ["a router that is not built", ["run", at("magic.json"), ...input], "MagicRouter"],
   ["an override without a value", ["run", at("tiny.json"), ...input, "--set", "encoder"], "encoder"],
   [
     "an override of an unknown key",
