@@ -2,5 +2,7 @@
 import { writeFileSync } from "node:fs";
 
 import { opsPage } from "./opsPage.ts";
+import { routersPage } from "./routersPage.ts";
 
 writeFileSync("docs/ops.md", opsPage());
+writeFileSync("docs/routers.md", routersPage());

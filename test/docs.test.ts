@@ -18,14 +18,18 @@ import { expect, test } from "vitest";
 
 import { opset } from "../ir/index.ts";
 import { opsPage } from "../scripts/opsPage.ts";
+import { routersPage } from "../scripts/routersPage.ts";
 
 const root = join(import.meta.dirname, "..");
 const docs = join(root, "docs");
 const pages = readdirSync(docs, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".md"));
 const page = (name: string): string => readFileSync(join(docs, name), "utf8");
 
-test("docs/ops.md is what npm run docs writes", () => {
-  expect(page("ops.md")).toBe(opsPage());
+test.each([
+  ["ops.md", opsPage],
+  ["routers.md", routersPage],
+])("docs/%s is what npm run docs writes", (name, written) => {
+  expect(page(name)).toBe(written());
 });
 
 test("every letter of every signature is in the glossary", () => {
