@@ -1,0 +1,82 @@
+/** The package as it is published: docs/adding-a-router.md runs as it is written, in a folder of the user's own. */
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterAll, expect, test } from "vitest";
+
+import { blocksOf } from "./support/blocks.ts";
+
+const root = join(import.meta.dirname, "..");
+const folder = mkdtempSync(join(tmpdir(), "moec-published-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const modules = join(folder, "node_modules");
+
+const run = (command: string): string =>
+  execFileSync("sh", ["-c", command], {
+    cwd: folder,
+    stdio: "pipe",
+    env: { ...process.env, CI: "1" },
+  }).toString();
+
+// As npm installs it, but for what it depends on, which is here already.
+mkdirSync(join(modules, ".bin"), { recursive: true });
+for (const entry of readdirSync(join(root, "node_modules")).filter((name) => !name.startsWith("."))) {
+  symlinkSync(join(root, "node_modules", entry), join(modules, entry));
+}
+const packed = execFileSync("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], {
+  cwd: root,
+  stdio: "pipe",
+});
+mkdirSync(join(modules, "moec"));
+run(`tar -xzf ${packed.toString().trim().split("\n").at(-1)} -C node_modules/moec --strip-components 1`);
+const main = join("moec", "dist", "cli", "main.js");
+symlinkSync(join("..", main), join(modules, ".bin", "moec"));
+chmodSync(join(modules, main), 0o755);
+copyFileSync(join(root, "test", "fixtures", "coffee.png"), join(folder, "photo.jpg"));
+
+test("docs/adding-a-router.md", { timeout: 300_000 }, () => {
+  const printed: string[] = [];
+  const made: string[] = [];
+  for (const { language, file, text } of blocksOf(
+    readFileSync(join(root, "docs", "adding-a-router.md"), "utf8"),
+  )) {
+    if (language === "sh") printed.push(...text.trim().split("\n").map(run));
+    else if (file !== undefined) {
+      writeFileSync(join(folder, file), text, { flag: "wx" });
+      made.push(file);
+    }
+  }
+  expect(made).toEqual(["my-router.ts", "config.json", "my-router.test.ts"]);
+  const [listed, ran, verified, exported, tested] = printed;
+  expect(printed).toHaveLength(5);
+  expect(listed).toContain("\n\nTemperedRouter\n");
+  expect(ran).toMatch(/encoderblock_1 {2}8 experts, capacity 16, dropped/);
+  expect(verified).toMatch(/webgpu .* equal +ok\nonnx .* equal +ok\nreference .* equal +ok/);
+  expect(exported).toContain("config.json in model.onnx and model.onnx.data");
+  expect(tested).toMatch(/# pass 13\n# fail 0\n/);
+  expect(tested).toContain("onnx agrees with the reference");
+  // What the author writes is typed by the package's declarations.
+  const options =
+    "--noEmit --strict --module nodenext --target es2023 --allowImportingTsExtensions --skipLibCheck";
+  run(`node node_modules/typescript/bin/tsc ${options} --types node my-router.ts my-router.test.ts`);
+});
+
+test("moec/testing says that it needs fast-check", () => {
+  rmSync(join(modules, "fast-check"));
+  const code = 'import("moec/testing").catch((error) => console.log(error.message))';
+  expect(run(`node -e '${code}'`)).toBe(
+    "moec/testing needs fast-check; run npm install --save-dev fast-check\n",
+  );
+});
