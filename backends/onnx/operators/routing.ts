@@ -122,15 +122,23 @@ export const dispatch: Operator = routine(ops.dispatch, {
   write: (body, { x, tokens }) => ({ y: gathered(body, x, tokens) }),
 });
 
+/**
+ * The weighted sum over the choices: of what they gather, or, where tokens have a choice for every expert, as a product
+ * with a matrix of the weights, which is then smaller than what would be gathered.
+ */
 export const combine: Operator = routine(ops.combine, {
-  name: () => "Combine",
+  name: ({ k, E }) => (k > 1 && k >= E ? "CombineAll" : "Combine"),
   attributes: () => ({}),
-  write(body, { y, slots, weights }) {
+  write(body, { y, slots, weights }, name) {
     const flat = body.call("Concat", [shape(body, y, 0, 1), body.ints([-1]), shape(body, y, 3)], {
       axis: { int: 0 },
     });
-    const picked = gathered(body, body.call("Reshape", [y, flat]), slots);
-    const outputs = body.call("CastLike", [picked, weights]);
+    const rows = body.call("Reshape", [y, flat]);
+    if (name === "CombineAll") {
+      const mask = weightMatrix(body, slots, weights, shape(body, rows, 1, 2));
+      return { z: body.call("MatMul", [mask, body.call("CastLike", [rows, weights])]) };
+    }
+    const outputs = body.call("CastLike", [gathered(body, rows, slots), weights]);
     const shares = body.call("Unsqueeze", [weights, body.ints([-1])]);
     const z = body.call("ReduceSum", [body.call("Mul", [outputs, shares]), body.ints([2])], {
       keepdims: { int: 0 },
@@ -138,6 +146,18 @@ export const combine: Operator = routine(ops.combine, {
     return { z };
   },
 });
+
+/** The weight of each of `number` slots for each token, [G, T, number]: the sum of those of the choices that it serves. */
+function weightMatrix(body: Body, slots: string, weights: string, number: string): string {
+  const padded = body.call("Add", [number, body.ints([1])]);
+  const size = body.call("Concat", [shape(body, slots, 0, 2), padded], { axis: { int: 0 } });
+  const table = body.call("Expand", [body.scalar(0, element.float), size]);
+  const added = body.call("ScatterElements", [table, body.call("Cast", [slots], toInt64), weights], {
+    axis: { int: 2 },
+    reduction: { text: "add" },
+  });
+  return body.call("Slice", [added, body.ints([0]), body.ints([-1]), body.ints([2])]);
+}
 
 export const expertMlp: Operator = routine(ops.expertMlp, {
   since: 20,
