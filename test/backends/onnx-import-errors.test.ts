@@ -80,6 +80,7 @@ const tests: Readonly<Record<string, readonly (readonly [says: RegExp, edit: Edi
       /^node a\/MoE \(com.microsoft.MoE\) is of an op that is not read \[O4\]/,
       (_, graph) => append(graph, "MoE", ["x"], {}, "com.microsoft"),
     ],
+    [/^node a\/X{400,500} \.\.\. \[O4\]$/, (_, graph) => append(graph, "X".repeat(10_000), ["x"])],
     [
       /^node a\/constructor \(constructor\) is of an op that is not read/,
       (_, graph) => append(graph, "constructor", ["x"]),
@@ -236,6 +237,21 @@ const tests: Readonly<Record<string, readonly (readonly [says: RegExp, edit: Edi
       (_, graph) => {
         const wide = append(graph, "Cast", ["u"], { to: { int: element.int64 } });
         append(graph, "ReduceMax", [append(graph, "CumSum", [wide, ints(graph, [0n])])]);
+      },
+    ],
+    [
+      /^node a\/GatherElements \(GatherElements\) has 64-bit integers that may lie beyond 32 bits/,
+      (_, graph) => {
+        const wide = append(graph, "Cast", ["u"], { to: { int: element.int64 } });
+        append(graph, "GatherElements", ["u", append(graph, "Mul", [wide, wide])]);
+      },
+    ],
+    [
+      /^node a\/Cast \(Cast\) converts double to float, which is not read/,
+      (_, graph) => {
+        const wide = append(graph, "Cast", ["x"], { to: { int: element.double } });
+        graph.initializer!.push(tensorProto("one", element.double, [], Float64Array.of(1)));
+        append(graph, "Cast", [append(graph, "Min", [wide, "one"])], { to: { int: element.float } });
       },
     ],
     [

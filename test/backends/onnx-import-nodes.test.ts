@@ -295,6 +295,7 @@ describe.each(["f32", "i32", "u32"] as const)("constants of %s move and compute 
     running: ops.cumsum(of(3, 4)),
     larger: ops.maximum(of(3, 4), of(4, 4)),
     "larger beyond 31 bits": ops.maximum(of(3e9, 4), of(4, 4)),
+    "less beyond 31 bits": ops.compare(of(4, 4), of(3e9, 4), { is: "lt" }),
     equal: ops.compare(of(3, 4), of(4, 4), { is: "lt" }),
     choice: ops.select(ops.compare(of(3, 4), of(3, 4), { is: "eq" }), of(1, 4), of(2, 4)),
     ...Object.fromEntries(

@@ -18,6 +18,8 @@ const route =
     return [tokens, slots, weights].map(data);
   };
 
+const combine: Reader = (call) => data(ops.combine(call.value(0), call.value(1), call.value(2)));
+
 /** The functions of the domain `moec`: what each one is, whatever its body. */
 export const routines: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ["Route", route("token")],
@@ -41,7 +43,8 @@ export const routines: ReadonlyMap<string, Reader> = new Map<string, Reader>([
       return data(ops.expertMlp(x, w1, b1, call.value(3), call.value(4), { approximate }));
     },
   ],
-  ["Combine", (call) => data(ops.combine(call.value(0), call.value(1), call.value(2)))],
+  ["Combine", combine],
+  ["CombineAll", combine],
 ]);
 
 /** Input `i` as i32 indices below `size`; negative ones count from the last. */
@@ -108,10 +111,13 @@ const gatherElements: Reader = (call) => {
   return result(along(x as Value, axis, (rows) => picked(rows, places)));
 };
 
-/** Of updates of one place the last one stays. */
+/** How updates of one place meet: the last one stays, or all are added to what was there. */
+const reductions: Readonly<Record<string, typeof scattered>> = { none: scattered, add: added };
+
 const scatterElements: Reader = (call) => {
-  if (call.attribute("text", "reduction", "none") !== "none")
-    throw call.problem("combines what it scatters, which is not read");
+  const reduction = call.attribute("text", "reduction", "none");
+  const meet = Object.hasOwn(reductions, reduction) ? reductions[reduction] : undefined;
+  if (!meet) throw call.problem(`combines what it scatters by ${reduction}, which is not read`);
   const items: Item[] = [call.item(0), call.item(2)];
   const [from = [], updated = []] = items.map(shapeOf);
   const axis = call.axis(call.attribute("int", "axis", 0), from.length);
@@ -123,23 +129,38 @@ const scatterElements: Reader = (call) => {
     result,
   } = aligned(call, items);
   const places = last(indices(call, 1, from[axis] as number), axis);
-  return result(along(x as Value, axis, (rows) => scattered(rows, places, last(updates as Value, axis))));
+  return result(along(x as Value, axis, (rows) => meet(rows, places, last(updates as Value, axis))));
 };
+
+/** Which of the places [..., M] is which of N, bool[..., N, M]. */
+function hitsOf(places: Value, N: number): Value {
+  const { shape } = places.type;
+  const [lead, M] = [shape.slice(0, -1), shape.at(-1) ?? 1];
+  const size = [...lead, N, M];
+  const wanted = spread(shaped(ops.iota({ size: N }), [N, 1]), size);
+  return ops.compare(spread(shaped(places, [...lead, 1, M]), size), wanted, { is: "eq" });
+}
 
 /** Rows `x` [..., N] with updates [..., M] at the places [..., M]. */
 function scattered(x: Value, places: Value, updates: Value): Value {
   const { shape } = x.type;
-  const [lead, N, M] = [shape.slice(0, -1), shape.at(-1) ?? 1, places.type.shape.at(-1) ?? 1];
-  const size = [...lead, N, M];
-  const hits = ops.compare(
-    spread(shaped(places, [...lead, 1, M]), size),
-    spread(shaped(ops.iota({ size: N }), [N, 1]), size),
-    { is: "eq" },
-  );
+  const hits = hitsOf(places, shape.at(-1) ?? 1);
+  const size = hits.type.shape;
+  const M = size.at(-1) ?? 1;
   const none = ops.constant({ value: -1, to: "i32", shape: size });
   const update = shaped(ops.reduceMax(ops.select(hits, spread(ops.iota({ size: M }), size), none)), shape);
   const isHit = ops.compare(update, ops.constant({ value: 0, to: "i32", shape }), { is: "ge" });
   return ops.select(isHit, picked(updates, update), x);
+}
+
+/** Rows `x` [..., N] with the sum of the updates [..., M] at each of the places [..., M] added. */
+function added(x: Value, places: Value, updates: Value): Value {
+  const { shape } = x.type;
+  const hits = hitsOf(places, shape.at(-1) ?? 1);
+  const size = hits.type.shape;
+  const each = spread(shaped(updates, [...shape.slice(0, -1), 1, size.at(-1) ?? 1]), size);
+  const none = ops.constant({ value: 0, to: x.type.dtype, shape: size });
+  return ops.add(x, shaped(ops.reduceSum(ops.select(hits, each, none)), shape));
 }
 
 export const gathering: Readonly<Record<string, Reader>> = {
