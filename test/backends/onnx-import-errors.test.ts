@@ -196,6 +196,24 @@ const tests: Readonly<Record<string, readonly (readonly [says: RegExp, edit: Edi
       (_, graph) => append(graph, "Gelu", ["x"], { approximate: { text: "sigmoid" } }),
     ],
     [
+      /combines what it scatters by mul, which is not read \[O4\]/,
+      (_, graph) => {
+        const places = append(graph, "Cast", ["u"], { to: { int: element.int32 } });
+        append(graph, "ScatterElements", ["u", places, "u"], { reduction: { text: "mul" } });
+      },
+    ],
+    [
+      /^node a\/Less \(Less\) has 64-bit integers that may lie beyond 32 bits/,
+      (_, graph) => {
+        const places = append(graph, "Cast", ["u"], { to: { int: element.int32 } });
+        const wide = append(graph, "Cast", ["u"], { to: { int: element.int64 } });
+        const scattered = append(graph, "ScatterElements", [wide, places, wide], {
+          reduction: { text: "add" },
+        });
+        append(graph, "Less", [scattered, wide]);
+      },
+    ],
+    [
       /must have logits of 6 experts \[O3\]/,
       (_, graph) => setInt(nodeOf(graph, "RouteByGate"), "experts", 6),
     ],

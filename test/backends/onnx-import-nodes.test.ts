@@ -91,6 +91,11 @@ const nodes: [type: string, operands: readonly Operand[], attributes?: Attribute
   ["GatherND", [f(2, 4, 3), ints([2, 2, 1], [0, 3, -1, 1])], { batch_dims: { int: 1 } }],
   ["GatherND", [f(4, 3), ints([5, 1], [0, 3, -1, 1, 1])]],
   ["ScatterElements", [f(3, 4), i32([3, 2], [0, -1, 3, 1, 1, 0]), f(3, 2)], { axis: { int: 1 } }],
+  [
+    "ScatterElements",
+    [f(2, 3), i32([2, 4], [0, -1, 2, 2, 1, 1, 1, 0]), f(2, 4)],
+    { axis: { int: 1 }, reduction: { text: "add" } },
+  ],
   ["ScatterElements", [i32([4], [9, 8, 7, 6]), i32([3], [2, -1, 2]), i32([3], [1, 2, 3])], {}, element.int32],
   ["Constant", [], { value: { tensor: floats([2], [1.5, -2]) } }],
   ["Constant", [], { value_float: { float: -0.5 } }],

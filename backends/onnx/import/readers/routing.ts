@@ -124,12 +124,14 @@ const scatterElements: Reader = (call) => {
   rowsAlong(call, [from, updated], axis);
   if (!sameShape(updated, shapeOf(call.item(1))))
     throw call.problem("must have an index for each update", "O3");
-  const {
-    values: [x, updates],
-    result,
-  } = aligned(call, items);
+  const { values, exact, result } = aligned(call, items);
+  const [x, updates] = values as [Value, Value];
   const places = last(indices(call, 1, from[axis] as number), axis);
-  return result(along(x as Value, axis, (rows) => meet(rows, places, last(updates as Value, axis))));
+  const isWideSum = reduction === "add" && call.item(0).element === element.int64;
+  return result(
+    along(x, axis, (rows) => meet(rows, places, last(updates, axis))),
+    exact && !isWideSum,
+  );
 };
 
 /** Which of the places [..., M] is which of N, bool[..., N, M]. */
