@@ -8,6 +8,7 @@ const config: ViteUserConfig = defineConfig({
     setupFiles: ["test/support/setup.ts"],
     // Dawn keeps native state for the life of a process, so test files never share one.
     pool: "forks",
+    maxWorkers: 2,
     // A driver that never saw a kernel compiles it for seconds; a thousand cases of an op are a thousand kernels.
     testTimeout: process.env["MOEC_NIGHTLY"] ? 7_200_000 : 300_000,
     hookTimeout: 120_000,
