@@ -10,7 +10,8 @@ const escaped = (character: string): string => `\\u${character.charCodeAt(0).toS
  *
  * Shown to users as one line, whatever the names in it: `subject: what must hold; got the facts [code]`.
  * Codes are stable: `C0` signature, `C1..` an op's own constraints, `V*` verifier, `P*` parser, `R*` rewriting,
- * `L*` legalize, `M*` model configuration, `W*` weights and files, `B*` backends, `U*` use of the command line.
+ * `L*` legalize, `M*` model configuration, `W*` weights and files, `B*` backends, `O*` ONNX,
+ * `U*` use of the command line.
  */
 export class CompileError extends Error {
   readonly code: string;

@@ -53,7 +53,8 @@ export class Tensor {
   /** A view of raw little-endian bytes as a tensor; copies only when they are not aligned to the element size. */
   static fromBytes(type: TensorType, bytes: Uint8Array): Tensor {
     const Storage = storages[type.dtype];
-    const aligned = bytes.byteOffset % Storage.BYTES_PER_ELEMENT === 0 ? bytes : bytes.slice();
+    // A Buffer's own slice would not copy.
+    const aligned = bytes.byteOffset % Storage.BYTES_PER_ELEMENT === 0 ? bytes : new Uint8Array(bytes);
     return new Tensor(
       type,
       new Storage(aligned.buffer as ArrayBuffer, aligned.byteOffset, sizeOf(type.shape)),

@@ -5,6 +5,7 @@ import {
   type Graph,
   type Node,
   sameShape,
+  showType,
   type Shape,
   type Value,
 } from "../../ir/index.ts";
@@ -116,9 +117,23 @@ export class Symbols {
     return factor > 1 ? `${this.#axis}*${factor}` : `${this.#axis}/${1 / factor}`;
   }
 
-  /** The shape of `value` at run time, an int64 vector, from the input `anchor` whose first axis is the batch. */
-  shape(body: Body, value: Value, anchor: string): string {
-    const batch = body.call("Shape", [anchor], { start: { int: 0 }, end: { int: 1 } });
+  /** The shape of `value` as `Reshape` takes it: -1 for what grows. Throws O1 where more than one axis does. */
+  target(value: Value): number[] {
+    const target = value.type.shape.map((size, axis) => (this.grows(value, axis) ? -1 : size));
+    if (target.filter((size) => size < 0).length <= 1) return target;
+    const message = `must have one axis that grows with the batch; got ${showType(value.type)}`;
+    throw new CompileError("O1", value.node?.scope || "the graph", message);
+  }
+
+  /**
+   * The shape of `value` at run time, an int64 vector, from the first of `inputs` whose first axis is the batch. Throws
+   * O1 where there is none.
+   */
+  shape(body: Body, value: Value, inputs: readonly Value[]): string {
+    const anchor = inputs.find((each) => this.grows(each, 0) && each.type.shape[0] === this.#batch);
+    if (!anchor)
+      throw new CompileError("O1", "inputs", "must have one whose first axis is the batch; got none");
+    const batch = body.call("Shape", [anchor.leaf?.name ?? ""], { start: { int: 0 }, end: { int: 1 } });
     const sizes = value.type.shape.map((size, axis) => {
       if (!this.grows(value, axis)) return body.ints([size]);
       const scaled = body.call("Mul", [batch, body.scalar(size, element.int64)]);

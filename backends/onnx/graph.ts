@@ -165,9 +165,8 @@ class Writer {
     const body = this.#body;
     const { symbols } = this.#options;
     const grows = value.type.shape.some((_, axis) => symbols?.grows(value, axis));
-    const [anchor] = this.#graph.inputs;
     const shape =
-      symbols && grows ? symbols.shape(body, value, anchor?.leaf?.name ?? "") : body.ints(value.type.shape);
+      symbols && grows ? symbols.shape(body, value, this.#graph.inputs) : body.ints(value.type.shape);
     const expanded = body.call("Expand", [name, shape]);
     this.#held.set(value, { name: expanded, full: true });
     return expanded;
@@ -183,7 +182,7 @@ class Writer {
 
   #target(value: Value): string {
     const { symbols } = this.#options;
-    return this.#body.ints(value.type.shape.map((size, axis) => (symbols?.grows(value, axis) ? -1 : size)));
+    return this.#body.ints(symbols?.target(value) ?? value.type.shape);
   }
 
   /** The nodes, with the outputs under their names. */

@@ -97,6 +97,29 @@ test.each([
   );
 });
 
+const square = (x: Value, batch: number): Value =>
+  ops.reshape(ops.matmul(x, ops.transpose(x, { perm: [1, 0] })), { shape: [2 * batch, 1, 2 * batch] });
+
+test("two axes that grow cannot be left open", () => {
+  const batch = { axis: "batch", sizes: [11, 13] as const, other: growing(square, 13) };
+  expect(() => exportOnnx(growing(square, 11), { batch })).toThrow(
+    /must have one axis that grows with the batch; got f32.* \[O1\]$/,
+  );
+});
+
+const across = (batch: number): Graph => {
+  const x = input("x", { dtype: "f32", shape: [3, batch] });
+  const counts = ops.broadcast(ops.cast(ops.iota({ size: 3 }), { to: "f32" }), { shape: [batch, 3] });
+  return new Graph("across", [x], [["y", ops.matmul(x, counts)]]);
+};
+
+test("the batch must be the first axis of an input where its size is asked for", () => {
+  const batch = { axis: "batch", sizes: [11, 13] as const, other: across(13) };
+  expect(() => exportOnnx(across(11), { batch })).toThrow(
+    /^inputs: must have one whose first axis .*\[O1\]$/,
+  );
+});
+
 function routed(x: Value, capacity: number): Value {
   const [T = 1, E = 1] = x.type.shape;
   const logits = ops.reshape(x, { shape: [1, T, E] });

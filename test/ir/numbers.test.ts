@@ -73,3 +73,9 @@ test("erf, from Abramowitz and Stegun, table 7.1, and its symmetry", () => {
     expect(errorFunction(-x)).toBeCloseTo(-y, 10);
   }
 });
+
+test("a view of bytes that are not aligned is a copy, of Node's buffers too", () => {
+  const bytes = Buffer.concat([Buffer.of(0), Buffer.from(Float32Array.of(1, 2).buffer)]);
+  const tensor = Tensor.fromBytes({ dtype: "f32", shape: [2] }, bytes.subarray(1));
+  expect([...tensor.numbers()]).toEqual([1, 2]);
+});
