@@ -59,10 +59,12 @@ test("docs/adding-a-router.md", { timeout: 300_000 }, () => {
     }
   }
   expect(made).toEqual(["my-router.ts", "config.json", "my-router.test.ts"]);
-  const [listed, ran, verified, exported, tested] = printed;
-  expect(printed).toHaveLength(5);
+  const [listed, ran, drawn, verified, exported, tested] = printed;
+  expect(printed).toHaveLength(6);
   expect(listed).toContain("\n\nTemperedRouter\n");
   expect(ran).toMatch(/encoderblock_1 {2}8 experts, capacity 16, dropped/);
+  expect(drawn).toMatch(/encoderblock_1 {2}8 experts, capacity 16, dropped/);
+  expect(readFileSync(join(folder, "routes.svg"), "utf8")).toContain("routed by TemperedRouter");
   expect(verified).toMatch(/webgpu .* equal +ok\nonnx .* equal +ok\nreference .* equal +ok/);
   expect(exported).toContain("config.json in model.onnx and model.onnx.data");
   expect(tested).toMatch(/# pass 13\n# fail 0\n/);

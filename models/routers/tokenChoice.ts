@@ -46,6 +46,11 @@ export interface ByToken<O> {
     | ((scores: Scores & { readonly compared: Value }, context: RoutingContext, options: O) => Value);
   /** What all weights are multiplied by; by default 1. */
   scale?(options: O): number;
+  /**
+   * How urgent each token is, f32[G, T], where a configuration asks for batch priority: the most urgent is served first.
+   * By default what `priority_by` says.
+   */
+  priority?(chosen: Chosen, context: RoutingContext, options: O): Value;
   /** Which choices count, bool[G, T, k]; by default all. */
   keeps?(chosen: Chosen, context: RoutingContext, options: O): Value;
   /** Default of `num_selected_experts`; 1. */
@@ -98,11 +103,13 @@ export function chosenByTokens<O extends Selection>(
       ? ofChosen(rule.weights({ ...scores, compared }, context, options))
       : weightsBy(rule.weights, scores, ofChosen);
   const weights = rule.scale ? scaled(unscaled, rule.scale(options)) : unscaled;
-  const kept = rule.keeps?.({ experts: indices, compared: values, weights }, context, options);
+  const chosen = { experts: indices, compared: values, weights };
+  const kept = rule.keeps?.(chosen, context, options);
   const choices = kept ? ops.select(kept, indices, filled(-1, indices)) : indices;
   const gates = ofChosen(scores.gates);
   const counted = kept ? ops.select(kept, gates, filled(0, gates)) : gates;
-  const order = orderBy(dispatcher, values, counted);
+  const own = dispatcher.batch_priority ? rule.priority?.(chosen, context, options) : undefined;
+  const order = own ? ops.topK(own, { k: context.T }).indices : orderBy(dispatcher, values, counted);
   return { ...ops.assignSlots(choices, order, { experts: E, capacity }), weights, ...told };
 }
 
@@ -183,7 +190,7 @@ const isRouteTopExperts = <O extends Selection>(rule: ByToken<O>, { dispatcher }
   (rule.gates ?? "softmax") === "softmax" &&
   (rule.compares ?? "gates") === "gates" &&
   (rule.weights ?? "gates") === "gates" &&
-  !(rule.bias || rule.eligible || rule.scale || rule.keeps) &&
+  !(rule.bias || rule.eligible || rule.scale || rule.keeps || rule.priority) &&
   !(dispatcher.batch_priority && dispatcher.priority_by === "sum");
 
 /** The weight that a configuration gives a loss. */

@@ -2,9 +2,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { evaluate, Graph, input, Tensor, type Value } from "../../ir/index.ts";
+import { evaluate, Graph, input, ops, Tensor, type Value } from "../../ir/index.ts";
 import {
   createModel,
+  defineRouter,
   type Json,
   type Model,
   randomWeights,
@@ -338,4 +339,27 @@ test.each([
     }
   })();
   expect(expectOneLine(caught).message).toContain(`encoder.moe.router.${message}`);
+});
+
+test("a priority of a router's own decides who is served first, where a configuration asks for it", () => {
+  const last = defineRouter({
+    name: "LastFirst",
+    summary: "Later tokens are served first.",
+    priority: (_chosen, { G, T }) =>
+      ops.cast(ops.broadcast(ops.iota({ size: T }), { shape: [G, T] }), { to: "f32" }),
+  });
+  const seats = (batch_priority: boolean): number[] => {
+    const x = input("x", { dtype: "f32", shape: [1, 4, 1] });
+    const given = { name: last.name, dispatcher: { capacity: 2, batch_priority } };
+    const plan = last
+      .bind(given, 1)
+      .route({ x, experts: 1, members: 1, parameters: new Parameters(), noise: undefined });
+    const graph = new Graph("plan", [x], [["tokens", plan.tokens]]);
+    const outputs = evaluate(graph, ({ type }) => Tensor.of("f32", type.shape, () => 1));
+    return Array.from(outputs.get("tokens")!.numbers());
+  };
+  expect([seats(false), seats(true)]).toEqual([
+    [0, 1],
+    [3, 2],
+  ]);
 });
