@@ -261,7 +261,7 @@ function explain(error: unknown): number {
     return exitCodes.badInput;
   }
   if (error instanceof CompileError) {
-    console.error(`error: ${error.message.replaceAll("\n", " ")}`);
+    console.error(`error: ${error.message}`);
     return exitCodes.badInput;
   }
   const message = error instanceof Error ? error.message : String(error);
