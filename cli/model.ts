@@ -89,32 +89,3 @@ export async function weightsOf(
   await checkFinite(matched, (done) => progress.show(done, "checking weights"));
   return matched;
 }
-
-/** `224` or `224x320`, as height and width. */
-export function parseSize(text: string): readonly [number, number] {
-  const match = /^(\d+)(?:x(\d+))?$/.exec(text);
-  if (!match) throw new CompileError("U1", "--size", `must be like 224 or 224x320; got ${text}`);
-  return [Number(match[1]), Number(match[2] ?? match[1])];
-}
-
-/** A whole number of at least `least`. */
-export const parseCount =
-  (option: string, least: number) =>
-  (text: string): number => {
-    const count = Number(text);
-    if (Number.isSafeInteger(count) && count >= least) return count;
-    throw new CompileError("U1", option, `must be a whole number of at least ${least}; got ${text}`);
-  };
-
-/** `name=value` into what is collected already; the value as JSON where it is some, else as text. */
-export function parsePair(text: string, all: Json = {}): Json {
-  const [name = "", ...rest] = text.split("=");
-  const value = rest.join("=");
-  if (!name || rest.length === 0)
-    throw new CompileError("U1", "--session", `must be name=value; got ${text}`);
-  try {
-    return { ...all, [name]: JSON.parse(value) as unknown };
-  } catch {
-    return { ...all, [name]: value };
-  }
-}

@@ -25,7 +25,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   "onnx-proto": ["backends/onnx/proto.ts"],
   "onnxruntime-node": ["backends/onnx/runtime.ts"],
   sharp: ["cli/image.ts"],
-  commander: ["cli/main.ts"],
+  commander: ["cli/main.ts", "cli/options.ts", "cli/commands/"],
   "cli-progress": ["cli/progress.ts"],
   zod: ["models/"],
   "fast-check": ["testing/"],

@@ -1,4 +1,6 @@
 /** `moec export`: a model as a file that other engines run. */
+import { Command, Option } from "commander";
+
 import { exportOnnx, type OnnxProgram, type Precision } from "../../backends/onnx/export.ts";
 import { embedded } from "../../backends/onnx/file.ts";
 import { saveProgram } from "../../backends/onnx/save.ts";
@@ -14,11 +16,23 @@ import {
 } from "../../models/index.ts";
 import { openWeights } from "../../models/weights/open.ts";
 import { defaultSize, readConfig, weightsOf } from "../model.ts";
+import {
+  batchOption,
+  examples,
+  groupOption,
+  jsonOption,
+  parseCount,
+  parseSize,
+  pluginOption,
+  seedOption,
+  setOption,
+  weightsOption,
+} from "../options.ts";
 import { loadRouters } from "../plugins.ts";
 import { progressBar } from "../progress.ts";
 import { packageVersion } from "../version.ts";
 
-export interface ExportOptions {
+interface ExportOptions {
   readonly to: string;
   readonly output: string;
   readonly set: readonly string[];
@@ -52,7 +66,7 @@ interface Summary {
   readonly batchMultiple: number | null;
 }
 
-export async function exportModel(name: string, options: ExportOptions): Promise<void> {
+async function exportModel(name: string, options: ExportOptions): Promise<void> {
   if (options.to !== "onnx") throw new CompileError("U1", "--to", `must be onnx; got ${options.to}`);
   const config = await readConfig(name, options.set);
   const routers = await loadRouters(options.plugin);
@@ -166,3 +180,50 @@ function describe({
     ...(batchMultiple === null ? [] : [`any batch that is a multiple of ${batchMultiple}`]),
   ].join("\n");
 }
+
+/** `moec export`. */
+export const exportCommand: Command = new Command("export")
+  .description("write a model as a file that other engines run")
+  .argument("<model>", "a preset, or a configuration file in the original's format")
+  .requiredOption("--to <format>", "onnx")
+  .requiredOption("-o, --output <file>", "the file to write; weights go beside it, to <file>.data")
+  .addOption(weightsOption())
+  .addOption(setOption())
+  .addOption(pluginOption())
+  .addOption(batchOption())
+  .option("--dynamic-batch", "leave the batch open: any number of the groups that --batch makes")
+  .addOption(
+    new Option(
+      "--size <pixels>",
+      "image size, like 224 or 224x320; by default what the weights were made for, or 224",
+    ).argParser(parseSize),
+  )
+  .addOption(groupOption())
+  .option("--outputs <names>", "all, or a list such as logits,encoderblock_5/slots", "logits")
+  .addOption(
+    new Option("--opset <n>", "version of the standard ops, 18 to 26; 21 by default").argParser(
+      parseCount("--opset", 1),
+    ),
+  )
+  .option("--inline", "plain nodes in place of the functions Route, Dispatch, Experts and Combine")
+  .option("--contrib", "MoE layers as one com.microsoft.MoE node each, ONNX Runtime's own op")
+  .addOption(
+    new Option(
+      "--precision <p>",
+      "half-weights: stored as float16, computed in float32; half: computed in float16 but for routing",
+    )
+      .choices(["single", "half-weights", "half"])
+      .default("single"),
+  )
+  .option("--embed", "weights in the file itself, for small models")
+  .addOption(seedOption())
+  .addOption(jsonOption())
+  .addHelpText(
+    "after",
+    examples(
+      "export vmoe-s32-last2-e8 --to onnx -o model.onnx",
+      "export config.json --weights checkpoint --to onnx -o model.onnx --batch 8 --dynamic-batch",
+      "export config.json --to onnx -o small.onnx --embed --outputs all",
+    ),
+  )
+  .action((name: string, options: ExportOptions) => exportModel(name, options));

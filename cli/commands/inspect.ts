@@ -1,13 +1,25 @@
 /** `moec inspect`: what a model is and costs, and its program as text. Reads no weights. */
+import { Command, Option } from "commander";
+
 import { print } from "../../ir/index.ts";
 import { createModel, type Model, parameterCount, tokensOf } from "../../models/index.ts";
 import { peakBytes } from "../../passes/index.ts";
 import { defaultSize, readConfig } from "../model.ts";
 import { isOnnx, openOnnx, refuseOverrides } from "../onnxModel.ts";
+import {
+  examples,
+  groupOption,
+  jsonOption,
+  modelHelp,
+  parseCount,
+  pluginOption,
+  setOption,
+  sizeOption,
+} from "../options.ts";
 import { loadRouters } from "../plugins.ts";
 import { table } from "../terminal.ts";
 
-export interface InspectOptions {
+interface InspectOptions {
   readonly set: readonly string[];
   readonly plugin: readonly string[];
   readonly batch?: number;
@@ -63,7 +75,7 @@ function summaryOf(model: Model, batch: number, imageSize: readonly [number, num
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
-export async function inspect(name: string, options: InspectOptions): Promise<void> {
+async function inspect(name: string, options: InspectOptions): Promise<void> {
   const { model, batch, size } = await (isOnnx(name) ? inFile(name, options) : described(name, options));
   if (options.text) {
     console.log(print(model.graph).trimEnd());
@@ -134,3 +146,24 @@ function describe(
   const rows = sparse.map((each) => [each.block, each.experts, each.groups, each.groupSize, each.capacity]);
   return `${text}\n\n${table([["sparse block", "experts", "groups", "tokens a group", "capacity"], ...rows])}`;
 }
+
+/** `moec inspect`. */
+export const inspectCommand: Command = new Command("inspect")
+  .description("show what a model is and costs; reads no weights")
+  .argument("<model>", modelHelp)
+  .addOption(setOption())
+  .addOption(pluginOption())
+  .addOption(
+    new Option("--batch <n>", "images at a time; by default as many as fill the groups").argParser(
+      parseCount("--batch", 1),
+    ),
+  )
+  .addOption(sizeOption())
+  .addOption(groupOption())
+  .addOption(jsonOption())
+  .option("--text", "print the program")
+  .addHelpText(
+    "after",
+    examples("inspect vmoe-15b", "inspect vmoe-s32-last2 --batch 8 --json", "inspect config.json --text"),
+  )
+  .action((name: string, options: InspectOptions) => inspect(name, options));

@@ -1,5 +1,8 @@
 /** `moec models`: the presets and what they cost. */
+import { Command } from "commander";
+
 import { createModel, parameterCount, presets } from "../../models/index.ts";
+import { examples, jsonOption } from "../options.ts";
 import { table } from "../terminal.ts";
 
 /** One preset, as `--json` prints it. */
@@ -12,7 +15,7 @@ interface Row {
   readonly sparseBlocks: readonly number[];
 }
 
-export function models({ json }: { readonly json?: boolean }): void {
+function models({ json }: { readonly json?: boolean }): void {
   const rows = [...presets].map(([name, config]): Row => {
     const model = createModel(config, { batch: 8 });
     return {
@@ -38,3 +41,10 @@ export function models({ json }: { readonly json?: boolean }): void {
   ]);
   console.log(table([["preset", "parameters", "GFLOP/image", "experts", "sparse blocks"], ...cells]));
 }
+
+/** `moec models`. */
+export const modelsCommand: Command = new Command("models")
+  .description("list the presets with their parameters, operations and sparse blocks")
+  .addOption(jsonOption())
+  .addHelpText("after", examples("models", "models --json | jq '.[].name'"))
+  .action(models);

@@ -1,16 +1,19 @@
 /** `moec route`: where a model sends the patches of photographs, as numbers and as a picture. */
+import { Command } from "commander";
+
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
 import { byMember, routeOutputs, routesOf } from "../../models/index.ts";
 import { dataUri } from "../image.ts";
 import { infer, type InferenceOptions } from "../inference.ts";
+import { examples, inferring } from "../options.ts";
 import { showRoutes } from "../report.ts";
 import { drawPicture } from "../svg.ts";
 
-export interface RouteOptions extends InferenceOptions {
+interface RouteOptions extends InferenceOptions {
   readonly svg?: string;
 }
 
-export async function route(name: string, options: RouteOptions): Promise<void> {
+async function route(name: string, options: RouteOptions): Promise<void> {
   const { svg, json, input } = options;
   if (svg !== undefined) await checkWritable(svg);
   await infer(name, options, async ({ model, image, inputs, choice, progress, compile }) => {
@@ -41,3 +44,16 @@ export async function route(name: string, options: RouteOptions): Promise<void> 
     else showRoutes(model, names, routes);
   });
 }
+
+/** `moec route`. */
+export const routeCommand: Command = inferring(new Command("route"))
+  .description("show where a model sends the patches of photographs")
+  .option("--svg <out.svg>", "a picture: maps of patches to experts over the photographs, drops and loads")
+  .addHelpText(
+    "after",
+    examples(
+      "route vmoe-s32-last2-e8 --image photo.jpg --svg routes.svg",
+      "route vmoe-s32-last2-e8 --image photo.jpg --router NoisyTopItemsPerExpertRouter --json",
+    ),
+  )
+  .action((name: string, options: RouteOptions) => route(name, options));

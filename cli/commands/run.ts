@@ -1,17 +1,20 @@
 /** `moec run`: images or an array through a model. */
+import { Command, Option } from "commander";
+
 import { checkWritable } from "../../files/disk.ts";
 import type { Tensor } from "../../ir/index.ts";
 import { type Model, routeOutputs, routesOf } from "../../models/index.ts";
 import { infer, type Inference, type InferenceOptions } from "../inference.ts";
 import { writeNpy } from "../npy.ts";
+import { examples, inferring, parseCount } from "../options.ts";
 import { type RunReport, showReport, topClasses } from "../report.ts";
 
-export interface RunOptions extends InferenceOptions {
+interface RunOptions extends InferenceOptions {
   readonly output?: string;
   readonly repeat: number;
 }
 
-export async function run(name: string, options: RunOptions): Promise<void> {
+async function run(name: string, options: RunOptions): Promise<void> {
   if (options.output !== undefined) await checkWritable(options.output);
   await infer(name, options, async (inference) => {
     const { outputs, report } = await compute(name, options, inference);
@@ -84,3 +87,22 @@ const rounded = (ms: number): number => Math.round(ms * 10) / 10;
 
 const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+
+/** `moec run`. */
+export const runCommand: Command = inferring(new Command("run"))
+  .description("run images, or an array, through a model")
+  .option("--output <y.npy>", "where to write the logits, float32 [N, classes]")
+  .addOption(
+    new Option("--repeat <n>", "run so often, and say how long the later runs take")
+      .argParser(parseCount("--repeat", 1))
+      .default(1),
+  )
+  .addHelpText(
+    "after",
+    examples(
+      "run vmoe-s32-last2-e8 --image photo.jpg",
+      "run vmoe-s32-last2-e8 --weights vmoe_s32.safetensors --image a.jpg b.jpg --json",
+      "run config.json --input x.npy --output y.npy --set encoder.moe.router.dispatcher.batch_priority=true",
+    ),
+  )
+  .action((name: string, options: RunOptions) => run(name, options));

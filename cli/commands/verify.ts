@@ -1,4 +1,6 @@
 /** `moec verify`: every backend against the reference, on random inputs and weights. */
+import { Command } from "commander";
+
 import { type Choice, openBackend } from "../../backends/choose.ts";
 import { backends } from "../../backends/index.ts";
 import { reference } from "../../backends/reference/index.ts";
@@ -6,11 +8,23 @@ import { CompileError, sizeOf, Tensor, type WeightSource } from "../../ir/index.
 import { type Model, normalDraws, probing, randomWeights } from "../../models/index.ts";
 import { defaultSize, readModel } from "../model.ts";
 import { isOnnx, openOnnx, refuseOverrides } from "../onnxModel.ts";
+import {
+  batchOption,
+  examples,
+  exitCodes,
+  groupOption,
+  jsonOption,
+  modelHelp,
+  pluginOption,
+  seedOption,
+  setOption,
+  sizeOption,
+} from "../options.ts";
 import { loadRouters } from "../plugins.ts";
 import { progressBar } from "../progress.ts";
 import { table } from "../terminal.ts";
 
-export interface VerifyOptions {
+interface VerifyOptions {
   readonly set: readonly string[];
   readonly plugin: readonly string[];
   readonly backends?: string;
@@ -44,7 +58,7 @@ interface Absence {
 }
 
 /** True when every backend is within its tolerance. */
-export async function verify(name: string, options: VerifyOptions): Promise<boolean> {
+async function verify(name: string, options: VerifyOptions): Promise<boolean> {
   const { seed, json } = options;
   const asked = options.backends?.split(",").map((word) => word.trim());
   const stray = asked?.find((backend) => !(backend in backends));
@@ -179,3 +193,25 @@ function compare(
     ok: routingEqual && relativeError <= allowed,
   };
 }
+
+/** `moec verify`. */
+export const verifyCommand: Command = new Command("verify")
+  .description(
+    "compare backends with the reference on random inputs and weights; exit code 1 when one is off",
+  )
+  .argument("<model>", modelHelp)
+  .option("--backends <a,b>", "which; all by default")
+  .addOption(setOption())
+  .addOption(pluginOption())
+  .addOption(batchOption())
+  .addOption(sizeOption())
+  .addOption(groupOption())
+  .addOption(seedOption())
+  .addOption(jsonOption())
+  .addHelpText(
+    "after",
+    examples("verify vmoe-s32-last2-e8", "verify config.json --backends webgpu --seed 7 --json"),
+  )
+  .action(async (name: string, options: VerifyOptions) => {
+    if (!(await verify(name, options))) process.exitCode = exitCodes.failed;
+  });
