@@ -29,6 +29,24 @@ export {
 } from "./model.ts";
 export { presets } from "./presets.ts";
 export { type BlockRoutes, byMember, routeOutputs, routesOf } from "./routes.ts";
+export {
+  type Demand as CapacityDemand,
+  demandOf,
+  type Priority,
+  type Seating,
+  shareAt,
+} from "./planning/demand.ts";
+export { capacitiesOf, type LayerPlan, planCapacities, type PlanGoal } from "./planning/plan.ts";
+export {
+  checkTraceable,
+  dropless,
+  joinTraces,
+  type LayerTrace,
+  readTrace,
+  type RoutingTrace,
+  traceOf,
+  traceTensors,
+} from "./planning/trace.ts";
 export { normalDraws } from "./random.ts";
 export { routerOf, routers, routersWith } from "./routers/index.ts";
 export type { PlanParts, RoutingContext, RoutingContract, RoutingPlan } from "./routers/plan.ts";

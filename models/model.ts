@@ -15,6 +15,8 @@ export interface ModelOptions {
    * largest number of whole images that holds no more and divides the batch, at least one image.
    */
   readonly groupSize?: number;
+  /** Slots of an expert and group by sparse block, in place of what the configuration's dispatcher says. */
+  readonly capacities?: Readonly<Record<string, number>>;
   /** Whether routers add noise, which the program then takes as inputs `noise/<block>`. */
   readonly noise?: boolean;
   /** Routers that a configuration may name besides the shipped ones. */

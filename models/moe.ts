@@ -15,6 +15,8 @@ export interface MoeContext {
   readonly hidden: number;
   /** Tokens that are routed together; divides the number of tokens. */
   readonly groupSize: number;
+  /** Slots of an expert and group; undefined where the router's options say. */
+  readonly capacity: number | undefined;
   readonly parameters: Parameters;
   /** Makes an input of the program for a block's noise; undefined when routing is noise-free. */
   readonly noise: ((shape: Shape) => Value) | undefined;
@@ -26,7 +28,7 @@ export interface MoeContext {
  * group has the copies of each token side by side.
  */
 export function moeMlp(x: Value, context: MoeContext): { readonly y: Value; readonly plan: RoutingPlan } {
-  const { config, router, hidden, groupSize, parameters, noise } = context;
+  const { config, router, hidden, groupSize, capacity, parameters, noise } = context;
   const { num_experts: E, split_rngs, num_shared_experts: common } = config;
   const members = config.ensemble_size ?? 1;
   const [rows = 1, T = 1, D = 1] = x.type.shape;
@@ -34,7 +36,9 @@ export function moeMlp(x: Value, context: MoeContext): { readonly y: Value; read
   const B = rows / members;
   const groups = ops.reshape(exchanged(x, [B, members, T, D]), { shape: [G, groupSize, D] });
 
-  const plan = scoped("Router", () => router.route({ x: groups, experts: E, members, parameters, noise }));
+  const plan = scoped("Router", () =>
+    router.route({ x: groups, experts: E, members, capacity, parameters, noise }),
+  );
   const shared = typeof split_rngs === "boolean" ? !split_rngs : !split_rngs.includes("params");
   const expert = (layer: string, name: string, shape: Shape, init: Init): Value =>
     scoped(layer, () => parameters.weight(name, [E, ...shape], { ...init, shared }));

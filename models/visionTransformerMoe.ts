@@ -6,7 +6,6 @@ import { type Model, type ModelClass, type ModelOptions, type SparseBlock, token
 import type { MoeContext } from "./moe.ts";
 import { Parameters } from "./parameters.ts";
 import { routerOf } from "./routers/index.ts";
-import type { BoundRouter } from "./routers/router.ts";
 import { imageInput, vit } from "./vit.ts";
 
 export const visionTransformerMoe: ModelClass = {
@@ -44,7 +43,7 @@ export function vitModel(
   options: ModelOptions,
   prediction?: Prediction,
 ): Model {
-  const { batch = 1, imageSize = [224, 224], noise } = options;
+  const { batch = 1, imageSize = [224, 224], noise, capacities = {} } = options;
   checkOptions(parsed, batch, imageSize);
   const [rows, columns] = imageSize.map((size, i) => Math.floor(size / (parsed.patch_size[i] ?? 1))) as [
     number,
@@ -81,9 +80,11 @@ export function vitModel(
       router,
       hidden: parsed.encoder.mlp_dim,
       groupSize,
+      capacity: capacities[block],
       noise: noisy ? draw : undefined,
     };
   };
+  checkCapacities(capacities, parsed);
   const { logits, plans } = vit(image, parsed, { parameters, moe: moe ? sparse : undefined });
 
   const outputs: [string, Value][] = [["logits", logits]];
@@ -113,7 +114,11 @@ export function vitModel(
     graph: new Graph(name, inputs, outputs),
     ...(combined && { prediction: combined.name }),
     parameters: parameters.all,
-    flops: flopsOf(parsed, tokens, blocks, parameters.all, router),
+    flops: flopsOf(parsed, tokens, blocks, parameters.all, (block) =>
+      block.name in capacities
+        ? (block.capacity * block.experts) / block.groupSize
+        : (router?.load(block.groupSize, block.experts) ?? 0),
+    ),
     grid,
     blocks,
     router,
@@ -145,6 +150,21 @@ function checkOptions(
         "image size",
         `must be an integer of at least one patch (${patch}); got ${size}`,
       );
+    }
+  }
+}
+
+/** Throws M6 for capacities of blocks that are not sparse, and for what is no number of slots. */
+function checkCapacities(
+  capacities: Readonly<Record<string, number>>,
+  { encoder: { moe } }: ModelConfig,
+): void {
+  for (const [block, slots] of Object.entries(capacities)) {
+    if (!moe?.layers.some((index) => block === `encoderblock_${index}`)) {
+      throw new CompileError("M6", "capacities", `must name sparse blocks; got ${block}`);
+    }
+    if (!Number.isSafeInteger(slots) || slots < 1) {
+      throw new CompileError("M6", `capacity of ${block}`, `must be an integer of at least 1; got ${slots}`);
     }
   }
 }
@@ -183,15 +203,15 @@ const product = (rows: number, inner: number, columns: number): number => 2 * ro
 
 /**
  * Floating-point operations of one image, by every member of an ensemble, two for each multiplication and addition of a
- * matrix product: patch embedding, attention, MLPs, head; a sparse block's MLP counts k times the capacity factor, without
- * rounding, plus its router's products and its shared experts. Biases, norms and softmax are not counted.
+ * matrix product: patch embedding, attention, MLPs, head; a sparse block's MLP counts its `load`, rows of an expert MLP
+ * per token, plus its router's products and its shared experts. Biases, norms and softmax are not counted.
  */
 function flopsOf(
   config: ModelConfig,
   T: number,
   blocks: readonly SparseBlock[],
   parameters: readonly Parameter[],
-  router: BoundRouter | undefined,
+  load: (block: SparseBlock) => number,
 ): number {
   const {
     hidden_size: D,
@@ -208,9 +228,7 @@ function flopsOf(
   const mlp = 2 * product(T, D, encoder.mlp_dim);
   const attention = 4 * product(T, D, D) + 2 * product(T, D, T);
   const shared = encoder.moe?.num_shared_experts ?? 0;
-  const sparse = blocks.map(
-    ({ experts, groupSize }) => members * ((router?.load(groupSize, experts) ?? 0) + shared) * mlp,
-  );
+  const sparse = blocks.map((block) => members * (load(block) + shared) * mlp);
   const routing = parameters
     .filter(({ name, shape, trained }) => trained && name.includes("/Moe/Router/") && shape.length > 1)
     .map(({ shape }) => product(T, sizeOf(shape), 1));

@@ -63,6 +63,8 @@ export interface Grouped {
   readonly experts: number;
   /** Members of an ensemble, whose copies of a token stand side by side; 1 without. */
   readonly members: number;
+  /** Slots of an expert; where it is left out, the options say. */
+  readonly capacity?: number | undefined;
   readonly parameters: Parameters;
   /** Makes a standard normal draw an input of the program; undefined when routing is noise-free. */
   readonly noise: ((shape: Shape) => Value) | undefined;
@@ -232,7 +234,7 @@ function loadOf(
 }
 
 function contextOf(
-  { x, experts, members, parameters, noise }: Grouped,
+  { x, experts, members, capacity, parameters, noise }: Grouped,
   options: OptionsOf<OptionShape>,
 ): RoutingContext {
   const [G = 1, T = 1, D = 1] = x.type.shape;
@@ -246,7 +248,8 @@ function contextOf(
     noise,
     weight: (name, shape, init, stored) => parameters.weight(name, shape, init, stored),
     table: (name, shape, init) => parameters.table(name, shape, init),
-    capacity: (choices) => capacityOf(capacityChoice(options.dispatcher), { tokens: T, choices, experts }),
+    capacity: (choices) =>
+      capacity ?? capacityOf(capacityChoice(options.dispatcher), { tokens: T, choices, experts }),
   };
 }
 
