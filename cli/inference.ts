@@ -8,6 +8,7 @@ import { type Fit, readImages } from "./image.ts";
 import { defaultSize, readConfig, routedBy, weightsOf } from "./model.ts";
 import { readNpy } from "./npy.ts";
 import { isOnnx, openOnnx, refuseOverrides } from "./onnxModel.ts";
+import { readPlan } from "./plan.ts";
 import { loadRouters } from "./plugins.ts";
 import { type Progress, progressBar } from "./progress.ts";
 
@@ -27,8 +28,11 @@ export interface InferenceOptions {
   readonly size?: readonly [number, number];
   readonly fit: Fit;
   readonly groupSize?: number;
+  readonly plan?: string;
   readonly json?: boolean;
   readonly trace?: boolean;
+  /** What a command makes of the configuration. */
+  readonly adapt?: (config: Json) => Json;
 }
 
 /** What is open. */
@@ -86,27 +90,31 @@ interface Opened {
 async function open(name: string, options: InferenceOptions, progress: Progress): Promise<Opened> {
   const routers = await loadRouters(options.plugin);
   const given = await readConfig(name, options.set);
-  const config = options.router === undefined ? given : routedBy(given, options.router, routers);
+  const routed = options.router === undefined ? given : routedBy(given, options.router, routers);
+  const config = options.adapt?.(routed) ?? routed;
   const file = options.weights === undefined ? undefined : await openWeights(options.weights);
   const image = await readInput(options, file && imageSizeOf(config, file));
+  const capacities = await readPlan(options.plan);
   const model = createModel(config, {
     batch: image.type.shape[0] ?? 1,
     imageSize: [image.type.shape[1] ?? 1, image.type.shape[2] ?? 1],
     routers,
     ...(options.groupSize !== undefined && { groupSize: options.groupSize }),
     ...(options.noise !== undefined && { noise: true }),
+    ...(capacities && { capacities }),
   });
   return { model, image, weights: await weightsOf(model, file, options, progress) };
 }
 
 /** A file that has all but the input. */
 async function openFile(path: string, options: InferenceOptions): Promise<Opened> {
-  const { set, weights: other, router, groupSize, noise, size, input, image: paths } = options;
+  const { set, weights: other, router, groupSize, plan, noise, size, input, image: paths } = options;
   refuseOverrides(path, {
     "--set": set,
     "--weights": other,
     "--router": router,
     "--group-size": groupSize,
+    "--plan": plan,
     "--noise": noise,
     "--size": size,
   });

@@ -6,9 +6,11 @@ import { CompileError } from "../ir/index.ts";
 import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { modelsCommand } from "./commands/models.ts";
+import { planCommand } from "./commands/plan.ts";
 import { routeCommand } from "./commands/route.ts";
 import { routersCommand } from "./commands/routers.ts";
 import { runCommand } from "./commands/run.ts";
+import { traceCommand } from "./commands/trace.ts";
 import { verifyCommand } from "./commands/verify.ts";
 import { examples, exitCodes } from "./options.ts";
 import { packageVersion } from "./version.ts";
@@ -37,6 +39,8 @@ for (const command of [
   inspectCommand,
   runCommand,
   routeCommand,
+  traceCommand,
+  planCommand,
   verifyCommand,
   exportCommand,
 ]) {

@@ -6,7 +6,7 @@ import { readModel } from "../backends/onnx/import/model.ts";
 import { fileError } from "../files/bytes.ts";
 import { fileSource } from "../files/disk.ts";
 import { CompileError, type WeightSource } from "../ir/index.ts";
-import { createModel, type Json, type Model, type Router } from "../models/index.ts";
+import { createModel, type Json, type Model, type ModelOptions, type Router } from "../models/index.ts";
 
 /** Whether a command line names a file of this kind. */
 export const isOnnx = (name: string): boolean => name.endsWith(".onnx");
@@ -39,11 +39,15 @@ export async function openOnnx(
     });
     const imageSize = said("moec.image_size") as readonly [number, number];
     const [first] = said("moec.capacity") as Model["blocks"];
+    const planned = metadata.has("moec.plan")
+      ? (said("moec.plan") as NonNullable<ModelOptions["capacities"]>)
+      : undefined;
     const whole = createModel(said("moec.config") as Json, {
       batch: graph.inputs[0]?.type.shape[0] ?? 1,
       imageSize,
       routers,
       ...(first && { groupSize: first.groupSize }),
+      ...(planned && { capacities: planned }),
     });
     const blocks = whole.blocks.filter(({ name }) => graph.outputs.has(`${name}/slots`));
     return { model: { ...whole, graph, blocks }, weights, imageSize };

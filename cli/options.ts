@@ -70,6 +70,9 @@ export const weightsOption = (): Option =>
     "--weights <file>",
     "a .safetensors file, or the prefix of a V-MoE checkpoint; random when not given",
   );
+/** `--plan`: a file of capacities. */
+export const planOption = (): Option =>
+  new Option("--plan <file>", "capacities of the sparse blocks, as moec plan writes them");
 /** `--json`. */
 export const jsonOption = (): Option => new Option("--json", "print one line of JSON");
 
@@ -116,6 +119,7 @@ export const inferring = (command: Command): Command =>
         .default("crop"),
     )
     .addOption(groupOption())
+    .addOption(planOption())
     .addOption(seedOption())
     .addOption(
       new Option("--noise <seed>", "add the routers' noise, drawn from this seed").argParser(

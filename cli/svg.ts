@@ -28,7 +28,8 @@ interface Attributes {
   readonly [name: string]: string | number;
 }
 
-function tag(name: string, attributes: Attributes, ...children: readonly string[]): string {
+/** An element; numbers are rounded to hundredths, text is escaped. */
+export function tag(name: string, attributes: Attributes, ...children: readonly string[]): string {
   const list = Object.entries(attributes).map(([key, value]) => {
     const shown = typeof value === "number" ? String(Math.round(value * 100) / 100) : escaped(value);
     return ` ${key}="${shown}"`;
@@ -38,7 +39,8 @@ function tag(name: string, attributes: Attributes, ...children: readonly string[
     : `<${name}${list.join("")}>${children.join("")}</${name}>`;
 }
 
-const text = (x: number, y: number, content: string, attributes: Attributes = {}): string =>
+/** A line of text at a place. */
+export const text = (x: number, y: number, content: string, attributes: Attributes = {}): string =>
   tag("text", { x, y, "font-size": 12, ...attributes }, escaped(content));
 
 /** An SVG document of its own: one row an image, the photograph first, then each sparse block. */

@@ -36,7 +36,14 @@ export {
   type Seating,
   shareAt,
 } from "./planning/demand.ts";
-export { capacitiesOf, type LayerPlan, planCapacities, type PlanGoal } from "./planning/plan.ts";
+export {
+  type Capacities,
+  capacitiesOf,
+  type LayerPlan,
+  parsePlan,
+  planCapacities,
+  type PlanGoal,
+} from "./planning/plan.ts";
 export {
   checkTraceable,
   dropless,

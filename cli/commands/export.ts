@@ -12,7 +12,7 @@ import {
   imageSizeOf,
   type Json,
   type Model,
-  type Router,
+  type ModelOptions,
 } from "../../models/index.ts";
 import { openWeights } from "../../models/weights/open.ts";
 import { defaultSize, readConfig, weightsOf } from "../model.ts";
@@ -23,11 +23,13 @@ import {
   jsonOption,
   parseCount,
   parseSize,
+  planOption,
   pluginOption,
   seedOption,
   setOption,
   weightsOption,
 } from "../options.ts";
+import { readPlan } from "../plan.ts";
 import { loadRouters } from "../plugins.ts";
 import { progressBar } from "../progress.ts";
 import { packageVersion } from "../version.ts";
@@ -43,6 +45,7 @@ interface ExportOptions {
   readonly dynamicBatch?: boolean;
   readonly size?: readonly [number, number];
   readonly groupSize?: number;
+  readonly plan?: string;
   readonly outputs: string;
   readonly opset?: number;
   readonly inline?: boolean;
@@ -70,11 +73,12 @@ async function exportModel(name: string, options: ExportOptions): Promise<void> 
   if (options.to !== "onnx") throw new CompileError("U1", "--to", `must be onnx; got ${options.to}`);
   const config = await readConfig(name, options.set);
   const routers = await loadRouters(options.plugin);
+  const capacities = await readPlan(options.plan);
   await checkWritable(options.output);
   const file = options.weights === undefined ? undefined : await openWeights(options.weights);
   const progress = progressBar(options.json === true);
   try {
-    const prepared = prepare(name, config, routers, options, file);
+    const prepared = prepare(name, config, { routers, ...(capacities && { capacities }) }, options, file);
     const source = await weightsOf(prepared.model, file, options, progress);
     await write(prepared.program, source, options, (done) => progress.show(done, "writing weights"));
     progress.stop();
@@ -97,13 +101,13 @@ interface Prepared {
 function prepare(
   name: string,
   config: Json,
-  routers: readonly Router[],
+  given: Pick<ModelOptions, "routers" | "capacities">,
   options: ExportOptions,
   file: WeightSource | undefined,
 ): Prepared {
   const { batch = 1, groupSize, dynamicBatch, opset, inline, contrib, precision } = options;
   const imageSize = options.size ?? (file && imageSizeOf(config, file)) ?? defaultSize;
-  const chosen = { batch, imageSize, routers, ...(groupSize !== undefined && { groupSize }) };
+  const chosen = { ...given, batch, imageSize, ...(groupSize !== undefined && { groupSize }) };
   const open = dynamicBatch ? anyBatch(config, chosen) : undefined;
   const model = open?.model ?? createModel(config, chosen);
   const outputs = outputsOf(model.graph, options.outputs);
@@ -115,6 +119,7 @@ function prepare(
       "moec.config": JSON.stringify(config),
       "moec.image_size": JSON.stringify(imageSize),
       "moec.capacity": JSON.stringify(model.blocks),
+      ...(given.capacities && { "moec.plan": JSON.stringify(given.capacities) }),
       "moec.batch": JSON.stringify(open ? { multipleOf: open.groupImages } : batch),
     },
     ...(open && { batch: { axis: "batch", sizes: open.sizes, other: open.other.graph } }),
@@ -199,6 +204,7 @@ export const exportCommand: Command = new Command("export")
     ).argParser(parseSize),
   )
   .addOption(groupOption())
+  .addOption(planOption())
   .option("--outputs <names>", "all, or a list such as logits,encoderblock_5/slots", "logits")
   .addOption(
     new Option("--opset <n>", "version of the standard ops, 18 to 26; 21 by default").argParser(

@@ -12,10 +12,12 @@ import {
   jsonOption,
   modelHelp,
   parseCount,
+  planOption,
   pluginOption,
   setOption,
   sizeOption,
 } from "../options.ts";
+import { readPlan } from "../plan.ts";
 import { loadRouters } from "../plugins.ts";
 import { table } from "../terminal.ts";
 
@@ -25,6 +27,7 @@ interface InspectOptions {
   readonly batch?: number;
   readonly size?: readonly [number, number];
   readonly groupSize?: number;
+  readonly plan?: string;
   readonly json?: boolean;
   readonly text?: boolean;
 }
@@ -94,20 +97,26 @@ interface Inspected {
 
 async function described(
   name: string,
-  { set, size, groupSize, ...options }: InspectOptions,
+  { set, size, groupSize, plan, ...options }: InspectOptions,
 ): Promise<Inspected> {
   const config = await readConfig(name, set);
+  const capacities = await readPlan(plan);
   const chosen = { imageSize: size ?? defaultSize, routers: await loadRouters(options.plugin) };
   const batch = options.batch ?? createModel(config, chosen).fullBatch;
-  const model = createModel(config, { ...chosen, batch, ...(groupSize !== undefined && { groupSize }) });
+  const model = createModel(config, {
+    ...chosen,
+    batch,
+    ...(groupSize !== undefined && { groupSize }),
+    ...(capacities && { capacities }),
+  });
   return { model, batch, size: chosen.imageSize };
 }
 
 async function inFile(
   path: string,
-  { set, size, groupSize, ...options }: InspectOptions,
+  { set, size, groupSize, plan, ...options }: InspectOptions,
 ): Promise<Inspected> {
-  refuseOverrides(path, { "--set": set, "--size": size, "--group-size": groupSize });
+  refuseOverrides(path, { "--set": set, "--size": size, "--group-size": groupSize, "--plan": plan });
   const { model, weights, imageSize } = await openOnnx(
     path,
     options.batch,
@@ -160,6 +169,7 @@ export const inspectCommand: Command = new Command("inspect")
   )
   .addOption(sizeOption())
   .addOption(groupOption())
+  .addOption(planOption())
   .addOption(jsonOption())
   .option("--text", "print the program")
   .addHelpText(

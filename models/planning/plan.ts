@@ -1,5 +1,8 @@
 /** Capacity planning: slots for each sparse block, and what they cost, from a model and a trace of what tokens ask for. */
+import { z } from "zod";
+
 import { CompileError } from "../../ir/index.ts";
+import { parseKeys } from "../config.ts";
 import type { Model, SparseBlock } from "../model.ts";
 import { type Demand, demandOf, type Priority, shareAt } from "./demand.ts";
 import type { RoutingTrace } from "./trace.ts";
@@ -176,6 +179,15 @@ function described(layer: Layer, capacity: number, { router, facts }: Model, bat
   };
 }
 
-/** The slots of each block, as `ModelOptions.capacities` takes them. */
-export const capacitiesOf = (plan: readonly LayerPlan[]): Readonly<Record<string, number>> =>
+/** Slots of an expert and group, by sparse block, as `ModelOptions.capacities` takes them. */
+export type Capacities = Readonly<Record<string, number>>;
+
+const schema = z.strictObject({ capacities: z.record(z.string(), z.int().min(1)) });
+
+/** The capacities in a plan as JSON, of the file `name`. Throws M1 naming the key that is wrong. */
+export const parsePlan = (value: unknown, name: string): Capacities =>
+  parseKeys(schema, value, [name]).capacities;
+
+/** The slots of each block. */
+export const capacitiesOf = (plan: readonly LayerPlan[]): Capacities =>
   Object.fromEntries(plan.map(({ block, capacity }) => [block, capacity]));
