@@ -2,7 +2,8 @@
 import { CompileError } from "../ir/index.ts";
 import { createModel } from "./classes.ts";
 import type { Json } from "./config.ts";
-import { type Model, type ModelOptions, tokensOf } from "./model.ts";
+import { tokensOf } from "./grid.ts";
+import type { Model, ModelOptions } from "./model.ts";
 
 /** A model at `sizes[0]` images, and the same at `sizes[1]`; both route groups of the same whole images. */
 export interface AnyBatch {

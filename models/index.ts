@@ -17,16 +17,9 @@ export {
   parseConfig,
   parseOverride,
 } from "./config.ts";
+export { type TokenGrid, tokensOf } from "./grid.ts";
 export { type Init, type Parameter, probing, randomWeights } from "./init.ts";
-export {
-  type Model,
-  type ModelClass,
-  type ModelOptions,
-  parameterCount,
-  type SparseBlock,
-  type TokenGrid,
-  tokensOf,
-} from "./model.ts";
+export { type Model, type ModelClass, type ModelOptions, parameterCount, type SparseBlock } from "./model.ts";
 export { presets } from "./presets.ts";
 export { type BlockRoutes, byMember, routeOutputs, routesOf } from "./routes.ts";
 export {

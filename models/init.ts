@@ -1,5 +1,6 @@
 /** Initial values of parameters, as the original draws them. */
 import { type Shape, sizeOf, Tensor, type TensorType, type WeightSource } from "../ir/index.ts";
+import type { TokenGrid } from "./grid.ts";
 import { normal, streamKey, truncatedNormal, uniform } from "./random.ts";
 
 /**
@@ -21,8 +22,11 @@ export interface Parameter {
   readonly shape: Shape;
   readonly init: Init;
   readonly trained: boolean;
-  /** Whether files may hold it in any shape of as many elements, in the same order; by default in its own alone. */
-  readonly stored?: "in any shape";
+  /**
+   * How files may hold it besides in its own shape: in any of as many elements, in the same order; or with a row for each
+   * token of another grid than this one, from which it is resized.
+   */
+  readonly stored?: "in any shape" | { readonly grid: TokenGrid };
 }
 
 export const constant = (value: number): Init => ({ kind: "constant", value });

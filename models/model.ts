@@ -1,6 +1,7 @@
 /** What a model is: a program with what is needed to feed it and to read its outputs; and what makes one. */
 import { type Graph, type Shape, sizeOf } from "../ir/index.ts";
 import type { Json } from "./config.ts";
+import type { TokenGrid } from "./grid.ts";
 import type { Parameter } from "./init.ts";
 import type { BoundRouter, Router } from "./routers/router.ts";
 
@@ -37,13 +38,6 @@ export interface SparseBlock {
   readonly capacity: number;
 }
 
-/** How the tokens of one image lie: row by row, after the class token where there is one. */
-export interface TokenGrid {
-  readonly rows: number;
-  readonly columns: number;
-  readonly classToken: boolean;
-}
-
 /** A program with what is needed to feed it and to read its outputs. */
 export interface Model {
   /**
@@ -65,10 +59,6 @@ export interface Model {
   /** Sizes worth knowing, by name. */
   readonly facts: Readonly<Record<string, number>>;
 }
-
-/** Tokens of one image. */
-export const tokensOf = ({ rows, columns, classToken }: TokenGrid): number =>
-  rows * columns + (classToken ? 1 : 0);
 
 /** Trained numbers. */
 export const parameterCount = ({ parameters }: Pick<Model, "parameters">): number =>

@@ -1,6 +1,7 @@
 /** Where the tokens went: loads and drops of each sparse block, and the map of patches to experts. */
 import type { Tensor } from "../ir/index.ts";
-import { type Model, type SparseBlock, tokensOf } from "./model.ts";
+import { tokensOf } from "./grid.ts";
+import type { Model, SparseBlock } from "./model.ts";
 
 /** The routing of one sparse block in one run. */
 export interface BlockRoutes {

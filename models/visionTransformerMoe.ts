@@ -1,12 +1,14 @@
 /** The original's model class: a Vision Transformer whose chosen blocks are sparse; dense where none is. */
 import { CompileError, Graph, input, ops, type Shape, sizeOf, type Value } from "../ir/index.ts";
 import { type ModelConfig, parseConfig } from "./config.ts";
+import { tokensOf } from "./grid.ts";
 import type { Parameter } from "./init.ts";
-import { type Model, type ModelClass, type ModelOptions, type SparseBlock, tokensOf } from "./model.ts";
+import type { Model, ModelClass, ModelOptions, SparseBlock } from "./model.ts";
 import type { MoeContext } from "./moe.ts";
 import { Parameters } from "./parameters.ts";
 import { routerOf } from "./routers/index.ts";
 import { imageInput, vit } from "./vit.ts";
+import { squareOf } from "./weights/positions.ts";
 
 export const visionTransformerMoe: ModelClass = {
   name: "VisionTransformerMoe",
@@ -25,8 +27,8 @@ export const visionTransformerMoe: ModelClass = {
     const { patch_size: patch, classifier } = parseConfig(config);
     const places = shape("Encoder/posembed_input/pos_embedding")?.[1];
     if (places === undefined) return undefined;
-    const side = Math.round(Math.sqrt(places - (classifier === "token" ? 1 : 0)));
-    return [side * patch[0], side * patch[1]];
+    const square = squareOf(places, classifier === "token");
+    return square && [square.rows * patch[0], square.columns * patch[1]];
   },
 };
 

@@ -106,17 +106,18 @@ function withPositions(
 ): Value {
   const [B = 1, T = 1, D = 1] = tokens.type.shape;
   if (name === "none") return tokens;
+  // The class token, where there is one, has no place in the picture.
+  const N = rows * columns;
+  const classToken = N < T;
   if (name === "learned") {
     const table = scoped("posembed_input", () =>
-      parameters.weight("pos_embedding", [1, T, D], gaussian(0.02)),
+      parameters.weight("pos_embedding", [1, T, D], gaussian(0.02), { grid: { rows, columns, classToken } }),
     );
     return ops.add(tokens, repeated(table, B));
   }
-  // The class token, where there is one, has no place in the picture.
-  const N = rows * columns;
   const table = parameters.table("sincos2d", [1, N, D], { kind: "sincos2d", columns, temperature });
   const placed = (x: Value): Value => ops.add(x, repeated(table, B));
-  if (N === T) return placed(tokens);
+  if (!classToken) return placed(tokens);
   const part = (start: number, limit: number): Value =>
     ops.slice(tokens, { start: [0, start, 0], limit: [B, limit, D] });
   return ops.concat(part(0, 1), placed(part(1, T)), { axis: 1 });

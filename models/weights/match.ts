@@ -8,19 +8,21 @@ import {
   type WeightSource,
 } from "../../ir/index.ts";
 import { type Parameter, randomWeights } from "../init.ts";
+import { onGrids } from "./positions.ts";
 
 const floats = ["f32", "f16", "bf16"];
 const listed = 3;
 
 /**
- * `source` as the weights of a model with `parameters`: in f32, with the tables that no file holds.
- * Throws W2 listing what is missing, stray or misshapen; reading throws W3 for a number that is not finite.
+ * `given` as the weights of a model with `parameters`: in f32, with the tables that no file holds, position embeddings
+ * of another resolution resized. Throws W2 listing what is missing, stray or misshapen; reading throws W3 for a number that is not finite.
  */
 export function matchWeights(
   parameters: readonly Parameter[],
-  source: WeightSource,
+  given: WeightSource,
   name: string,
 ): WeightSource {
+  const source = onGrids(parameters, given);
   const trained = parameters.filter((parameter) => parameter.trained);
   const problems = [...trained.flatMap((parameter) => misfit(parameter, source)), ...strays(trained, source)];
   if (problems.length > 0) {
@@ -67,7 +69,7 @@ function misfit({ name, shape, stored }: Parameter, source: WeightSource): strin
   const type: TensorType | undefined = source.tensors.get(name);
   if (!type) return [`${name} is missing`];
   if (!floats.includes(type.dtype)) return [`${name} is ${type.dtype}, not a float`];
-  return sameShape(type.shape, shape) || (stored && sizeOf(type.shape) === sizeOf(shape))
+  return sameShape(type.shape, shape) || (stored === "in any shape" && sizeOf(type.shape) === sizeOf(shape))
     ? []
     : [`${name} is [${type.shape.join(", ")}], not [${shape.join(", ")}]`];
 }

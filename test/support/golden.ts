@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import { type Shape, sizeOf, Tensor, type WeightSource } from "../../ir/index.ts";
 import { type Json, mergeConfig } from "../../models/config.ts";
+import { cut, memoryWeights } from "./weights.ts";
 
 const folder = join(import.meta.dirname, "..", "golden");
 
@@ -30,21 +31,6 @@ export interface Golden {
 
 const f32 = (shape: Shape, numbers: ArrayLike<number>): Tensor =>
   Tensor.from({ dtype: "f32", shape }, numbers);
-
-/** Entries `rows` of a tensor along its first axis. */
-function cut(tensor: Tensor, rows: readonly [number, number] | undefined): Tensor {
-  if (!rows) return tensor;
-  const { dtype, shape } = tensor.type;
-  const size = sizeOf(shape.slice(1));
-  const type = { dtype, shape: [rows[1] - rows[0], ...shape.slice(1)] };
-  return new Tensor(type, tensor.data.slice(rows[0] * size, rows[1] * size));
-}
-
-const fromMemory = (tensors: ReadonlyMap<string, Tensor>): WeightSource => ({
-  tensors: new Map([...tensors].map(([name, tensor]) => [name, tensor.type])),
-  read: (name, rows) => Promise.resolve(cut(tensors.get(name)!, rows)),
-  close: () => Promise.resolve(),
-});
 
 interface TinyFile {
   readonly config: Json;
@@ -82,7 +68,7 @@ function given(file: Pick<TinyFile, "shapes" | "params" | "input_shape" | "input
   const tensors = new Map(
     Object.entries(file.params).map(([name, data]) => [name, f32(file.shapes[name]!, data)]),
   );
-  return { image: f32(file.input_shape, file.input), weights: fromMemory(tensors) };
+  return { image: f32(file.input_shape, file.input), weights: memoryWeights(tensors) };
 }
 
 export function tinyVmoe(): Golden {
