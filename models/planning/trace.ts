@@ -1,8 +1,8 @@
 /** What tokens ask for: the choices of a model that drops nothing, recorded so that capacities can be planned for them. */
 import { CompileError, Tensor, type WeightSource } from "../../ir/index.ts";
 import { type Json, mergeConfig } from "../config.ts";
+import { tokensOf } from "../grid.ts";
 import type { Model } from "../model.ts";
-import { tokensOf } from "../model.ts";
 
 /** The choices of one sparse block, of every image of the trace. */
 export interface LayerTrace {
