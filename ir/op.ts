@@ -117,6 +117,11 @@ export interface OpSpec<S extends string = string> {
   readonly sample?: Sample<S>;
   /** What passes and backends may ask; each trait is held by a law in test/ops.test.ts. */
   readonly traits?: readonly Trait[];
+  /**
+   * Where the result lies in the operand, where it does: its elements are the operand's from this one on, in the same
+   * row-major order. Undefined for an application of which that is not so.
+   */
+  viewAt?(sizes: Bound<S>): number | undefined;
   /** Reference semantics: every result's elements in row-major order, before rounding to its dtype. */
   evaluate(operands: Named<Operands<S>, Tensor>, sizes: Bound<S>): Named<Results<S>, Numbers>;
   /** The same meaning in more primitive ops; a core op has none. */
@@ -125,7 +130,7 @@ export interface OpSpec<S extends string = string> {
 
 /**
  * `elementwise`: each result element depends on the operands' elements at the same index alone.
- * `view`: the result's elements are the operand's, in the same row-major order.
+ * `view`: the result's elements are the operand's, all of them, in the same row-major order.
  * `plan`: results `tokens` and `slots` are a consistent routing plan (docs/architecture.md).
  * `gates`: a plan whose result `weights` is, for each token, the k largest of E probabilities, largest first: those of
  * its choices, which are distinct experts.
@@ -144,6 +149,8 @@ export interface AnyOp extends Signature {
   readonly where: readonly { label: string; text: string; holds: (sizes: Sizes) => boolean }[];
   readonly sample: ((sizes: Sizes, pick: (n: number) => number) => Sizes) | undefined;
   has(trait: Trait): boolean;
+  /** The element of the operand from which on the result lies in it; 0 for views; undefined where it does not. */
+  viewAt(sizes: Sizes): number | undefined;
   /** Binds the sizes of an application to operands of `types` and checks its constraints. */
   sizesOf(types: readonly TensorType[], attrs: Sizes): Sizes;
   evaluate(operands: readonly Tensor[], sizes: Sizes): readonly Tensor[];
@@ -160,10 +167,11 @@ export interface Op<S extends string> extends AnyOp {
   (...args: [...Positional<Operands<S>, Value>, ...AttrArgs<S>]): Outs<Results<S>>;
 }
 
-type Erased = Omit<OpSpec, "where" | "derive" | "sample" | "evaluate" | "decompose"> & {
+type Erased = Omit<OpSpec, "where" | "derive" | "sample" | "viewAt" | "evaluate" | "decompose"> & {
   readonly where?: Readonly<Record<string, readonly [string, (sizes: Sizes) => boolean]>>;
   readonly sample?: AnyOp["sample"];
   derive?(sizes: Sizes): Sizes;
+  viewAt?(sizes: Sizes): number | undefined;
   evaluate(operands: Readonly<Record<string, Tensor>>, sizes: Sizes): Readonly<Record<string, Numbers>>;
   decompose?(operands: ByName, sizes: Sizes): ByName;
 };
@@ -183,6 +191,7 @@ export function defineOp<const S extends string>(spec: OpSpec<S>): Op<S> {
     where,
     sample: erased.sample,
     has: (trait) => spec.traits?.includes(trait) ?? false,
+    viewAt: (sizes) => (spec.traits?.includes("view") ? 0 : erased.viewAt?.(sizes)),
 
     sizesOf(types, attrs) {
       const bound = bind(spec.name, parsed, types, attrs);

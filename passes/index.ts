@@ -1,5 +1,4 @@
 /** The passes' public surface. */
-export { peakBytes } from "./analysis/liveness.ts";
 export { canonicalize } from "./canonicalize.ts";
 export { fuseExperts } from "./fuseExperts.ts";
 export { computeHalf, storeHalf } from "./halve.ts";

@@ -101,6 +101,7 @@ test.each(howTos)("%s runs as it is written", { timeout: 300_000 }, (name) => {
       "ir",
       "files",
       "passes",
+      "runtime",
       "backends",
       "models",
       "cli",

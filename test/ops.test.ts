@@ -10,6 +10,7 @@ import {
   opset,
   parse,
   print,
+  sizeOf,
   Tensor,
   typeOf,
   type Value,
@@ -105,6 +106,26 @@ test.each(where((op) => op.has("view")))("%s: is a view, the elements stay in or
   fc.assert(
     fc.property(legalCase(op), (c) => {
       expect(run(c, op.apply(c.params, c.attrs))[0]!.data).toEqual(c.tensors[0]!.data);
+      expect(op.viewAt(op.sizesOf(c.types, c.attrs))).toBe(0);
+    }),
+  );
+});
+
+/** Copies whose every element is told apart from the others. */
+const numbered = ({ type }: Tensor): Tensor =>
+  new Tensor(
+    type,
+    Float32Array.from({ length: sizeOf(type.shape) }, (_, i) => i),
+  );
+
+test.each(always)("%s: lies in its operand where it says so", (_, op) => {
+  fc.assert(
+    fc.property(legalCase(op, { dtypes: ["f32"] }), (c) => {
+      const at = op.viewAt(op.sizesOf(c.types, c.attrs));
+      if (at === undefined) return;
+      const copy = { ...c, tensors: c.tensors.map(numbered) };
+      const [found] = run(copy, op.apply(c.params, c.attrs)).map(({ data }) => Array.from(data));
+      expect(found).toEqual(found!.map((_element, i) => at + i));
     }),
   );
 });

@@ -1,16 +1,25 @@
 /** The WebGPU backend: programs as WGSL kernels on a GPU, or on a software driver of one. */
-import { type AnyOp, CompileError } from "../../ir/index.ts";
+import { CompileError, type Graph } from "../../ir/index.ts";
 import { pipeline, runPasses } from "../../passes/index.ts";
-import type { Backend, Engine } from "../backend.ts";
-import { Device } from "./device.ts";
-import { prepare } from "./executable.ts";
-import { kernels } from "./kernels/index.ts";
-import type { Profile } from "./profile.ts";
+import { Device } from "../../runtime/device.ts";
+import type { DeviceModule } from "../../runtime/module.ts";
+import type { Backend, CompileOptions, Engine } from "../backend.ts";
+import { supports } from "./emit.ts";
+import { load } from "./executable.ts";
+import { lower } from "./lower.ts";
+import { type Profile, profileOf } from "./profile.ts";
 
-export { type Limits, type Profile, profiles, type Tile } from "./profile.ts";
+export { anyGpu, type Profile, profiles, type Tile } from "./profile.ts";
 
-/** A view needs no kernel: its result lives where its operand does. */
-const supports = (op: AnyOp): boolean => kernels.has(op) || op.has("view");
+/** The module that computes the outputs asked for on devices of `profile`; needs no device. */
+export function compile(
+  graph: Graph,
+  profile: Profile,
+  options: Omit<CompileOptions, "progress"> = {},
+): DeviceModule {
+  const outputs = options.outputs ?? [...graph.outputs.keys()];
+  return lower(runPasses(graph, pipeline({ supports }, outputs), options), profile);
+}
 
 /**
  * The backend on the adapters of what `gpu` returns, in a browser `navigator.gpu`.
@@ -23,15 +32,15 @@ export const webgpuOn = (gpu: () => Promise<GPU | undefined>, profile?: Profile)
   async open(): Promise<Engine> {
     const found = await gpu();
     if (!found) throw new CompileError("B2", "webgpu", "this JavaScript engine has no WebGPU");
-    const device = await Device.open(found, profile);
+    const device = await Device.open(found, profile?.limits);
+    const target = profile ?? profileOf(device);
     return {
       device: device.description,
       software: device.software,
       supports,
-      compile(graph, weights, options = {}) {
-        const outputs = options.outputs ?? [...graph.outputs.keys()];
-        return prepare(device, runPasses(graph, pipeline({ supports }, outputs), options), weights, options);
-      },
+      // A failing compilation is a rejection, like a failing load.
+      compile: async (graph, weights, options = {}) =>
+        load(device, compile(graph, target, options), weights, options.progress),
       close: () => device.close(),
     };
   },

@@ -1,14 +1,6 @@
 /** What the compiler needs to know of a device: limits and preferences, never who made it. */
 
-/** The limits that kernels and buffers keep to; names and units are WebGPU's. */
-export interface Limits {
-  readonly maxBufferSize: number;
-  readonly maxStorageBufferBindingSize: number;
-  readonly maxStorageBuffersPerShaderStage: number;
-  readonly maxComputeWorkgroupStorageSize: number;
-  readonly maxComputeInvocationsPerWorkgroup: number;
-  readonly maxComputeWorkgroupsPerDimension: number;
-}
+import type { Limits } from "../../runtime/module.ts";
 
 /** A way to tile matrix products. */
 export interface Tile {
@@ -77,6 +69,15 @@ export const profiles: readonly Profile[] = [
   { ...generic, limits: defaultLimits },
   { ...generic, name: "minimum", limits: defaultLimits, tiles: [reg(8, 8)], workgroup: 32, lanesPerRow: 32 },
 ];
+
+const unlimited: Limits = {
+  ...defaultLimits,
+  maxBufferSize: Number.MAX_SAFE_INTEGER,
+  maxStorageBufferBindingSize: Number.MAX_SAFE_INTEGER,
+};
+
+/** A GPU with memory enough for any model: what a model needs, wherever it may run. */
+export const anyGpu: Profile = { ...generic, limits: unlimited };
 
 /** The profile of a device: the CPU's preferences for a software adapter, else any GPU's, with its own limits. */
 export function profileOf(adapter: { readonly limits: Limits; readonly software: boolean }): Profile {

@@ -1,9 +1,9 @@
 /** `moec inspect`: what a model is and costs, and its program as text. Reads no weights. */
 import { Command, Option } from "commander";
 
+import { anyGpu, compile } from "../../backends/webgpu/index.ts";
 import { print } from "../../ir/index.ts";
 import { createModel, type Model, parameterCount, tokensOf } from "../../models/index.ts";
-import { peakBytes } from "../../passes/index.ts";
 import { defaultSize, readConfig } from "../model.ts";
 import { isOnnx, openOnnx, refuseOverrides } from "../onnxModel.ts";
 import {
@@ -40,8 +40,8 @@ interface Summary {
   readonly parameters: number;
   /** Operations of one image, in 1e9. */
   readonly gflops: number;
-  /** Bytes: of the weights as float32, and the most of the activations alive at once. */
-  readonly memory: { readonly weights: number; readonly activations: number };
+  /** Bytes: of the weights as float32; of activations as planned for a GPU, and the most of them needed at once. */
+  readonly memory: { readonly weights: number; readonly activations: number; readonly least: number };
   readonly batch: number;
   readonly imageSize: readonly [number, number];
   readonly tokens: number;
@@ -55,11 +55,12 @@ interface Summary {
 function summaryOf(model: Model, batch: number, imageSize: readonly [number, number]): Summary {
   const { graph, grid, blocks, router, flops } = model;
   const parameters = parameterCount(model);
+  const { planned, least } = compile(graph, anyGpu, { outputs: ["logits"] }).memory;
   return {
     model: graph.name,
     parameters,
     gflops: flops / 1e9,
-    memory: { weights: bytesOfFloat * parameters, activations: peakBytes(graph.select(["logits"])) },
+    memory: { weights: bytesOfFloat * parameters, activations: planned, least },
     batch,
     imageSize,
     tokens: tokensOf(grid),
@@ -136,7 +137,7 @@ function describe(
     ["operations", `${gflops.toFixed(2)} GFLOP an image`],
     [
       "activations",
-      `${mebibytes(memory.activations)} at most at once, ${batch} image${batch === 1 ? "" : "s"}`,
+      `${mebibytes(memory.activations)} for ${batch} image${batch === 1 ? "" : "s"}, at most ${mebibytes(memory.least)} at once`,
     ],
     ["image", `${imageSize.join(" x ")} px, ${tokens} tokens`],
     [

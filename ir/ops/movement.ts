@@ -126,6 +126,12 @@ export const slice: Op<typeof slicing> = defineOp({
       limit: from.map((size, axis) => (start[axis] as number) + 1 + pick(size - (start[axis] as number))),
     };
   },
+  viewAt({ in: from, start, out }) {
+    // One entry of each axis before the first that is cut, everything of those after it.
+    const cut = out.findLastIndex((size, axis) => size !== from[axis]);
+    if (out.some((size, axis) => axis < cut && size > 1)) return undefined;
+    return stridesOf(from).reduce((sum, stride, axis) => sum + stride * (start[axis] as number), 0);
+  },
   evaluate({ x }, { in: from, start, out }) {
     const strides = stridesOf(from);
     const offset = strides.reduce((sum, stride, axis) => sum + stride * (start[axis] as number), 0);

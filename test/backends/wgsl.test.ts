@@ -6,12 +6,17 @@ import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 
 import { dawnGpu } from "../../backends/webgpu/dawn.ts";
+import { emitAll } from "../../backends/webgpu/emit.ts";
 import { profiles, webgpuOn } from "../../backends/webgpu/index.ts";
 import { type Kernel, type Launch } from "../../backends/webgpu/kernel.ts";
 import { kernels } from "../../backends/webgpu/kernels/index.ts";
+import { withAccess } from "../../backends/webgpu/lower.ts";
+import { mayBindWritable } from "../../backends/webgpu/places.ts";
 import type { Profile } from "../../backends/webgpu/profile.ts";
+import { packWeights } from "../../backends/webgpu/weights.ts";
 import { type AnyOp, Graph, input, type Node, ops, type Value } from "../../ir/index.ts";
 import { createModel, mergeConfig, presets, randomWeights } from "../../models/index.ts";
+import { Device } from "../../runtime/device.ts";
 import { legalCase } from "../support/arbitrary.ts";
 import { noWeights } from "../support/engines.ts";
 import { seed } from "../support/runs.ts";
@@ -24,16 +29,28 @@ describe.each(profiles.map((profile) => [profile.name, profile] as const))(
   "profile %s",
   async (_, profile) => {
     const engine = await webgpuOn(() => Promise.resolve(nullGpu), profile).open();
-    afterAll(() => engine.close());
+    const device = await Device.open(nullGpu, profile.limits);
+    afterAll(() => {
+      engine.close();
+      device.close();
+    });
 
     test.each(all.map(({ op }) => [op.name, op] as const))(
       "%s compiles for random sizes",
       async (_name, op) => {
         for (const c of fc.sample(legalCase(op, { maxSize: 40 }), { numRuns: 4, seed })) {
           const results = op.apply(c.params, c.attrs).map((value, i): [string, Value] => [`r${i}`, value]);
-          const executable = await engine.compile(new Graph(op.name, c.params, results), noWeights);
+          const graph = new Graph(op.name, c.params, results);
+          const executable = await engine.compile(graph, noWeights);
           expect(executable.report.launches).toBeGreaterThanOrEqual(0);
           executable.dispose();
+          // A memory plan may put what a launch reads and what it writes into one buffer.
+          for (const { launch } of emitAll(graph, profile, packWeights([], profile.limits)).always) {
+            const access = launch.bindings.map((binding) =>
+              mayBindWritable(launch, binding) ? "read_write" : binding.access,
+            );
+            await device.pipeline({ ...launch, wgsl: withAccess(launch.wgsl, access), access });
+          }
         }
       },
     );

@@ -1,6 +1,6 @@
-/** A GPU device behind the few acts that this backend performs, with errors that say what failed. */
-import { CompileError } from "../../ir/index.ts";
-import { type Limits, type Profile, profileOf } from "./profile.ts";
+/** A GPU device behind the few acts that programs need, with errors that say what failed. */
+import { CompileError } from "../ir/error.ts";
+import type { Access, ModuleKernel, Limits } from "./module.ts";
 
 const limitNames = [
   "maxBufferSize",
@@ -19,7 +19,7 @@ const computeStage = 4;
 const limitsOf = (limits: GPUSupportedLimits): Limits =>
   Object.fromEntries(limitNames.map((name) => [name, limits[name]])) as unknown as Limits;
 
-/** A pipeline of one launch. */
+/** A pipeline of one kernel. */
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
@@ -29,9 +29,10 @@ const oneLine = (message: string): string => message.trim().split("\n")[0] ?? ""
 
 export class Device {
   readonly gpu: GPUDevice;
-  readonly profile: Profile;
-  readonly description: string;
-  readonly software: boolean;
+  /** Those asked for; by default all that the adapter has. */
+  readonly limits: Limits;
+  /** What the adapter says of itself: vendor, architecture, device, driver. */
+  readonly info: GPUAdapterInfo;
   /** Submits to the queue, and buffers mapped for reading, since the device was opened. */
   readonly counts: { submits: number; reads: number } = { submits: 0, reads: 0 };
   readonly #pipelines = new Map<string, Promise<Pipeline>>();
@@ -39,41 +40,41 @@ export class Device {
   #failure: string | undefined;
   #lost: string | undefined;
 
-  private constructor(gpu: GPUDevice, profile: Profile, description: string, software: boolean) {
+  private constructor(gpu: GPUDevice, limits: Limits, info: GPUAdapterInfo) {
     this.gpu = gpu;
-    this.profile = profile;
-    this.description = description;
-    this.software = software;
+    this.limits = limits;
+    this.info = info;
     gpu.onuncapturederror = ({ error }) => (this.#failure ??= oneLine(error.message));
     void gpu.lost.then(({ reason, message }) => (this.#lost = `${reason}: ${oneLine(message)}`));
   }
 
   /**
-   * Opens the best adapter of `gpu`, for `profile` when it is given. Throws B2 when there is no adapter, or none
-   * with the profile's limits.
+   * Opens the best adapter of `gpu`, with `limits` when they are given. Throws B2 when there is no adapter, or none
+   * with those limits.
    */
-  static async open(gpu: GPU, profile?: Profile): Promise<Device> {
+  static async open(gpu: GPU, limits?: Limits): Promise<Device> {
     const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
     if (!adapter) throw new CompileError("B2", "webgpu", "there is no adapter");
-    const { info } = adapter;
-    const limits = limitsOf(adapter.limits);
-    const software = info.isFallbackAdapter;
-    const requiredLimits = { ...(profile?.limits ?? limits) };
-    const device = await adapter.requestDevice({ requiredLimits }).catch((error: Error) => {
+    const wanted = limits ?? limitsOf(adapter.limits);
+    const device = await adapter.requestDevice({ requiredLimits: { ...wanted } }).catch((error: Error) => {
       throw new CompileError("B2", "webgpu", `the adapter gives no device: ${oneLine(error.message)}`);
     });
-    const description = [info.vendor, info.architecture, info.device, info.description]
-      .filter(Boolean)
-      .join(", ");
-    return new Device(device, profile ?? profileOf({ limits, software }), description, software);
+    return new Device(device, wanted, adapter.info);
+  }
+
+  /** The device and its driver, for people. */
+  get description(): string {
+    const { vendor, architecture, device, description } = this.info;
+    return [vendor, architecture, device, description].filter(Boolean).join(", ");
+  }
+
+  /** Whether it computes on the CPU. */
+  get software(): boolean {
+    return this.info.isFallbackAdapter;
   }
 
   /** A buffer of at least `bytes`, named for errors. Throws B3 when the device has no room for it. */
   async buffer(label: string, bytes: number, flags: number): Promise<GPUBuffer> {
-    const most = this.profile.limits.maxBufferSize;
-    if (bytes > most) {
-      throw new CompileError("B3", label, `needs a buffer of ${bytes} bytes; the device has at most ${most}`);
-    }
     this.gpu.pushErrorScope("out-of-memory");
     this.gpu.pushErrorScope("validation");
     const buffer = this.gpu.createBuffer({
@@ -81,27 +82,21 @@ export class Device {
       size: Math.max(16, Math.ceil(bytes / 16) * 16),
       usage: flags,
     });
-    const errors = [await this.gpu.popErrorScope(), await this.gpu.popErrorScope()].filter(
-      (error) => error !== null,
-    );
-    if (errors[0]) {
-      throw new CompileError(
-        "B3",
-        label,
-        `${bytes} bytes could not be had on the device: ${oneLine(errors[0].message)}`,
-      );
-    }
-    return buffer;
+    const errors = await Promise.all([this.gpu.popErrorScope(), this.gpu.popErrorScope()]);
+    const error = errors.find((each) => each !== null);
+    if (!error) return buffer;
+    const reason = oneLine(error.message);
+    throw new CompileError("B3", label, `${bytes} bytes could not be had on the device: ${reason}`);
   }
 
-  /** The pipeline of `wgsl`, whose storage buffers are accessed as `access` says; one for equal texts. */
-  pipeline(label: string, wgsl: string, access: readonly ("read" | "read_write")[]): Promise<Pipeline> {
-    const known = this.#pipelines.get(wgsl) ?? this.#build(label, wgsl, this.#layout(access));
-    this.#pipelines.set(wgsl, known);
+  /** The pipeline of a kernel; one for equal texts. Throws B4 with the line that the device refuses. */
+  pipeline(kernel: ModuleKernel): Promise<Pipeline> {
+    const known = this.#pipelines.get(kernel.wgsl) ?? this.#build(kernel);
+    this.#pipelines.set(kernel.wgsl, known);
     return known;
   }
 
-  #layout(access: readonly ("read" | "read_write")[]): GPUBindGroupLayout {
+  #layout(access: readonly Access[]): GPUBindGroupLayout {
     const key = access.join();
     const known =
       this.#layouts.get(key) ??
@@ -116,7 +111,8 @@ export class Device {
     return known;
   }
 
-  async #build(label: string, wgsl: string, layout: GPUBindGroupLayout): Promise<Pipeline> {
+  async #build({ label, wgsl, access }: ModuleKernel): Promise<Pipeline> {
+    const layout = this.#layout(access);
     this.gpu.pushErrorScope("validation");
     const module = this.gpu.createShaderModule({ label, code: wgsl });
     void this.gpu.popErrorScope();

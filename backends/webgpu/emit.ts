@@ -1,0 +1,81 @@
+/** From nodes to launches: each node is asked of its kernel, and what depends on no input comes first. */
+import { type AnyOp, CompileError, type Graph, type Node, type Value } from "../../ir/index.ts";
+import type { Kernel, Launch, Shard } from "./kernel.ts";
+import { kernels } from "./kernels/index.ts";
+import type { Profile } from "./profile.ts";
+import { originOf, viewOf } from "./views.ts";
+import type { PackedWeights } from "./weights.ts";
+
+/** Whether this backend computes `op`: by a kernel, or because its result lies where its operand does. */
+export const supports = (op: AnyOp): boolean => kernels.has(op) || op.has("view");
+
+/** A launch with where its op stands in the model. */
+export interface Emitted {
+  readonly scope: string;
+  readonly launch: Launch;
+}
+
+/** The launches of a program, in order: those that are made once, and those of every run. */
+export interface Launches {
+  readonly once: readonly Emitted[];
+  readonly always: readonly Emitted[];
+}
+
+/** The launches of `graph`. Throws B3 for one that is beyond the profile's limits. */
+export function emitAll(graph: Graph, profile: Profile, weights: PackedWeights): Launches {
+  const fixed = new Set<Value>(graph.weights);
+  const once: Emitted[] = [];
+  const always: Emitted[] = [];
+  for (const node of graph.nodes) {
+    const isFixed = node.operands.every((operand) => fixed.has(operand));
+    if (isFixed) for (const result of node.results) fixed.add(result);
+    if (viewOf(node) !== undefined) continue;
+    for (const launch of emit(node, profile, weights)) {
+      checkLimits(launch, profile);
+      (isFixed ? once : always).push({ scope: node.scope, launch });
+    }
+  }
+  return { once, always };
+}
+
+function emit(
+  { op, operands, results, sizes }: Node,
+  profile: Profile,
+  weights: PackedWeights,
+): readonly Launch[] {
+  const kernel = kernels.get(op) as Kernel;
+  return kernel.emit({
+    operands: named(op.operands, operands),
+    results: named(op.results, results),
+    sizes,
+    profile,
+    scratch: (element, length) => ({ element, length }),
+    shards: (value) => shardsOf(value, weights),
+  });
+}
+
+const named = (
+  slots: readonly { readonly name: string }[],
+  values: readonly Value[],
+): Record<string, Value> => Object.fromEntries(slots.map((slot, i) => [slot.name, values[i] as Value]));
+
+/** The parts of a weight, or of a view that leaves its first axis as it is; anything else is one part. */
+function shardsOf(value: Value, { shards }: PackedWeights): readonly Shard[] {
+  const origin = originOf(value).value;
+  const [entries = 1] = value.type.shape;
+  const parts = shards.get(origin);
+  if (parts && origin.type.shape[0] === entries) return parts;
+  return [{ weight: value, index: 0, start: 0, stop: entries }];
+}
+
+function checkLimits({ label, workgroups, bindings }: Launch, { limits }: Profile): void {
+  const side = limits.maxComputeWorkgroupsPerDimension;
+  if (workgroups.some((count) => count > side)) {
+    const message = `needs a grid of ${workgroups.join(" x ")} workgroups; the device has at most ${side} a side`;
+    throw new CompileError("B3", label, message);
+  }
+  const most = limits.maxStorageBuffersPerShaderStage;
+  if (bindings.length > most) {
+    throw new CompileError("B3", label, `binds ${bindings.length} buffers; the device has at most ${most}`);
+  }
+}

@@ -1,0 +1,92 @@
+/** A program compiled for a kind of device: plain data that says what to make on the device, and what to launch. */
+import type { DType, Shape } from "../ir/type.ts";
+
+/** The limits that kernels and buffers keep to; names and units are WebGPU's. */
+export interface Limits {
+  readonly maxBufferSize: number;
+  readonly maxStorageBufferBindingSize: number;
+  readonly maxStorageBuffersPerShaderStage: number;
+  readonly maxComputeWorkgroupStorageSize: number;
+  readonly maxComputeInvocationsPerWorkgroup: number;
+  readonly maxComputeWorkgroupsPerDimension: number;
+}
+
+/** Bytes `offset .. offset + bytes - 1` of buffer `buffer`; the offset is a multiple of 256. */
+export interface Place {
+  readonly buffer: number;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** A buffer of the device, named for errors. */
+export interface ModuleBuffer {
+  readonly label: string;
+  readonly bytes: number;
+}
+
+/** An input or an output: four bytes an element, the 16-bit floats as the f32 they stand for, bool as u32. */
+export interface Port {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: Shape;
+  readonly place: Place;
+}
+
+/** Entries `start .. stop - 1` of the first axis of a weight; a scalar has one entry. */
+export interface WeightPart {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: Shape;
+  readonly start: number;
+  readonly stop: number;
+  readonly place: Place;
+}
+
+export type Access = "read" | "read_write";
+
+/** A compute shader; its buffers are bindings 0, 1, ... of group 0. */
+export interface ModuleKernel {
+  /** For people: the first launch that uses it. */
+  readonly label: string;
+  readonly wgsl: string;
+  readonly access: readonly Access[];
+}
+
+/** One launch of a grid of workgroups. */
+export interface ModuleLaunch {
+  readonly label: string;
+  /** Where in the model it stands, such as `Encoder/encoderblock_5/Moe`. */
+  readonly scope: string;
+  readonly kernel: number;
+  readonly workgroups: readonly [x: number, y: number, z: number];
+  readonly bindings: readonly Place[];
+}
+
+/** Bytes on the device. */
+export interface MemoryUse {
+  readonly weights: number;
+  /** All that comes and goes: inputs, results and scratch memory, in arenas. */
+  readonly planned: number;
+  /** The most bytes of those that are needed at once: what no plan can be below. */
+  readonly least: number;
+}
+
+/** A compiled program. JSON holds all of it. */
+export interface DeviceModule {
+  readonly name: string;
+  /** What a device must have to run it. */
+  readonly limits: Limits;
+  readonly kernels: readonly ModuleKernel[];
+  readonly buffers: readonly ModuleBuffer[];
+  /** How many of the buffers, the first ones, hold weights. */
+  readonly weightBuffers: number;
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  /** In the order of their places. */
+  readonly weights: readonly WeightPart[];
+  /** Launches that depend on no input: made once, when the program is loaded. */
+  readonly once: readonly ModuleLaunch[];
+  /** Launches of every run, in order. */
+  readonly launches: readonly ModuleLaunch[];
+  readonly memory: MemoryUse;
+}

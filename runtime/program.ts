@@ -1,0 +1,202 @@
+/** A compiled program on a device: its buffers filled, its launches ready to be encoded, its runs. */
+import { CompileError } from "../ir/error.ts";
+import type { DType } from "../ir/type.ts";
+import { type Device, usage } from "./device.ts";
+import type { DeviceModule, ModuleLaunch, Place, Port } from "./module.ts";
+
+/** Elements as they are on the device; see `Port`. */
+export type HostArray = Float32Array | Int32Array | Uint32Array;
+
+/** The array in which a port of `dtype` is given and returned. */
+export function hostArray(
+  dtype: DType,
+): Float32ArrayConstructor | Int32ArrayConstructor | Uint32ArrayConstructor {
+  if (dtype === "i32") return Int32Array;
+  return dtype === "u32" || dtype === "bool" ? Uint32Array : Float32Array;
+}
+
+/** Some of a weight buffer's bytes, from byte `offset` on. */
+export interface Part {
+  readonly offset: number;
+  readonly bytes: ArrayBufferView;
+}
+
+/** Where the weights' bytes come from: weight buffer `index`, part after part. What lies between parts is never read. */
+export type ReadWeights = (index: number) => AsyncIterable<Part>;
+
+/** Told of progress from 0 to 1. */
+export type OnProgress = (done: number, what: string) => void;
+
+/** What the last run did. */
+export interface RunCounts {
+  readonly submits: number;
+  /** Reads from the device before the outputs' own. */
+  readonly readbacks: number;
+  /** Host time to write the inputs, encode and submit. */
+  readonly hostMs: number;
+}
+
+/** Bytes that may wait in the queue: it keeps a copy until the device has taken them. */
+const pendingBytes = 64 * 2 ** 20;
+
+/** A launch with its pipeline and its buffers. */
+interface Step {
+  readonly workgroups: ModuleLaunch["workgroups"];
+  readonly pipeline: GPUComputePipeline;
+  readonly group: GPUBindGroup;
+}
+
+export class Program {
+  readonly module: DeviceModule;
+  readonly #device: Device;
+  readonly #buffers: readonly GPUBuffer[];
+  readonly #steps: readonly Step[];
+  readonly #staging: GPUBuffer;
+  #last: Promise<unknown> = Promise.resolve();
+  #counts: RunCounts = { submits: 0, readbacks: 0, hostMs: 0 };
+
+  private constructor(
+    device: Device,
+    module: DeviceModule,
+    buffers: readonly GPUBuffer[],
+    steps: readonly Step[],
+    staging: GPUBuffer,
+  ) {
+    this.#device = device;
+    this.module = module;
+    this.#buffers = buffers;
+    this.#steps = steps;
+    this.#staging = staging;
+  }
+
+  /** Loads `module` with the weights that `read` reads, each once. Throws B3 for memory, B4 for kernels. */
+  static async load(
+    device: Device,
+    module: DeviceModule,
+    read: ReadWeights,
+    progress: OnProgress = () => undefined,
+  ): Promise<Program> {
+    // Built while weights are uploaded; awaited below, but a failure must not go unhandled meanwhile.
+    const pipelines = Promise.all(module.kernels.map((kernel) => device.pipeline(kernel)));
+    pipelines.catch(() => undefined);
+    const buffers: GPUBuffer[] = [];
+    try {
+      for (const [index, { label, bytes }] of module.buffers.entries()) {
+        const buffer = await device.buffer(label, bytes, usage.storage | usage.copySource | usage.copyTarget);
+        buffers.push(buffer);
+        if (index >= module.weightBuffers) continue;
+        progress((0.8 * index) / module.weightBuffers, "uploading weights");
+        await upload(device, buffer, read(index));
+      }
+      const total = module.outputs.reduce((sum, { place }) => sum + place.bytes, 0);
+      const staging = await device.buffer("outputs", total, usage.mapRead | usage.copyTarget);
+      buffers.push(staging);
+      progress(0.8, "building kernels");
+      const built = await pipelines;
+      const stepsOf = (launches: readonly ModuleLaunch[]): Step[] =>
+        launches.map(({ kernel, label, workgroups, bindings }) => {
+          const { pipeline, layout } = built[kernel] as (typeof built)[number];
+          const entries = bindings.map(({ buffer, offset, bytes }, binding) => ({
+            binding,
+            resource: { buffer: buffers[buffer] as GPUBuffer, offset, size: bytes },
+          }));
+          return { workgroups, pipeline, group: device.gpu.createBindGroup({ label, layout, entries }) };
+        });
+      const encoder = device.gpu.createCommandEncoder();
+      encode(encoder, stepsOf(module.once));
+      device.submit(encoder.finish());
+      await device.gpu.queue.onSubmittedWorkDone();
+      const steps = stepsOf(module.launches);
+      device.check(module.name);
+      progress(1, "ready");
+      return new Program(device, module, buffers, steps, staging);
+    } catch (error) {
+      for (const buffer of buffers) buffer.destroy();
+      throw error;
+    }
+  }
+
+  get counts(): RunCounts {
+    return this.#counts;
+  }
+
+  /**
+   * The outputs by name. Runs are made one after the other: they share buffers. Throws B1 for inputs that do not fit,
+   * B4 and B5 when the device fails.
+   */
+  run(inputs: ReadonlyMap<string, HostArray>): Promise<Map<string, HostArray>> {
+    const next = this.#last.then(() => this.#run(inputs));
+    this.#last = next.catch(() => undefined);
+    return next;
+  }
+
+  async #run(inputs: ReadonlyMap<string, HostArray>): Promise<Map<string, HostArray>> {
+    const [device, { name, outputs }] = [this.#device, this.module];
+    device.check(name);
+    const before = { ...device.counts };
+    const started = performance.now();
+    for (const port of this.module.inputs) this.#write(port, inputs.get(port.name));
+    const encoder = device.gpu.createCommandEncoder();
+    encode(encoder, this.#steps);
+    let total = 0;
+    for (const { place } of outputs) {
+      encoder.copyBufferToBuffer(this.#buffer(place), place.offset, this.#staging, total, place.bytes);
+      total += place.bytes;
+    }
+    device.submit(encoder.finish());
+    const hostMs = performance.now() - started;
+    const readbacks = device.counts.reads - before.reads;
+    const bytes = await device.read(this.#staging, total, name);
+    this.#counts = { submits: device.counts.submits - before.submits, readbacks, hostMs };
+    let at = 0;
+    return new Map(
+      outputs.map(({ name: output, dtype, place }) => {
+        const data = bytes.slice(at, at + place.bytes);
+        at += place.bytes;
+        return [output, new (hostArray(dtype))(data)];
+      }),
+    );
+  }
+
+  #buffer({ buffer }: Place): GPUBuffer {
+    return this.#buffers[buffer] as GPUBuffer;
+  }
+
+  #write({ name, dtype, shape, place }: Port, data: HostArray | undefined): void {
+    const array = hostArray(dtype);
+    if (!(data instanceof array) || data.byteLength !== place.bytes) {
+      const got = data ? `${data.constructor.name}(${data.length})` : "nothing";
+      const want = `${array.name}(${place.bytes / 4}), ${dtype}[${shape.join(", ")}]`;
+      throw new CompileError("B1", `input ${name}`, `must be ${want}; got ${got}`);
+    }
+    const { buffer, byteOffset, byteLength } = data;
+    this.#device.gpu.queue.writeBuffer(this.#buffer(place), place.offset, buffer, byteOffset, byteLength);
+  }
+
+  dispose(): void {
+    for (const buffer of this.#buffers) buffer.destroy();
+  }
+}
+
+function encode(encoder: GPUCommandEncoder, steps: readonly Step[]): void {
+  const pass = encoder.beginComputePass();
+  let current: GPUComputePipeline | undefined;
+  for (const { pipeline, group, workgroups } of steps) {
+    if (pipeline !== current) pass.setPipeline(pipeline);
+    current = pipeline;
+    pass.setBindGroup(0, group);
+    pass.dispatchWorkgroups(...workgroups);
+  }
+  pass.end();
+}
+
+async function upload({ gpu }: Device, buffer: GPUBuffer, parts: AsyncIterable<Part>): Promise<void> {
+  let pending = 0;
+  for await (const { offset, bytes } of parts) {
+    gpu.queue.writeBuffer(buffer, offset, bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    pending += bytes.byteLength;
+    if (pending < pendingBytes) continue;
+    await gpu.queue.onSubmittedWorkDone();
+    pending = 0;
+  }
+}
