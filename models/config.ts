@@ -25,6 +25,10 @@ export interface EncoderConfig {
   readonly mlp_dim: number;
   readonly num_heads: number;
   readonly attention_qk_norm: boolean;
+  /** GELU by its approximation with tanh, or exact. */
+  readonly gelu: "tanh" | "none";
+  /** What LayerNorm adds to variances. */
+  readonly layer_norm_epsilon: number;
   readonly position_emb: { readonly name: "learned" | "sincos2d" | "none"; readonly temperature: number };
   /** null: no block is sparse. */
   readonly moe: MoeConfig | null;
@@ -77,6 +81,9 @@ const encoder = z.strictObject({
   mlp_dim: count,
   num_heads: count,
   attention_qk_norm: z.boolean().default(false),
+  // The original has no keys for these two: they are Flax's defaults there.
+  gelu: z.enum(["tanh", "none"]).default("tanh"),
+  layer_norm_epsilon: z.number().positive().default(1e-6),
   position_emb: positionEmbedding.nullish().transform((value) => value ?? positionEmbedding.parse({})),
   moe: moe.nullish().transform((value) => (value && value.layers.length > 0 ? value : null)),
 });

@@ -23,10 +23,10 @@ export interface Parameter {
   readonly init: Init;
   readonly trained: boolean;
   /**
-   * How files may hold it besides in its own shape: in any of as many elements, in the same order; or with a row for each
-   * token of another grid than this one, from which it is resized.
+   * How files may hold it besides in its own shape: its elements in their order in any shape of as many, or with the axis
+   * `joined` and the next one as one; or with a row for each token of another grid than this one, from which it is resized.
    */
-  readonly stored?: "in any shape" | { readonly grid: TokenGrid };
+  readonly stored?: "in any shape" | { readonly joined: number } | { readonly grid: TokenGrid };
 }
 
 export const constant = (value: number): Init => ({ kind: "constant", value });

@@ -2,7 +2,7 @@
 import { type DType, ops, scoped, type Shape, type Value } from "../ir/index.ts";
 import type { MoeConfig } from "./config.ts";
 import { gaussian, type Init, xavierUniform } from "./init.ts";
-import { mlp } from "./layers.ts";
+import { type Hidden, mlp } from "./layers.ts";
 import type { Parameters } from "./parameters.ts";
 import type { RoutingPlan } from "./routers/plan.ts";
 import type { BoundRouter } from "./routers/router.ts";
@@ -11,8 +11,8 @@ import type { BoundRouter } from "./routers/router.ts";
 export interface MoeContext {
   readonly config: MoeConfig;
   readonly router: BoundRouter;
-  /** Hidden width of an expert. */
-  readonly hidden: number;
+  /** Of an expert. */
+  readonly hidden: Hidden;
   /** Tokens that are routed together; divides the number of tokens. */
   readonly groupSize: number;
   /** Slots of an expert and group; undefined where the router's options say. */
@@ -30,6 +30,7 @@ export interface MoeContext {
 export function moeMlp(x: Value, context: MoeContext): { readonly y: Value; readonly plan: RoutingPlan } {
   const { config, router, hidden, groupSize, capacity, parameters, noise } = context;
   const { num_experts: E, split_rngs, num_shared_experts: common } = config;
+  const { width, gelu } = hidden;
   const members = config.ensemble_size ?? 1;
   const [rows = 1, T = 1, D = 1] = x.type.shape;
   const G = (rows * T) / groupSize;
@@ -46,18 +47,18 @@ export function moeMlp(x: Value, context: MoeContext): { readonly y: Value; read
     const buffers = through(plan.arrives, plan.items, (items) => ops.dispatch(items, plan.tokens));
     return ops.expertMlp(
       buffers,
-      expert("Dense_0", "kernel", [D, hidden], xavierUniform(D, hidden)),
-      expert("Dense_0", "bias", [hidden], gaussian(1e-6)),
-      expert("Dense_1", "kernel", [hidden, D], xavierUniform(hidden, D)),
+      expert("Dense_0", "kernel", [D, width], xavierUniform(D, width)),
+      expert("Dense_0", "bias", [width], gaussian(1e-6)),
+      expert("Dense_1", "kernel", [width, D], xavierUniform(width, D)),
       expert("Dense_1", "bias", [D], gaussian(1e-6)),
-      { approximate: "tanh" },
+      { approximate: gelu },
     );
   });
   const rounded = plan.returns === "f32" ? outputs : ops.cast(outputs, { to: plan.returns });
   const combined = ops.combine(rounded, plan.slots, plan.weights);
   const y = ops.reshape(exchanged(combined, [B, T, members, D]), { shape: x.type.shape });
   if (common === 0) return { y, plan };
-  const everyone = scoped("Shared", () => mlp(x, common * hidden, parameters));
+  const everyone = scoped("Shared", () => mlp(x, { width: common * width, gelu }, parameters));
   return { y: ops.add(y, everyone), plan };
 }
 

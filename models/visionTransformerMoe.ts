@@ -80,7 +80,7 @@ export function vitModel(
     return {
       config: moe,
       router,
-      hidden: parsed.encoder.mlp_dim,
+      hidden: { width: parsed.encoder.mlp_dim, gelu: parsed.encoder.gelu },
       groupSize,
       capacity: capacities[block],
       noise: noisy ? draw : undefined,

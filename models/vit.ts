@@ -63,6 +63,16 @@ function withClassToken(patches: Value, parameters: Parameters): Value {
   return ops.concat(repeated(cls, B), patches, { axis: 1 });
 }
 
+/** What the layers of all blocks have in common. */
+const settingsOf = (config: EncoderConfig) => {
+  const epsilon = config.layer_norm_epsilon;
+  return {
+    epsilon,
+    attend: { heads: config.num_heads, norm: config.attention_qk_norm, epsilon },
+    hidden: { width: config.mlp_dim, gelu: config.gelu },
+  };
+};
+
 function encode(
   tokens: Value,
   patches: readonly [number, number],
@@ -71,23 +81,23 @@ function encode(
 ): { readonly x: Value; readonly plans: ReadonlyMap<string, RoutingPlan> } {
   const plans = new Map<string, RoutingPlan>();
   let x = withPositions(tokens, patches, config, parameters);
-  const attend = { heads: config.num_heads, norm: config.attention_qk_norm };
+  const { attend, hidden, epsilon } = settingsOf(config);
   const [members, parting] = [config.moe?.ensemble_size ?? 1, Math.min(...(config.moe?.layers ?? []))];
   for (let block = 0; block < config.num_layers; block++) {
     const name = `encoderblock_${block}`;
     // The members of an ensemble are alike until the first block in which they have experts of their own.
     if (block === parting && members > 1) x = copied(x, members);
     x = scoped(name, () => {
-      const normal = layerNorm("LayerNorm_0", x, parameters);
+      const normal = layerNorm("LayerNorm_0", x, epsilon, parameters);
       const mixed = ops.add(
         scoped("SelfAttention", () => attention(normal, normal, attend, parameters)),
         x,
       );
-      const y = layerNorm("LayerNorm_1", mixed, parameters);
+      const y = layerNorm("LayerNorm_1", mixed, epsilon, parameters);
       if (!moe || !config.moe?.layers.includes(block)) {
         return ops.add(
           mixed,
-          scoped("Mlp", () => mlp(y, config.mlp_dim, parameters)),
+          scoped("Mlp", () => mlp(y, hidden, parameters)),
         );
       }
       const sparse = scoped("Moe", () => moeMlp(y, { ...moe(name), parameters }));
@@ -95,7 +105,7 @@ function encode(
       return ops.add(mixed, sparse.y);
     });
   }
-  return { x: layerNorm("encoder_norm", x, parameters), plans };
+  return { x: layerNorm("encoder_norm", x, epsilon, parameters), plans };
 }
 
 function withPositions(
@@ -138,10 +148,10 @@ function mapHead(x: Value, encoder: EncoderConfig, parameters: Parameters): Valu
   const [B = 1, , D = 1] = x.type.shape;
   return scoped("MapHead", () => {
     const probe = repeated(parameters.weight("probe", [1, 1, D], xavierUniform(1, D)), B);
-    const attend = { heads: encoder.num_heads, norm: encoder.attention_qk_norm };
+    const { attend, hidden, epsilon } = settingsOf(encoder);
     const y = scoped("MultiHeadDotProductAttention", () => attention(probe, x, attend, parameters));
-    const normal = layerNorm("LayerNorm", y, parameters);
-    const z = scoped("Mlp", () => mlp(normal, encoder.mlp_dim, parameters));
+    const normal = layerNorm("LayerNorm", y, epsilon, parameters);
+    const z = scoped("Mlp", () => mlp(normal, hidden, parameters));
     return ops.reshape(ops.add(y, z), { shape: [B, D] });
   });
 }

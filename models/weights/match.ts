@@ -2,12 +2,14 @@
 import {
   CompileError,
   sameShape,
+  type Shape,
   sizeOf,
   Tensor,
   type TensorType,
   type WeightSource,
 } from "../../ir/index.ts";
 import { type Parameter, randomWeights } from "../init.ts";
+import { partsOf } from "./parts.ts";
 import { onGrids } from "./positions.ts";
 
 const floats = ["f32", "f16", "bf16"];
@@ -23,6 +25,25 @@ export function matchWeights(
   name: string,
 ): WeightSource {
   const source = onGrids(parameters, given);
+  checkFit(parameters, source, name);
+  const tables = randomWeights(parameters, 0);
+  const held = shapedAs(parameters, source);
+  return {
+    tensors: tables.tensors,
+    async read(tensor, rows) {
+      if (!held.tensors.has(tensor)) return tables.read(tensor, rows);
+      const read = await held.read(tensor, rows);
+      const numbers = read.numbers();
+      if (!numbers.every(Number.isFinite))
+        throw new CompileError("W3", name, `tensor ${tensor} has a NaN or infinity`);
+      return read.type.dtype === "f32" ? read : Tensor.from({ ...read.type, dtype: "f32" }, numbers);
+    },
+    close: () => source.close(),
+  };
+}
+
+/** Throws W2 listing what `source` lacks of the trained ones of `parameters`, what it has besides, and what has another shape. */
+export function checkFit(parameters: readonly Parameter[], source: WeightSource, name: string): void {
   const trained = parameters.filter((parameter) => parameter.trained);
   const problems = [...trained.flatMap((parameter) => misfit(parameter, source)), ...strays(trained, source)];
   if (problems.length > 0) {
@@ -33,18 +54,21 @@ export function matchWeights(
       `does not fit the model: ${problems.slice(0, listed).join("; ")}${rest}`,
     );
   }
-  const tables = randomWeights(parameters, 0);
+}
+
+/** `source`, which fits the trained ones of `parameters`, in their shapes. */
+export function shapedAs(parameters: readonly Parameter[], source: WeightSource): WeightSource {
+  const trained = parameters.filter((parameter) => parameter.trained);
   const own = new Map(trained.map((parameter) => [parameter.name, parameter]));
+  const typeOf = ({ name, shape }: Parameter): TensorType => ({
+    dtype: source.tensors.get(name)?.dtype ?? "f32",
+    shape,
+  });
   return {
-    tensors: tables.tensors,
-    async read(tensor, rows) {
-      const parameter = own.get(tensor);
-      if (!parameter) return tables.read(tensor, rows);
-      const read = await readShaped(source, parameter, rows);
-      const numbers = read.numbers();
-      if (!numbers.every(Number.isFinite))
-        throw new CompileError("W3", name, `tensor ${tensor} has a NaN or infinity`);
-      return read.type.dtype === "f32" ? read : Tensor.from({ ...read.type, dtype: "f32" }, numbers);
+    tensors: new Map(trained.map((parameter) => [parameter.name, typeOf(parameter)])),
+    read(name, rows) {
+      const parameter = own.get(name);
+      return parameter ? readShaped(source, parameter, rows) : source.read(name, rows);
     },
     close: () => source.close(),
   };
@@ -69,9 +93,17 @@ function misfit({ name, shape, stored }: Parameter, source: WeightSource): strin
   const type: TensorType | undefined = source.tensors.get(name);
   if (!type) return [`${name} is missing`];
   if (!floats.includes(type.dtype)) return [`${name} is ${type.dtype}, not a float`];
-  return sameShape(type.shape, shape) || (stored === "in any shape" && sizeOf(type.shape) === sizeOf(shape))
+  return sameShape(type.shape, shape) || mayBeStoredAs(type.shape, shape, stored)
     ? []
     : [`${name} is [${type.shape.join(", ")}], not [${shape.join(", ")}]`];
+}
+
+/** Whether a file may hold a parameter of `shape` as `held`, the same elements in the same order. */
+function mayBeStoredAs(held: Shape, shape: Shape, stored: Parameter["stored"]): boolean {
+  if (stored === "in any shape") return sizeOf(held) === sizeOf(shape);
+  if (stored === undefined || !("joined" in stored)) return false;
+  const [first = 1, second = 1] = shape.slice(stored.joined);
+  return sameShape(held, shape.toSpliced(stored.joined, 2, first * second));
 }
 
 function strays(parameters: readonly Parameter[], source: WeightSource): string[] {
@@ -81,17 +113,10 @@ function strays(parameters: readonly Parameter[], source: WeightSource): string[
     .map((name) => `${name} is not a parameter`);
 }
 
-/** How much of a tensor is held at once while it is checked. */
-const partElements = 2 ** 23;
-
 /** Reads all of `source`, part by part, so that what is wrong with a file is found before it is used. */
 export async function checkFinite(source: WeightSource, onProgress: (done: number) => void): Promise<void> {
-  for (const [i, [name, { shape }]] of [...source.tensors].entries()) {
+  for (const [i, [name, type]] of [...source.tensors].entries()) {
     onProgress(i / source.tensors.size);
-    const [entries] = shape;
-    if (entries === undefined) await source.read(name);
-    const step = Math.max(1, Math.floor(partElements / Math.max(1, sizeOf(shape.slice(1)))));
-    for (let at = 0; at < (entries ?? 0); at += step)
-      await source.read(name, [at, Math.min(at + step, entries ?? 0)]);
+    for (const rows of partsOf(type)) await source.read(name, rows);
   }
 }

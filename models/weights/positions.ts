@@ -19,7 +19,7 @@ export function onGrids(parameters: readonly Parameter[], source: WeightSource):
   const tensors = new Map([...source.tensors.keys()].map((name) => [name, kept(source, name)]));
   for (const { name, stored } of parameters) {
     const { type, read } = tensors.get(name) ?? {};
-    if (typeof stored !== "object" || !type || !read) continue;
+    if (typeof stored !== "object" || !("grid" in stored) || !type || !read) continue;
     const [one, tokens = 0, D = 0] = type.shape;
     const { grid } = stored;
     const from = squareOf(tokens, grid.classToken);

@@ -134,6 +134,54 @@ test("an ensemble routes whole images of all members, and a group of what is ask
   expect(of(1).flops).toBeLessThan(2 * dense.flops);
 });
 
+test("GELU and the epsilon reach every layer, of experts and pooling too", () => {
+  const attrsOf = (patch: Json): string[] => {
+    const common = {
+      classifier: "map",
+      encoder: { attention_qk_norm: true, moe: { num_shared_experts: 1 } },
+    };
+    const { nodes } = build(mergeConfig(common, patch)).graph;
+    return nodes.flatMap(({ sizes }) => ["approximate", "epsilon"].map((key) => String(sizes[key] ?? "")));
+  };
+  const values = (patch: Json): string[] => [...new Set(attrsOf(patch))].filter(Boolean).toSorted();
+  expect(values({})).toEqual(["0.000001", "tanh"]);
+  expect(values({ encoder: { gelu: "none", layer_norm_epsilon: 1e-12 } })).toEqual(["1e-12", "none"]);
+});
+
+test("files may hold kernels of attention with heads and their width as one axis, and nothing else so", async () => {
+  const { weights } = tinyVmoe();
+  const { parameters } = build({});
+  const joined = (name: string, shape: readonly number[]): WeightSource => ({
+    ...weights,
+    tensors: new Map(weights.tensors).set(name, { dtype: "f32", shape }),
+    async read(tensor, rows) {
+      const { data } = await weights.read(tensor, rows);
+      return new Tensor(
+        { dtype: "f32", shape: tensor === name ? shape : weights.tensors.get(tensor)!.shape },
+        data,
+      );
+    },
+  });
+  const block = "Encoder/encoderblock_0";
+  for (const [name, shape] of [
+    [`${block}/SelfAttention/query/kernel`, [16, 16]],
+    [`${block}/SelfAttention/key/bias`, [16]],
+    [`${block}/SelfAttention/out/kernel`, [16, 16]],
+  ] as const) {
+    const matched = matchWeights(parameters, joined(name, shape), "file");
+    expect(await matched.read(name)).toEqual(await weights.read(name));
+  }
+  for (const [name, shape] of [
+    [`${block}/SelfAttention/query/kernel`, [256]],
+    [`${block}/SelfAttention/out/kernel`, [4, 64]],
+    [`${block}/Mlp/Dense_0/kernel`, [512]],
+  ] as const) {
+    expect(() => matchWeights(parameters, joined(name, shape), "file")).toThrow(
+      `${name} is [${shape.join(", ")}]`,
+    );
+  }
+});
+
 test("a file may hold an ensemble's router in any shape of as many elements", async () => {
   const { parameters } = createModel(ensemble, size);
   const name = "Encoder/encoderblock_1/Moe/Router/dense/kernel";
