@@ -5,6 +5,7 @@ export * from "./ir/index.ts";
 export * from "./models/index.ts";
 export { blobSource, type ByteSink, type ByteSource, memorySource } from "./files/bytes.ts";
 export { matchWeights } from "./models/weights/match.ts";
+export { readWeights } from "./models/weights/read.ts";
 export { readSafetensors, writeSafetensors } from "./models/weights/safetensors.ts";
 export { type OpenPart, readVmoeCheckpoint } from "./models/weights/vmoe/checkpoint.ts";
 export * from "./passes/index.ts";

@@ -4,9 +4,10 @@
  */
 import { type ByteSource, fileError } from "../../../files/bytes.ts";
 import { byteLength, bytesOf, Tensor, type TensorType, type WeightSource } from "../../../ir/index.ts";
+import { readPieces } from "../msgpack.ts";
 import { type Leaf, parseIndex } from "./index.ts";
 import { copyRegion, elementsOf, overlap, type Region } from "./region.ts";
-import { type Chunk, readPieces, scanShard, type Shard } from "./shard.ts";
+import { type Chunk, scanShard, type Shard } from "./shard.ts";
 
 /** Opens a file of the checkpoint by what its name has after the prefix. */
 export type OpenPart = (suffix: string) => Promise<ByteSource>;

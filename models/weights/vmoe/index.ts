@@ -2,7 +2,9 @@
 import { decode, ExtData, ExtensionCodec } from "@msgpack/msgpack";
 
 import { type ByteSource, fileError } from "../../../files/bytes.ts";
-import type { DType, Shape, TensorType } from "../../../ir/index.ts";
+import type { DType, TensorType } from "../../../ir/index.ts";
+import { checkMsgpack } from "../msgpack.ts";
+import { isSizes } from "../stored.ts";
 import type { Region } from "./region.ts";
 
 /** A tensor of the checkpoint. */
@@ -99,6 +101,7 @@ const codec = new ExtensionCodec();
 
 function decodeOr(file: ByteSource, payload: unknown): unknown {
   if (!(payload instanceof Uint8Array)) throw fileError(file.name, "is corrupt: expected packed bytes");
+  checkMsgpack(file.name, payload);
   const limit = payload.length;
   try {
     return decode(payload, { extensionCodec: codec, maxArrayLength: limit, maxMapLength: limit });
@@ -115,6 +118,3 @@ const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
   !(value instanceof ExtData);
 
 const asList = (value: unknown): readonly unknown[] | undefined => (Array.isArray(value) ? value : undefined);
-
-const isSizes = (value: unknown): value is Shape =>
-  Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);

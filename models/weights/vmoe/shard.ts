@@ -1,6 +1,6 @@
 /** A data file of a V-MoE checkpoint: where the bytes of each slice of each tensor lie. */
-import { type ByteSource, fileError, readExactly } from "../../../files/bytes.ts";
-import { type Item, MsgpackWalker } from "../msgpack.ts";
+import { type ByteSource, fileError } from "../../../files/bytes.ts";
+import { type Item, MsgpackWalker, type Piece } from "../msgpack.ts";
 import { parseRegion } from "./index.ts";
 import type { Region } from "./region.ts";
 
@@ -11,7 +11,7 @@ const extension = { array: 1, slices: 6 } as const;
 export interface Chunk {
   readonly region: Region;
   /** Byte ranges whose concatenation is the slice, row-major. */
-  readonly pieces: readonly { readonly start: number; readonly length: number }[];
+  readonly pieces: readonly Piece[];
 }
 
 /** The chunks of one data file by leaf number. */
@@ -38,7 +38,7 @@ export async function scanShard(file: ByteSource): Promise<Shard> {
   for (let i = 0; i < root.length; i++) {
     const key = await walker.item(offset);
     if (key.kind !== "string") broken("a name");
-    const name = new TextDecoder().decode(await walker.bytes(key.start, key.length, "a name"));
+    const name = await walker.text(key);
     offset = key.start + key.length;
     if (name === chunkMark) {
       offset = await walker.after(await walker.item(offset));
@@ -50,12 +50,13 @@ export async function scanShard(file: ByteSource): Promise<Shard> {
     for (let c = 0; c < entries.length; c++) {
       const pair = await list(offset, "a chunk");
       const parts = await list(pair.start, "a chunk's pieces");
-      const pieces: Chunk["pieces"][number][] = [];
+      const pieces: Piece[] = [];
       offset = parts.start;
       for (let p = 0; p < parts.length; p++) {
         const piece = await walker.item(offset);
         if (piece.kind !== "extension" || piece.extension !== extension.array) broken("an array");
-        pieces.push(await payloadOf(walker, piece, broken));
+        const { piece: bytes } = (await walker.array(piece)) ?? broken("an array's shape, dtype and bytes");
+        pieces.push(bytes);
         offset = piece.start + piece.length;
       }
       const slices = await walker.item(offset);
@@ -67,37 +68,4 @@ export async function scanShard(file: ByteSource): Promise<Shard> {
     chunks.set(Number(name), found);
   }
   return { file, chunks };
-}
-
-/** The bytes of a packed array `[shape, dtype, bytes]`. */
-async function payloadOf(
-  walker: MsgpackWalker,
-  array: Item,
-  broken: (what: string) => never,
-): Promise<Chunk["pieces"][number]> {
-  const fields = await walker.item(array.start);
-  if (fields.kind !== "array" || fields.length !== 3) broken("an array's shape, dtype and bytes");
-  const dtype = await walker.after(await walker.item(fields.start));
-  const bytes = await walker.item(await walker.after(await walker.item(dtype)));
-  if (bytes.kind !== "binary") broken("an array's bytes");
-  return { start: bytes.start, length: bytes.length };
-}
-
-/** Bytes `first .. first + length - 1` of the concatenation of `pieces`. */
-export async function readPieces(
-  file: ByteSource,
-  pieces: Chunk["pieces"],
-  first: number,
-  length: number,
-): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    const start = Math.max(first - at, 0);
-    const stop = Math.min(first + length - at, piece.length);
-    if (start < stop)
-      bytes.set(await readExactly(file, piece.start + start, stop - start, "a slice"), at + start - first);
-    at += piece.length;
-  }
-  return bytes;
 }
