@@ -2,7 +2,7 @@
 import type { Engine, Executable } from "../backends/backend.ts";
 import { type Choice, chooseBackend, openBackend } from "../backends/choose.ts";
 import { CompileError, showType, sizeOf, Tensor, type WeightSource } from "../ir/index.ts";
-import { createModel, imageSizeOf, type Json, type Model, normalDraws } from "../models/index.ts";
+import { createModel, imageSizeOf, type Json, knobsOf, type Model, normalDraws } from "../models/index.ts";
 import { openWeights } from "../models/weights/open.ts";
 import { type Fit, readImages } from "./image.ts";
 import { defaultSize, readConfig, routedBy, weightsOf } from "./model.ts";
@@ -33,6 +33,8 @@ export interface InferenceOptions {
   readonly trace?: boolean;
   /** What a command makes of the configuration. */
   readonly adapt?: (config: Json) => Json;
+  /** Whether k, capacity and priority are inputs of the program. */
+  readonly live?: boolean;
 }
 
 /** What is open. */
@@ -102,6 +104,7 @@ async function open(name: string, options: InferenceOptions, progress: Progress)
     ...(options.groupSize !== undefined && { groupSize: options.groupSize }),
     ...(options.noise !== undefined && { noise: true }),
     ...(capacities && { capacities }),
+    ...(options.live && { live: true }),
   });
   return { model, image, weights: await weightsOf(model, file, options, progress) };
 }
@@ -183,12 +186,12 @@ function compile(
   });
 }
 
-/** The image, and for routers with noise a standard normal draw from its seed. */
-function inputsOf({ graph }: Model, image: Tensor, { noise = 0 }: InferenceOptions): Map<string, Tensor> {
-  const inputs = new Map([["image", image]]);
-  for (const { leaf, type } of graph.inputs.slice(1)) {
+/** The image, knobs as configured, and for routers with noise a standard normal draw from its seed. */
+function inputsOf(model: Model, image: Tensor, { noise = 0 }: InferenceOptions): Map<string, Tensor> {
+  const inputs = new Map([["image", image], ...knobsOf(model)]);
+  for (const { leaf, type } of model.graph.inputs) {
     const name = leaf?.name ?? "";
-    inputs.set(name, new Tensor(type, normalDraws(noise, name, sizeOf(type.shape))));
+    if (!inputs.has(name)) inputs.set(name, new Tensor(type, normalDraws(noise, name, sizeOf(type.shape))));
   }
   return inputs;
 }

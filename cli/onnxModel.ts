@@ -6,7 +6,14 @@ import { readModel } from "../backends/onnx/import/model.ts";
 import { fileError } from "../files/bytes.ts";
 import { fileSource } from "../files/disk.ts";
 import { CompileError, type WeightSource } from "../ir/index.ts";
-import { createModel, type Json, type Model, type ModelOptions, type Router } from "../models/index.ts";
+import {
+  createModel,
+  type Json,
+  knobsPrefix,
+  type Model,
+  type ModelOptions,
+  type Router,
+} from "../models/index.ts";
 
 /** Whether a command line names a file of this kind. */
 export const isOnnx = (name: string): boolean => name.endsWith(".onnx");
@@ -46,6 +53,7 @@ export async function openOnnx(
       batch: graph.inputs[0]?.type.shape[0] ?? 1,
       imageSize,
       routers,
+      live: graph.inputs.some(({ leaf }) => leaf?.name.startsWith(knobsPrefix)),
       ...(first && { groupSize: first.groupSize }),
       ...(planned && { capacities: planned }),
     });

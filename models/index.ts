@@ -20,6 +20,7 @@ export {
 export { type TokenGrid, tokensOf } from "./grid.ts";
 export { type Init, type Parameter, probing, randomWeights } from "./init.ts";
 export { type Model, type ModelClass, type ModelOptions, parameterCount, type SparseBlock } from "./model.ts";
+export { knobsOf, knobsPrefix } from "./knobs.ts";
 export { presets } from "./presets.ts";
 export { type BlockRoutes, byMember, routeOutputs, routesOf } from "./routes.ts";
 export {
@@ -49,6 +50,7 @@ export {
 } from "./planning/trace.ts";
 export { normalDraws } from "./random.ts";
 export { routerOf, routers, routersWith } from "./routers/index.ts";
+export type { Knobs } from "./routers/options.ts";
 export type { PlanParts, RoutingContext, RoutingContract, RoutingPlan } from "./routers/plan.ts";
 export {
   type BoundRouter,

@@ -3,6 +3,7 @@ import { type Graph, type Shape, sizeOf } from "../ir/index.ts";
 import type { Json } from "./config.ts";
 import type { TokenGrid } from "./grid.ts";
 import type { Parameter } from "./init.ts";
+import type { Knobs } from "./routers/options.ts";
 import type { BoundRouter, Router } from "./routers/router.ts";
 
 /** What is chosen when a model is compiled rather than in its configuration. */
@@ -20,6 +21,11 @@ export interface ModelOptions {
   readonly capacities?: Readonly<Record<string, number>>;
   /** Whether routers add noise, which the program then takes as inputs `noise/<block>`. */
   readonly noise?: boolean;
+  /**
+   * Whether k, capacity and priority can change between runs, up to those configured: the program then takes inputs
+   * `knobs/<block>`, i32[3], see `knobsOf`. For routers whose tokens choose.
+   */
+  readonly live?: boolean;
   /** Routers that a configuration may name besides the shipped ones. */
   readonly routers?: readonly Router[];
 }
@@ -54,6 +60,8 @@ export interface Model {
   readonly grid: TokenGrid;
   readonly blocks: readonly SparseBlock[];
   readonly router: BoundRouter | undefined;
+  /** Of a live program: what `knobs` are as the input of a sparse block; see `knobsOf`. */
+  readonly limits?: (knobs: Knobs, block: string) => ReturnType<BoundRouter["limits"]>;
   /** The fewest images that fill whole groups of the configuration's size; 1 where that would be too many. */
   readonly fullBatch: number;
   /** Sizes worth knowing, by name. */

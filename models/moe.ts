@@ -20,6 +20,8 @@ export interface MoeContext {
   readonly parameters: Parameters;
   /** Makes an input of the program for a block's noise; undefined when routing is noise-free. */
   readonly noise: ((shape: Shape) => Value) | undefined;
+  /** What the routing keeps to in this run, see `RoutingContext`; undefined when it is as configured. */
+  readonly limits: Value | undefined;
 }
 
 /**
@@ -28,7 +30,7 @@ export interface MoeContext {
  * group has the copies of each token side by side.
  */
 export function moeMlp(x: Value, context: MoeContext): { readonly y: Value; readonly plan: RoutingPlan } {
-  const { config, router, hidden, groupSize, capacity, parameters, noise } = context;
+  const { config, router, hidden, groupSize, capacity, parameters, noise, limits } = context;
   const { num_experts: E, split_rngs, num_shared_experts: common } = config;
   const { width, gelu } = hidden;
   const members = config.ensemble_size ?? 1;
@@ -38,7 +40,7 @@ export function moeMlp(x: Value, context: MoeContext): { readonly y: Value; read
   const groups = ops.reshape(exchanged(x, [B, members, T, D]), { shape: [G, groupSize, D] });
 
   const plan = scoped("Router", () =>
-    router.route({ x: groups, experts: E, members, capacity, parameters, noise }),
+    router.route({ x: groups, experts: E, members, capacity, parameters, noise, limits }),
   );
   const shared = typeof split_rngs === "boolean" ? !split_rngs : !split_rngs.includes("params");
   const expert = (layer: string, name: string, shape: Shape, init: Init): Value =>

@@ -1,12 +1,14 @@
 /** The original's model class: a Vision Transformer whose chosen blocks are sparse; dense where none is. */
-import { CompileError, Graph, input, ops, type Shape, sizeOf, type Value } from "../ir/index.ts";
+import { CompileError, Graph, input, ops, sizeOf, type TensorType, type Value } from "../ir/index.ts";
 import { type ModelConfig, parseConfig } from "./config.ts";
 import { tokensOf } from "./grid.ts";
 import type { Parameter } from "./init.ts";
+import { knobsPrefix } from "./knobs.ts";
 import type { Model, ModelClass, ModelOptions, SparseBlock } from "./model.ts";
 import type { MoeContext } from "./moe.ts";
 import { Parameters } from "./parameters.ts";
 import { routerOf } from "./routers/index.ts";
+import type { Knobs } from "./routers/options.ts";
 import { imageInput, vit } from "./vit.ts";
 import { squareOf } from "./weights/positions.ts";
 
@@ -45,7 +47,7 @@ export function vitModel(
   options: ModelOptions,
   prediction?: Prediction,
 ): Model {
-  const { batch = 1, imageSize = [224, 224], noise, capacities = {} } = options;
+  const { batch = 1, imageSize = [224, 224], noise, live = false, capacities = {} } = options;
   checkOptions(parsed, batch, imageSize);
   const [rows, columns] = imageSize.map((size, i) => Math.floor(size / (parsed.patch_size[i] ?? 1))) as [
     number,
@@ -66,13 +68,19 @@ export function vitModel(
     ? routerOf(moe.router.name, options.routers).bind(moe.router, moe.num_experts, members)
     : undefined;
 
+  if (live) {
+    if (!moe || !router) throw new CompileError("M6", "live", "is for models with sparse blocks");
+    // Whether the router has limits at all is found out before anything is built.
+    router.limits({}, groupSize, moe.num_experts);
+  }
+
   const parameters = new Parameters();
   const image = imageInput([batch, ...imageSize, 3]);
   const inputs = [image];
   const sparse = (block: string): Omit<MoeContext, "parameters"> => {
     if (!moe || !router) throw new Error(`${block} is not sparse`);
-    const draw = (shape: Shape): Value => {
-      const value = input(`noise/${block}`, { dtype: "f32", shape });
+    const take = (prefix: string, type: TensorType): Value => {
+      const value = input(prefix + block, type);
       inputs.push(value);
       return value;
     };
@@ -83,7 +91,8 @@ export function vitModel(
       hidden: { width: parsed.encoder.mlp_dim, gelu: parsed.encoder.gelu },
       groupSize,
       capacity: capacities[block],
-      noise: noisy ? draw : undefined,
+      noise: noisy ? (shape) => take("noise/", { dtype: "f32", shape }) : undefined,
+      limits: live ? take(knobsPrefix, { dtype: "i32", shape: [3] }) : undefined,
     };
   };
   checkCapacities(capacities, parsed);
@@ -124,6 +133,12 @@ export function vitModel(
     grid,
     blocks,
     router,
+    ...(live &&
+      moe &&
+      router && {
+        limits: (knobs: Knobs, block: string) =>
+          router.limits(knobs, groupSize, moe.num_experts, capacities[block]),
+      }),
     fullBatch: moe ? wholeGroups(moe.group_size, tokens * members) : 1,
     facts: {
       blocks: encoder.num_layers,

@@ -212,6 +212,36 @@ describe("moec run", () => {
     expect(await logitsOf("--noise", "1")).toEqual(await logitsOf("--noise", "1"));
   });
 
+  test("sweeps knobs on one compiled program", async () => {
+    const args = ["run", at("tiny.json"), "--weights", goldenPath("tiny_vmoe_ckpt"), "--input", at("x.npy")];
+    const sweep = ["--sweep", "k=1,2", "--sweep", "capacity=0.2,0.4", "--sweep", "priority=gate"];
+    const { rows } = await json(...args, "--backend", "webgpu", ...sweep);
+    const told = [...(rows as unknown as { knobs: object; limits: { k: number; slots: number }[] }[])];
+    expect(told.map(({ knobs }) => knobs)).toEqual(
+      [1, 2].flatMap((k) => [0.2, 0.4].map((capacity) => ({ k, capacity, priority: "gate" }))),
+    );
+    expect(told.map(({ limits }) => limits.map(({ k, slots }) => [k, slots]))).toEqual([
+      [
+        [1, 4],
+        [1, 4],
+      ],
+      [
+        [1, 4],
+        [1, 4],
+      ],
+      [
+        [2, 4],
+        [2, 4],
+      ],
+      [
+        [2, 4],
+        [2, 4],
+      ],
+    ]);
+    const { stdout } = await moec(...args, "--backend", "reference", "--sweep", "k=2,1");
+    expect(stdout).toMatch(/k {2}slots.* {2}ms +dropped +class\n2 +4 +[\d.]+ +[\d.]+ % +\d, \d, \d, \d\n1 /);
+  });
+
   test("--trace shows each rewrite on stderr", async () => {
     const { stderr } = await moec(
       "run",
@@ -347,6 +377,8 @@ const wrong: readonly (readonly [what: string, args: readonly string[], named: s
     ["run", at("tiny.json"), ...input, "--backend", "onnx", "--session", "fast"],
     "--session",
   ],
+  ["a sweep of no knob", ["run", at("tiny.json"), ...input, "--sweep", "experts=1,2"], "--sweep"],
+  ["logits of a sweep", ["run", at("tiny.json"), ...input, "--sweep", "k=1,2"], "--output"],
   ["an unknown backend", ["run", at("tiny.json"), ...input, "--backend", "cuda"], "cuda"],
   [
     "a group size that does not divide",

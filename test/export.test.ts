@@ -57,6 +57,36 @@ test.each([
   expect([...(await expectLogits(path)).keys()]).toEqual(["logits"]);
 });
 
+const knobs = (k: number, slots: number, order: number): Tensor =>
+  Tensor.from({ dtype: "i32", shape: [3] }, [k, slots, order]);
+const seatsOf = (outputs: ReadonlyMap<string, Tensor>): number =>
+  outputs
+    .get("encoderblock_1/tokens")!
+    .numbers()
+    .filter((token) => token >= 0).length;
+
+test("a live file takes k, capacity and priority as inputs, and is a model again", async () => {
+  const path = at("live.onnx");
+  const args = ["export", ...tiny, "-o", path, "--batch", "2", "--dynamic-batch", "--live"];
+  await json(
+    ...args,
+    "--outputs",
+    "logits,encoderblock_1/slots,encoderblock_1/tokens,encoderblock_1/weights",
+  );
+  const model = await openModel(path);
+  const ran = async (given: Tensor): Promise<ReadonlyMap<string, Tensor>> =>
+    model.run(new Map([["image", image], ...[1, 3].map((b) => [`knobs/encoderblock_${b}`, given] as const)]));
+  const whole = await ran(knobs(2, 4, 1));
+  const off = Array.from(whole.get("logits")!.numbers(), (v, i) => Math.abs(v - logits[i]!));
+  expect(Math.max(...off)).toBeLessThan(1e-5);
+  expect(seatsOf(await ran(knobs(2, 1, 0)))).toBeLessThan(seatsOf(await ran(knobs(1, 4, 0))));
+  await model.close();
+  await writeNpy(at("live.npy"), image);
+  const sweep = ["--sweep", "k=1,2", "--backend", "webgpu"];
+  const { rows } = await json("run", path, "--input", at("live.npy"), ...sweep);
+  expect(rows?.[1]).toMatchObject({ limits: [{ block: "encoderblock_1", k: 2, slots: 4 }] });
+});
+
 test("one file for any number of groups", async () => {
   const path = at("open.onnx");
   const args = ["export", ...tiny, "-o", path, "--batch", "2", "--dynamic-batch"];

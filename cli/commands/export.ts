@@ -50,6 +50,7 @@ interface ExportOptions {
   readonly opset?: number;
   readonly inline?: boolean;
   readonly contrib?: boolean;
+  readonly live?: boolean;
   readonly precision: Precision;
   readonly embed?: boolean;
   readonly json?: boolean;
@@ -107,7 +108,8 @@ function prepare(
 ): Prepared {
   const { batch = 1, groupSize, dynamicBatch, opset, inline, contrib, precision } = options;
   const imageSize = options.size ?? (file && imageSizeOf(config, file)) ?? defaultSize;
-  const chosen = { ...given, batch, imageSize, ...(groupSize !== undefined && { groupSize }) };
+  const { live = false } = options;
+  const chosen = { ...given, batch, imageSize, live, ...(groupSize !== undefined && { groupSize }) };
   const open = dynamicBatch ? anyBatch(config, chosen) : undefined;
   const model = open?.model ?? createModel(config, chosen);
   const outputs = outputsOf(model.graph, options.outputs);
@@ -212,6 +214,7 @@ export const exportCommand: Command = new Command("export")
     ),
   )
   .option("--inline", "plain nodes in place of the functions Route, Dispatch, Experts and Combine")
+  .option("--live", "k, capacity and priority of each sparse block as an input, knobs/<block>, int32 [3]")
   .option("--contrib", "MoE layers as one com.microsoft.MoE node each, ONNX Runtime's own op")
   .addOption(
     new Option(

@@ -2,21 +2,29 @@
 import { Command, Option } from "commander";
 
 import { checkWritable } from "../../files/disk.ts";
-import type { Tensor } from "../../ir/index.ts";
+import { CompileError, type Tensor } from "../../ir/index.ts";
 import { type Model, routeOutputs, routesOf } from "../../models/index.ts";
 import { infer, type Inference, type InferenceOptions } from "../inference.ts";
 import { writeNpy } from "../npy.ts";
 import { examples, inferring, parseCount } from "../options.ts";
 import { type RunReport, showReport, topClasses } from "../report.ts";
+import { parseSweep, runSweep, type Sweep } from "../sweep.ts";
 
 interface RunOptions extends InferenceOptions {
   readonly output?: string;
   readonly repeat: number;
+  /** Knobs to sweep; nothing runs but the sweep where there are any. */
+  readonly sweep: Sweep;
 }
 
 async function run(name: string, options: RunOptions): Promise<void> {
+  const { sweep, repeat, json = false } = options;
+  const live = Object.keys(sweep).length > 0;
+  if (live && options.output !== undefined)
+    throw new CompileError("U1", "--output", "is for one setting of the knobs; got --sweep");
   if (options.output !== undefined) await checkWritable(options.output);
-  await infer(name, options, async (inference) => {
+  await infer(name, { ...options, live }, async (inference) => {
+    if (live) return runSweep(name, sweep, repeat, json, inference);
     const { outputs, report } = await compute(name, options, inference);
     if (options.output !== undefined) await writeNpy(options.output, outputs.get("logits") as Tensor);
     if (options.json) console.log(JSON.stringify(report));
@@ -97,10 +105,19 @@ export const runCommand: Command = inferring(new Command("run"))
       .argParser(parseCount("--repeat", 1))
       .default(1),
   )
+  .addOption(
+    new Option(
+      "--sweep <knob=values>",
+      "run once for each of the values of k, capacity or priority, compiled once for the configured ones; may be given often",
+    )
+      .argParser(parseSweep)
+      .default({}, "none"),
+  )
   .addHelpText(
     "after",
     examples(
       "run vmoe-s32-last2-e8 --image photo.jpg",
+      "run vmoe-s32-last2-e8 --image photo.jpg --sweep k=1,2 --sweep capacity=0.15,0.5,1.05 --sweep priority=token,gate",
       "run vmoe-s32-last2-e8 --weights vmoe_s32.safetensors --image a.jpg b.jpg --json",
       "run config.json --input x.npy --output y.npy --set encoder.moe.router.dispatcher.batch_priority=true",
     ),

@@ -5,7 +5,7 @@ import { type Choice, openBackend } from "../../backends/choose.ts";
 import { backends } from "../../backends/index.ts";
 import { reference } from "../../backends/reference/index.ts";
 import { CompileError, sizeOf, Tensor, type WeightSource } from "../../ir/index.ts";
-import { type Model, normalDraws, probing, randomWeights } from "../../models/index.ts";
+import { knobsOf, type Model, normalDraws, probing, randomWeights } from "../../models/index.ts";
 import { defaultSize, readModel } from "../model.ts";
 import { isOnnx, openOnnx, refuseOverrides } from "../onnxModel.ts";
 import {
@@ -153,9 +153,10 @@ async function outputsOf(
       check: true,
       progress,
     });
+    const knobs = knobsOf(model);
     const inputs = graph.inputs.map(({ leaf, type }): [string, Tensor] => {
-      const draws = normalDraws(seed, leaf?.name ?? "", sizeOf(type.shape));
-      return [leaf?.name ?? "", new Tensor(type, draws)];
+      const name = leaf?.name ?? "";
+      return [name, knobs.get(name) ?? new Tensor(type, normalDraws(seed, name, sizeOf(type.shape)))];
     });
     const outputs = await executable.run(new Map(inputs));
     executable.dispose();

@@ -8,6 +8,7 @@ export * from "./movement.ts";
 export * from "./normalization.ts";
 export * from "./reduction.ts";
 export * from "./routing/assignSlots.ts";
+export * from "./routing/assignSlotsWithin.ts";
 export * from "./routing/balanceLoss.ts";
 export * from "./routing/chooseEvenly.ts";
 export * from "./routing/combine.ts";

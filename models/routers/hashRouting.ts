@@ -12,7 +12,8 @@ export const hashRouting: Router = defineRouter({
   logits: ({ table, G, T, experts: E }, { seed }) =>
     ops.broadcast(table("assignment", [T, E], { kind: "balanced", seed }), { shape: [G, T, E] }),
   compares: "logits",
-  gates: (logits, _, { num_selected_experts: k }) => filled(1 / k, logits),
+  gates: (logits) => filled(1, logits),
+  weights: "renormalised gates",
   metrics: () => ({}),
   contract: { compares: "a fixed table of positions and experts", weights: "1 / k" },
   sample: (_, pick) => ({ seed: pick(100) }),

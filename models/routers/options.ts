@@ -18,6 +18,16 @@ export interface Dispatcher {
   readonly bfloat16: boolean;
 }
 
+/** What can change between runs of one program; what is left out is as configured. */
+export interface Knobs {
+  /** Experts that each token chooses. */
+  readonly k?: number;
+  /** Capacity factor: slots as a multiple of an even share, turned to slots as a configuration's is. */
+  readonly capacity?: number;
+  /** Who is served first: tokens in order of position, or those that the configuration's `priority_by` puts first. */
+  readonly priority?: "token" | "gate";
+}
+
 /** The schema of a dispatcher. */
 export const dispatcher: z.ZodType<Dispatcher> = z
   .strictObject({

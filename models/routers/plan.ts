@@ -44,6 +44,11 @@ export interface RoutingContext {
   readonly table: (name: string, shape: Shape, init: Init) => Value;
   /** Makes a standard normal draw, f32, an input of the program; undefined when routing is noise-free. */
   readonly noise: ((shape: Shape) => Value) | undefined;
+  /**
+   * How many of a token's choices count in this run, how many slots of an expert are filled, and who is served first:
+   * `limits` of `assign_slots_within`, i32[3]; undefined when they are as configured.
+   */
+  readonly limits: Value | undefined;
   /** Slots of an expert where each token makes `choices`, as the configuration's dispatcher says. */
   readonly capacity: (choices: number) => number;
 }

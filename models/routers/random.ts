@@ -11,7 +11,8 @@ export const random: Router = defineRouter({
   logits: ({ table, G, T, experts: E }, { seed }) =>
     ops.broadcast(table("scores", [T, E], { kind: "uniform", limit: 1, seed }), { shape: [G, T, E] }),
   compares: "logits",
-  gates: (logits, _, { num_selected_experts: k }) => filled(1 / k, logits),
+  gates: (logits) => filled(1, logits),
+  weights: "renormalised gates",
   metrics: () => ({}),
   contract: { compares: "a fixed table of random numbers", weights: "1 / k" },
   sample: (_, pick) => ({ seed: pick(100) }),

@@ -5,7 +5,14 @@ import { CompileError, ops, type Shape, type Value } from "../../ir/index.ts";
 import { type CapacityChoice, capacityOf } from "../capacity.ts";
 import { type Json, parseKeys } from "../config.ts";
 import type { Parameters } from "../parameters.ts";
-import { type Dispatcher, dispatcher, noiseKeys, type Selection, selectionKeys } from "./options.ts";
+import {
+  type Dispatcher,
+  dispatcher,
+  type Knobs,
+  noiseKeys,
+  type Selection,
+  selectionKeys,
+} from "./options.ts";
 import type { PlanParts, RoutingContext, RoutingContract, RoutingPlan } from "./plan.ts";
 import { type ByToken, chosenByTokens, contractOf } from "./tokenChoice.ts";
 
@@ -68,6 +75,8 @@ export interface Grouped {
   readonly parameters: Parameters;
   /** Makes a standard normal draw an input of the program; undefined when routing is noise-free. */
   readonly noise: ((shape: Shape) => Value) | undefined;
+  /** See `RoutingContext`; for routers whose tokens choose. */
+  readonly limits?: Value | undefined;
 }
 
 /** A router, its options already read. */
@@ -80,6 +89,17 @@ export interface BoundRouter {
   readonly choices: number;
   /** Expected rows of an expert MLP per token, without rounding: where tokens choose, k times the capacity factor. */
   load(tokens: number, experts: number): number;
+  /**
+   * Choices that count, slots of an expert and order of service (1 by priority) of a program of this configuration that
+   * is run with other `knobs`, as if compiled for them; `capacity` is that of a plan, in place of the configuration's.
+   * Throws M6 for knobs beyond the configuration, or no knobs at all.
+   */
+  limits(
+    knobs: Knobs,
+    tokens: number,
+    experts: number,
+    capacity?: number,
+  ): readonly [k: number, slots: number, order: 0 | 1];
   route(grouped: Grouped): RoutingPlan;
 }
 
@@ -134,6 +154,11 @@ export function defineRouter<const O extends OptionShape = Record<never, never>>
         noisy: !options.deterministic,
         choices: erased.plan ? 0 : options.num_selected_experts,
         load: (tokens, among) => loadOf(erased, options, tokens, among),
+        limits(knobs, tokens, among, capacity) {
+          if (erased.plan)
+            throw new CompileError("M6", "live", `is for routers whose tokens choose; got ${name}`);
+          return limitsOf(options, knobs, { tokens, experts: among, capacity });
+        },
         route(grouped) {
           const context = contextOf(grouped, options);
           const parts = erased.plan
@@ -233,8 +258,40 @@ function loadOf(
   return (capacityOf(capacityChoice(given), { tokens, choices, experts }) * experts) / tokens;
 }
 
+function limitsOf(
+  { num_selected_experts: most, dispatcher: given }: Selection,
+  { k = most, capacity: factor, priority = given.batch_priority ? "gate" : "token" }: Knobs,
+  {
+    tokens,
+    experts,
+    capacity,
+  }: { readonly tokens: number; readonly experts: number; readonly capacity: number | undefined },
+): readonly [k: number, slots: number, order: 0 | 1] {
+  if (!Number.isSafeInteger(k) || k < 1 || k > most) {
+    const message = `must be an integer from 1 to the ${most} that the program was compiled for; got ${k}`;
+    throw new CompileError("M6", "k", message);
+  }
+  const configured = capacityChoice(given);
+  if (factor !== undefined && !(factor > 0 && Number.isFinite(factor)))
+    throw new CompileError("M6", "capacity", `must be a positive number; got ${factor}`);
+  if (factor !== undefined && given.capacity_policy === "dropless")
+    throw new CompileError("M6", "capacity", `is not for a dropless dispatcher; got ${factor}`);
+  const slotsFor = (choice: CapacityChoice, choices: number): number =>
+    capacityOf(choice, { tokens, choices, experts });
+  const room = capacity ?? slotsFor(configured, most);
+  const slots =
+    factor === undefined
+      ? (capacity ?? slotsFor(configured, k))
+      : slotsFor({ ...configured, capacity: null, factor }, k);
+  if (slots > room) {
+    const message = `must give at most the ${room} slots that the program was compiled for; got ${factor}, ${slots} slots`;
+    throw new CompileError("M6", "capacity", message);
+  }
+  return [k, slots, priority === "gate" ? 1 : 0];
+}
+
 function contextOf(
-  { x, experts, members, capacity, parameters, noise }: Grouped,
+  { x, experts, members, capacity, parameters, noise, limits }: Grouped,
   options: OptionsOf<OptionShape>,
 ): RoutingContext {
   const [G = 1, T = 1, D = 1] = x.type.shape;
@@ -246,6 +303,7 @@ function contextOf(
     experts,
     members,
     noise,
+    limits,
     weight: (name, shape, init, stored) => parameters.weight(name, shape, init, stored),
     table: (name, shape, init) => parameters.table(name, shape, init),
     capacity: (choices) =>

@@ -3,7 +3,7 @@ import { ops, type Value } from "../../ir/index.ts";
 import { constant } from "../init.ts";
 import { filled, scaled, sum } from "../shorthand.ts";
 import { linearLogits, withNoise } from "./logits.ts";
-import { type Dispatcher, type Loss, losses, type Selection } from "./options.ts";
+import { type Loss, losses, type Selection } from "./options.ts";
 import type { PlanParts, RoutingContext, RoutingContract } from "./plan.ts";
 
 /** What the choice is made of, f32[G, T, E] each. */
@@ -69,7 +69,7 @@ export function chosenByTokens<O extends Selection>(
   options: O,
   context: RoutingContext,
 ): PlanParts {
-  const { G, experts: E } = context;
+  const { G, experts: E, limits } = context;
   const { num_selected_experts: k, noise_std: std, dispatcher } = options;
   const clean = rule.logits?.(context, options) ?? linearLogits(context);
   const sigma = (std * context.members) / E;
@@ -90,7 +90,7 @@ export function chosenByTokens<O extends Selection>(
     metrics: new Map(Object.entries(metrics)),
     auxiliaryLoss: sum(terms, filled(0, none)),
   };
-  if (isRouteTopExperts(rule, options)) {
+  if (!limits && isRouteTopExperts(rule, options)) {
     const priority = dispatcher.batch_priority ? "gate" : "token";
     return { ...ops.routeTopExperts(logits, { k, capacity, priority }), ...told };
   }
@@ -101,16 +101,37 @@ export function chosenByTokens<O extends Selection>(
   const unscaled =
     typeof rule.weights === "function"
       ? ofChosen(rule.weights({ ...scores, compared }, context, options))
-      : weightsBy(rule.weights, scores, ofChosen);
+      : weightsBy(rule.weights, scores, ofChosen, context);
   const weights = rule.scale ? scaled(unscaled, rule.scale(options)) : unscaled;
-  const chosen = { experts: indices, compared: values, weights };
+  const chosen = {
+    experts: countedOr(-1, indices, context),
+    compared: values,
+    weights: countedOr(0, weights, context),
+  };
   const kept = rule.keeps?.(chosen, context, options);
   const choices = kept ? ops.select(kept, indices, filled(-1, indices)) : indices;
-  const gates = ofChosen(scores.gates);
-  const counted = kept ? ops.select(kept, gates, filled(0, gates)) : gates;
-  const own = dispatcher.batch_priority ? rule.priority?.(chosen, context, options) : undefined;
-  const order = own ? ops.topK(own, { k: context.T }).indices : orderBy(dispatcher, values, counted);
-  return { ...ops.assignSlots(choices, order, { experts: E, capacity }), weights, ...told };
+  const urgency = (): Value => {
+    const own = rule.priority?.(chosen, context, options);
+    if (own) return ops.reshape(own, { shape: [G, context.T, 1] });
+    if (dispatcher.priority_by === "largest") return values;
+    const gates = ofChosen(scores.gates);
+    const counted = kept ? ops.select(kept, gates, filled(0, gates)) : gates;
+    return ops.reduceSum(countedOr(0, counted, context));
+  };
+  const sizes = { experts: E, capacity };
+  const plan = limits
+    ? ops.assignSlotsWithin(choices, urgency(), limits, sizes)
+    : ops.assignSlots(choices, orderBy(dispatcher.batch_priority ? urgency() : undefined, context), sizes);
+  return { ...plan, weights, ...told };
+}
+
+/** `x` [G, T, k] where choices count; `other` for those beyond the k of this run. */
+function countedOr(other: number, x: Value, { limits }: RoutingContext): Value {
+  if (!limits) return x;
+  const { shape } = x.type;
+  const place = ops.broadcast(ops.iota({ size: shape.at(-1) ?? 1 }), { shape });
+  const most = ops.broadcast(ops.slice(limits, { start: [0], limit: [1] }), { shape });
+  return ops.select(ops.compare(place, most, { is: "lt" }), x, filled(other, x));
 }
 
 /** The losses of a choice by the logits, f32[G] each. */
@@ -156,23 +177,27 @@ function weightsBy(
   weights: Exclude<ByToken<never>["weights"], (...of: never) => unknown>,
   { logits, gates }: Scores,
   ofChosen: (x: Value) => Value,
+  context: RoutingContext,
 ): Value {
-  if (weights === "softmax of the chosen logits") return ops.softmax(ofChosen(logits));
-  const chosen = ofChosen(gates);
-  if (weights !== "renormalised gates") return chosen;
+  if (weights === "softmax of the chosen logits")
+    return ops.softmax(countedOr(never, ofChosen(logits), context));
+  if (weights !== "renormalised gates") return ofChosen(gates);
+  const chosen = countedOr(0, ofChosen(gates), context);
   // A row of zeros stays one: nothing was worth choosing.
   const total = ops.maximum(ops.reduceSum(chosen), filled(tiny, ops.reduceSum(chosen)));
   return ops.divide(chosen, ops.broadcast(total, { shape: chosen.type.shape }));
 }
 
-/** The tokens in the order of service, i32[G, T], given what was compared and the gates of the choices that count. */
-function orderBy({ batch_priority, priority_by }: Dispatcher, compared: Value, gates: Value): Value {
-  const [G = 1, T = 1] = gates.type.shape;
-  if (!batch_priority) return ops.broadcast(ops.iota({ size: T }), { shape: [G, T] });
-  const first = ops.slice(compared, { start: [0, 0, 0], limit: [G, T, 1] });
-  const priority = priority_by === "sum" ? ops.reduceSum(gates) : first;
-  return ops.topK(ops.reshape(priority, { shape: [G, T] }), { k: T }).indices;
+/** The tokens in the order of service, i32[G, T]: of largest first entry of `urgency`, by position where there is none. */
+function orderBy(urgency: Value | undefined, { G, T }: RoutingContext): Value {
+  if (!urgency) return ops.broadcast(ops.iota({ size: T }), { shape: [G, T] });
+  const isOne = urgency.type.shape[2] === 1;
+  const first = isOne ? urgency : ops.slice(urgency, { start: [0, 0, 0], limit: [G, T, 1] });
+  return ops.topK(ops.reshape(first, { shape: [G, T] }), { k: T }).indices;
 }
+
+/** So low that its power beside any other's is 0 exactly. */
+const never = -1e30;
 
 /** The smallest normal float32, and the lowest of all. */
 const tiny = 2 ** -126;

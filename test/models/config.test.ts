@@ -135,15 +135,17 @@ test("an ensemble routes whole images of all members, and a group of what is ask
 });
 
 test("GELU and the epsilon reach every layer, of experts and pooling too", () => {
-  const attrsOf = (patch: Json): string[] => {
+  const values = (patch: Json): string[] => {
     const common = {
       classifier: "map",
       encoder: { attention_qk_norm: true, moe: { num_shared_experts: 1 } },
     };
     const { nodes } = build(mergeConfig(common, patch)).graph;
-    return nodes.flatMap(({ sizes }) => ["approximate", "epsilon"].map((key) => String(sizes[key] ?? "")));
+    const all = nodes.flatMap(({ sizes }) =>
+      ["approximate", "epsilon"].map((key) => String(sizes[key] ?? "")),
+    );
+    return [...new Set(all)].filter(Boolean).toSorted();
   };
-  const values = (patch: Json): string[] => [...new Set(attrsOf(patch))].filter(Boolean).toSorted();
   expect(values({})).toEqual(["0.000001", "tanh"]);
   expect(values({ encoder: { gelu: "none", layer_norm_epsilon: 1e-12 } })).toEqual(["1e-12", "none"]);
 });

@@ -13,6 +13,7 @@ import {
 } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
 import { lowest } from "../wgsl.ts";
+import { seat } from "./seating.ts";
 
 interface Assignment {
   /** The experts chosen, i32[G, T, k]. */
@@ -77,6 +78,24 @@ export const assignSlots: Kernel = kernel(
   ops.assignSlots,
   ({ operands: { choices, order }, results: { tokens, slots }, sizes, profile }) => [
     assign({ choices, order, tokens, slots, sizes }, profile),
+  ],
+);
+
+export const assignSlotsWithin: Kernel = kernel(
+  ops.assignSlotsWithin,
+  ({ operands: { choices, urgency, limits }, results: { tokens, slots }, sizes, profile }) => [
+    seat(
+      {
+        choices,
+        urgency: { resource: urgency, width: sizes.u },
+        limits,
+        tokens,
+        slots,
+        sizes,
+        rows: undefined,
+      },
+      profile,
+    ),
   ],
 );
 

@@ -1,0 +1,193 @@
+/**
+ * Who sits where, in one launch of one thread a choice: a choice's place is the number of choices of its expert that are
+ * served before it. Nothing is exchanged between workgroups: each counts for itself what it needs of the others, with
+ * integers, so that the result depends on no scheduling.
+ */
+import type { Value } from "../../../ir/index.ts";
+import { bind, launch, type Launch, type Resource, type Scratch, write } from "../kernel.ts";
+import type { Profile } from "../profile.ts";
+
+/** What is seated, and by which limits. */
+export interface Seating {
+  readonly sizes: {
+    readonly G: number;
+    readonly T: number;
+    readonly k: number;
+    readonly experts: number;
+    readonly capacity: number;
+  };
+  /** The experts chosen, i32[G, T, k]. */
+  readonly choices: Resource;
+  /** Of which tokens of largest first entry are served first, f32[G, T, width]; by position when undefined. */
+  readonly urgency: { readonly resource: Resource; readonly width: number } | undefined;
+  /** `limits` of `assign_slots_within`; all choices, all slots and `urgency` when undefined. */
+  readonly limits: Resource | undefined;
+  readonly tokens: Value;
+  readonly slots: Value;
+  /** The kept choices of all groups as rows, expert by expert; where they are wanted. */
+  readonly rows: ExpertRows | undefined;
+}
+
+/** The kept choices, expert by expert, as rows; and the rows in tiles of one expert each. */
+export interface ExpertRows {
+  /** Source row, group * T + token, of each row. */
+  readonly sources: Scratch;
+  /** Row of each choice of [G, T, k]; `noRow` of one that is dropped. */
+  readonly places: Scratch;
+  /** (expert, first row, rows, 0) of each tile; no rows in those left over. */
+  readonly list: Scratch;
+  readonly height: number;
+  readonly bound: number;
+}
+
+export const noRow = "0xffffffffu";
+
+/** Counters of one workgroup at a time: 4 KiB. */
+const mostCounters = 1024;
+
+/** Threads of a workgroup: enough that few workgroups count the same. */
+const mostThreads = 256;
+
+/** The launch that seats all choices. O(G T k + T k) steps of a thread. */
+export function seat(seating: Seating, profile: Profile): Launch {
+  const { sizes, choices, urgency, limits, tokens, slots, rows } = seating;
+  const { G, T, k, experts: E, capacity } = sizes;
+  const { maxComputeInvocationsPerWorkgroup } = profile.limits;
+  const threads = Math.min(Math.ceil((T * k) / 8) * 8, mostThreads, maxComputeInvocationsPerWorkgroup);
+  const across = Math.ceil((T * k) / threads);
+  // Without rows, other groups do not matter.
+  const counted = rows ? G : 1;
+  const round = Math.min(counted, Math.max(1, Math.floor(mostCounters / E)));
+  const served = urgency && `urgency[(group.y * ${T}u + t) * ${urgency.width}u]`;
+  return launch({
+    label: rows ? "seat tokens, list rows" : "seat tokens",
+    bindings: [
+      bind("choices", choices, "i32"),
+      ...(urgency ? [bind("urgency", urgency.resource, "f32")] : []),
+      ...(limits ? [bind("limits", limits, "i32")] : []),
+      write("tokens", tokens),
+      write("slots", slots),
+      ...(rows
+        ? [
+            bind("sources", rows.sources, "u32", "read_write"),
+            bind("places", rows.places, "u32", "read_write"),
+            bind("tiles", rows.list, "vec4u", "read_write"),
+          ]
+        : []),
+    ],
+    workgroups: [across, G, 1],
+    workgroupSize: [threads],
+    module: `
+var<workgroup> counts: array<atomic<u32>, ${round * E}>;
+var<workgroup> own: array<u32, ${E}>;
+${rows ? `var<workgroup> total: array<u32, ${E}>;\nvar<workgroup> first: array<u32, ${E}>;\n` : ""}`,
+    body: `
+      ${limits ? `let most = u32(clamp(limits[0], 0, ${k}));` : `const most = ${k}u;`}
+      ${limits ? `let room = u32(clamp(limits[1], 0, ${capacity}));` : `const room = ${capacity}u;`}
+      ${countChoices(seating, { counted, round, threads })}
+      let base = group.y * ${T * k}u;
+      let buffers = group.y * ${E * capacity}u;
+      for (var slot = id.x; slot < ${E * capacity}u; slot += ${across * threads}u) {
+        if (slot % ${capacity}u >= own[slot / ${capacity}u]) { tokens[buffers + slot] = -1; }
+      }
+      ${rows ? listRows(E, threads, rows) : ""}
+      let i = id.x;
+      if (i >= ${T * k}u) { return; }
+      let token = i / ${k}u;
+      let expert = choices[base + i];
+      var place = room;
+      if (expert >= 0 && i % ${k}u < most) {
+        place = 0u;
+        ${served ? `let urgent = ${served.replace("+ t)", "+ token)")};` : ""}
+        for (var t = 0u; t < ${T}u; t++) {
+          ${served ? `let other = ${served};` : ""}
+          let isFirst = ${before(Boolean(urgency), limits !== undefined)};
+          // Of each token the choices before this one's place count, and that at the same place where it is served first.
+          let end = i % ${k}u + select(0u, 1u, isFirst);
+          for (var c = 0u; c < end; c++) {
+            place += select(0u, 1u, choices[base + t * ${k}u + c] == expert);
+          }
+        }
+      }
+      let kept = place < room;
+      slots[base + i] = select(-1, expert * ${capacity} + i32(place), kept);
+      ${rows ? `places[base + i] = ${noRow};` : ""}
+      if (kept) {
+        tokens[buffers + u32(expert) * ${capacity}u + place] = i32(token);
+        ${rows ? `let row = first[expert] + place;` : ""}
+        ${rows ? `places[base + i] = row;` : ""}
+        ${rows ? `sources[row] = group.y * ${T}u + token;` : ""}
+      }`,
+  });
+}
+
+/** Whether token `t` is served before `token`. */
+function before(urgency: boolean, isLive: boolean): string {
+  if (!urgency) return "t < token";
+  const ranked = "other > urgent || (other == urgent && t < token)";
+  return isLive ? `select((t < token), ${ranked}, limits[2] == 1)` : ranked;
+}
+
+/**
+ * Statements that count the kept choices of each expert: `own` in this group, and where rows are wanted `first`
+ * those in the groups before it and `total` those in all.
+ */
+function countChoices(
+  { sizes: { G, T, k, experts: E }, rows }: Seating,
+  { counted, round, threads }: { readonly counted: number; readonly round: number; readonly threads: number },
+): string {
+  const start = rows ? "0u" : `group.y * ${T * k}u`;
+  const once = `
+      for (var i = lane; i < groups * ${T * k}u; i += ${threads}u) {
+        let expert = choices[begin + i];
+        if (expert >= 0 && i % ${k}u < most) { atomicAdd(&counts[${round > 1 ? `i / ${T * k}u * ${E}u + ` : ""}u32(expert)], 1u); }
+      }
+      workgroupBarrier();`;
+  if (!rows) {
+    return `
+      let begin = ${start};
+      const groups = 1u;${once}
+      for (var e = lane; e < ${E}u; e += ${threads}u) { own[e] = min(atomicLoad(&counts[e]), room); }
+      workgroupBarrier();`;
+  }
+  const add = `
+      for (var e = lane; e < ${E}u; e += ${threads}u) {
+        for (var g = 0u; g < groups; g++) {
+          let count = min(atomicLoad(&counts[g * ${E}u + e]), room);
+          total[e] += count;
+          if (g0 + g < group.y) { first[e] += count; }
+          if (g0 + g == group.y) { own[e] = count; }
+        }
+      }
+      workgroupBarrier();`;
+  if (round === counted) return `\nconst begin = 0u;\nconst g0 = 0u;\nconst groups = ${G}u;${once}${add}`;
+  return `
+      for (var g0 = 0u; g0 < ${G}u; g0 += ${round}u) {
+        let begin = g0 * ${T * k}u;
+        let groups = min(${round}u, ${G}u - g0);${once}${add}
+        for (var c = lane; c < ${round * E}u; c += ${threads}u) { atomicStore(&counts[c], 0u); }
+        workgroupBarrier();
+      }`;
+}
+
+/** Statements that make `first` the row of the group's first choice of each expert; the first workgroup lists the tiles. */
+const listRows = (E: number, threads: number, { height, bound }: ExpertRows): string => `
+      for (var e = lane; e < ${E}u; e += ${threads}u) {
+        var row = 0u;
+        var tile = 0u;
+        for (var c = 0u; c < e; c++) {
+          row += total[c];
+          tile += (total[c] + ${height - 1}u) / ${height}u;
+        }
+        first[e] += row;
+        if (group.x == 0u && group.y == 0u) {
+          for (var done = 0u; done < total[e]; done += ${height}u) {
+            tiles[tile] = vec4u(e, row + done, min(${height}u, total[e] - done), 0u);
+            tile++;
+          }
+          if (e == ${E - 1}u) {
+            for (; tile < ${bound}u; tile++) { tiles[tile] = vec4u(); }
+          }
+        }
+      }
+      workgroupBarrier();`;
