@@ -134,20 +134,20 @@ test("an ensemble routes whole images of all members, and a group of what is ask
   expect(of(1).flops).toBeLessThan(2 * dense.flops);
 });
 
-test("GELU and the epsilon reach every layer, of experts and pooling too", () => {
-  const values = (patch: Json): string[] => {
-    const common = {
-      classifier: "map",
-      encoder: { attention_qk_norm: true, moe: { num_shared_experts: 1 } },
-    };
-    const { nodes } = build(mergeConfig(common, patch)).graph;
-    const all = nodes.flatMap(({ sizes }) =>
-      ["approximate", "epsilon"].map((key) => String(sizes[key] ?? "")),
-    );
-    return [...new Set(all)].filter(Boolean).toSorted();
+/** The forms of GELU and the epsilons of a model. */
+const formsOf = (patch: Json): string[] => {
+  const common = {
+    classifier: "map",
+    encoder: { attention_qk_norm: true, moe: { num_shared_experts: 1 } },
   };
-  expect(values({})).toEqual(["0.000001", "tanh"]);
-  expect(values({ encoder: { gelu: "none", layer_norm_epsilon: 1e-12 } })).toEqual(["1e-12", "none"]);
+  const { nodes } = build(mergeConfig(common, patch)).graph;
+  const all = nodes.flatMap(({ sizes }) => ["approximate", "epsilon"].map((key) => String(sizes[key] ?? "")));
+  return [...new Set(all)].filter(Boolean).toSorted();
+};
+
+test("GELU and the epsilon reach every layer, of experts and pooling too", () => {
+  expect(formsOf({})).toEqual(["0.000001", "tanh"]);
+  expect(formsOf({ encoder: { gelu: "none", layer_norm_epsilon: 1e-12 } })).toEqual(["1e-12", "none"]);
 });
 
 test("files may hold kernels of attention with heads and their width as one axis, and nothing else so", async () => {
