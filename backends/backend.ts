@@ -47,9 +47,24 @@ export interface CompileOptions extends PassOptions {
 export interface Executable {
   /** Computes the outputs by name; throws B1 for inputs that do not fit, B4 and B5 when the device fails. */
   run(inputs: ReadonlyMap<string, Tensor>): Promise<Map<string, Tensor>>;
+  /** A run whose launches the device times, one by one; undefined where it cannot. Throws as `run` does. */
+  readonly profile?: (inputs: ReadonlyMap<string, Tensor>) => Promise<readonly LaunchTime[]>;
   /** What a run does, as far as the backend counts it. */
   readonly report: Report;
   dispose(): void;
+}
+
+/** One launch of a run, timed by the device. */
+export interface LaunchTime {
+  /** For people: the op, and the step in it. */
+  readonly label: string;
+  /** Where in the model it stands, such as `Encoder/encoderblock_5/Moe`. */
+  readonly scope: string;
+  readonly ms: number;
+  /** Operations of a matrix product, two for each multiplication and addition, at most; 0 for what is none. */
+  readonly flops: number;
+  /** Bytes that it reads and writes, each range that is bound to it counted once, at most. */
+  readonly bytes: number;
 }
 
 export interface Report {

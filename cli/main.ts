@@ -7,6 +7,7 @@ import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { modelsCommand } from "./commands/models.ts";
 import { planCommand } from "./commands/plan.ts";
+import { profileCommand } from "./commands/profile.ts";
 import { routeCommand } from "./commands/route.ts";
 import { routersCommand } from "./commands/routers.ts";
 import { runCommand } from "./commands/run.ts";
@@ -41,6 +42,7 @@ for (const command of [
   routeCommand,
   traceCommand,
   planCommand,
+  profileCommand,
   verifyCommand,
   exportCommand,
 ]) {

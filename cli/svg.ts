@@ -17,7 +17,8 @@ const margin = 32;
 const line = 18;
 const barHeight = 10;
 
-const escaped = (text: string): string =>
+/** Text as it stands in a document. */
+export const escaped = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 
 /** Hues by the golden ratio, so that neighbours lie apart; light and dark in turns. */

@@ -12,7 +12,7 @@ const limitNames = [
 ] as const satisfies readonly (keyof Limits)[];
 
 /** WebGPU's flags by value: their globals do not exist where the API comes from a package. */
-export const usage = { mapRead: 1, copySource: 4, copyTarget: 8, storage: 128 } as const;
+export const usage = { mapRead: 1, copySource: 4, copyTarget: 8, storage: 128, queryResolve: 512 } as const;
 const mapModeRead = 1;
 const computeStage = 4;
 
@@ -56,9 +56,12 @@ export class Device {
     const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
     if (!adapter) throw new CompileError("B2", "webgpu", "there is no adapter");
     const wanted = limits ?? limitsOf(adapter.limits);
-    const device = await adapter.requestDevice({ requiredLimits: { ...wanted } }).catch((error: Error) => {
-      throw new CompileError("B2", "webgpu", `the adapter gives no device: ${oneLine(error.message)}`);
-    });
+    const requiredFeatures = [...adapter.features] as GPUFeatureName[];
+    const device = await adapter
+      .requestDevice({ requiredLimits: { ...wanted }, requiredFeatures })
+      .catch((error: Error) => {
+        throw new CompileError("B2", "webgpu", `the adapter gives no device: ${oneLine(error.message)}`);
+      });
     return new Device(device, wanted, adapter.info);
   }
 

@@ -59,6 +59,8 @@ export interface ModuleLaunch {
   readonly scope: string;
   readonly kernel: number;
   readonly workgroups: readonly [x: number, y: number, z: number];
+  /** Operations of a matrix product, two for each multiplication and addition, at most; left out where it is none. */
+  readonly flops?: number;
   readonly bindings: readonly Place[];
 }
 

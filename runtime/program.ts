@@ -3,6 +3,7 @@ import { CompileError } from "../ir/error.ts";
 import type { DType } from "../ir/type.ts";
 import { type Device, usage } from "./device.ts";
 import type { DeviceModule, ModuleLaunch, Place, Port } from "./module.ts";
+import { timeLaunches } from "./timing.ts";
 
 /** Elements as they are on the device; see `Port`. */
 export type HostArray = Float32Array | Int32Array | Uint32Array;
@@ -103,7 +104,7 @@ export class Program {
           return { workgroups, pipeline, group: device.gpu.createBindGroup({ label, layout, entries }) };
         });
       const encoder = device.gpu.createCommandEncoder();
-      encode(encoder, stepsOf(module.once));
+      encodePass(encoder, stepsOf(module.once));
       device.submit(encoder.finish());
       await device.gpu.queue.onSubmittedWorkDone();
       const steps = stepsOf(module.launches);
@@ -120,24 +121,43 @@ export class Program {
     return this.#counts;
   }
 
-  /**
-   * The outputs by name. Runs are made one after the other: they share buffers. Throws B1 for inputs that do not fit,
-   * B4 and B5 when the device fails.
-   */
-  run(inputs: ReadonlyMap<string, HostArray>): Promise<Map<string, HostArray>> {
-    const next = this.#last.then(() => this.#run(inputs));
+  /** Milliseconds of each launch of a run, in order. Throws as `run` does, and B3 for a device without timestamps. */
+  time(inputs: ReadonlyMap<string, HostArray>): Promise<number[]> {
+    return this.#next(() => {
+      this.#writeAll(inputs);
+      return timeLaunches(this.#device, this.module.name, this.#steps.length, (pass, i) =>
+        encode(pass, this.#steps.slice(i, i + 1)),
+      );
+    });
+  }
+
+  /** Runs are made one after the other: they share buffers. */
+  #next<T>(act: () => Promise<T>): Promise<T> {
+    const next = this.#last.then(act);
     this.#last = next.catch(() => undefined);
     return next;
   }
 
+  #writeAll(inputs: ReadonlyMap<string, HostArray>): void {
+    this.#device.check(this.module.name);
+    for (const port of this.module.inputs) this.#write(port, inputs.get(port.name));
+  }
+
+  /**
+   * The outputs by name. Throws B1 for inputs that do not fit,
+   * B4 and B5 when the device fails.
+   */
+  run(inputs: ReadonlyMap<string, HostArray>): Promise<Map<string, HostArray>> {
+    return this.#next(() => this.#run(inputs));
+  }
+
   async #run(inputs: ReadonlyMap<string, HostArray>): Promise<Map<string, HostArray>> {
     const [device, { name, outputs }] = [this.#device, this.module];
-    device.check(name);
     const before = { ...device.counts };
     const started = performance.now();
-    for (const port of this.module.inputs) this.#write(port, inputs.get(port.name));
+    this.#writeAll(inputs);
     const encoder = device.gpu.createCommandEncoder();
-    encode(encoder, this.#steps);
+    encodePass(encoder, this.#steps);
     let total = 0;
     for (const { place } of outputs) {
       encoder.copyBufferToBuffer(this.#buffer(place), place.offset, this.#staging, total, place.bytes);
@@ -178,8 +198,13 @@ export class Program {
   }
 }
 
-function encode(encoder: GPUCommandEncoder, steps: readonly Step[]): void {
+function encodePass(encoder: GPUCommandEncoder, steps: readonly Step[]): void {
   const pass = encoder.beginComputePass();
+  encode(pass, steps);
+  pass.end();
+}
+
+function encode(pass: GPUComputePassEncoder, steps: readonly Step[]): void {
   let current: GPUComputePipeline | undefined;
   for (const { pipeline, group, workgroups } of steps) {
     if (pipeline !== current) pass.setPipeline(pipeline);
@@ -187,7 +212,6 @@ function encode(encoder: GPUCommandEncoder, steps: readonly Step[]): void {
     pass.setBindGroup(0, group);
     pass.dispatchWorkgroups(...workgroups);
   }
-  pass.end();
 }
 
 async function upload({ gpu }: Device, buffer: GPUBuffer, parts: AsyncIterable<Part>): Promise<void> {

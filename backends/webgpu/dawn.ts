@@ -8,7 +8,8 @@ const held: GPU[] = [];
 /** Dawn's GPU object, with the given flags, such as `backend=null`. */
 export async function dawnGpu(flags: readonly string[] = []): Promise<GPU> {
   const { create } = await import("webgpu");
-  const gpu = create([...flags]);
+  // Times are rounded for the web's sake, where pages could measure each other.
+  const gpu = create(["disable-dawn-features=timestamp_quantization", ...flags]);
   held.push(gpu);
   return gpu;
 }

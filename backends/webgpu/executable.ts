@@ -16,16 +16,24 @@ export async function load(
 ): Promise<Executable> {
   const read = (index: number): ReturnType<typeof weightBytes> => weightBytes(module.weights, weights, index);
   const program = await Program.load(device, module, read, progress);
+  const given = (inputs: ReadonlyMap<string, Tensor>): Map<string, HostArray> =>
+    new Map(module.inputs.map((port) => [port.name, inputOf(port, inputs.get(port.name))]));
   return {
     async run(inputs) {
-      const given = module.inputs.map((port) => [port.name, inputOf(port, inputs.get(port.name))] as const);
-      const outputs = await program.run(new Map(given));
+      const outputs = await program.run(given(inputs));
       return new Map(
         module.outputs.map(({ name, dtype, shape }) => [
           name,
           fromDevice({ dtype, shape }, outputs.get(name) as HostArray),
         ]),
       );
+    },
+    async profile(inputs) {
+      const times = await program.time(given(inputs));
+      return module.launches.map(({ label, scope, flops = 0, bindings }, i) => {
+        const bytes = bindings.reduce((sum, place) => sum + place.bytes, 0);
+        return { label, scope, ms: times[i] ?? 0, flops, bytes };
+      });
     },
     get report() {
       return { ...reportOf(module), ...program.counts };

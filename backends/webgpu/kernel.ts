@@ -37,6 +37,8 @@ export interface Launch {
   readonly wgsl: string;
   readonly bindings: readonly Binding[];
   readonly workgroups: readonly [x: number, y: number, z: number];
+  /** Operations of a matrix product, two for each multiplication and addition, at most. */
+  readonly flops?: number;
 }
 
 /** What a kernel's author writes for a launch; declarations and entry point are added. */

@@ -27,8 +27,9 @@ export function lower(graph: Graph, profile: Profile): DeviceModule {
   const kernels = new KernelTable();
   const placed = ({ scope, launch }: Emitted): ModuleLaunch => {
     const bindings = launch.bindings.map(({ resource }) => places.of(resource));
-    const { label, workgroups } = launch;
-    return { label, scope, kernel: kernels.add(launch, bindings), workgroups, bindings };
+    const { label, workgroups, flops } = launch;
+    const kernel = kernels.add(launch, bindings);
+    return { label, scope, kernel, workgroups, ...(flops !== undefined && { flops }), bindings };
   };
   const [once, always] = [launches.once.map(placed), launches.always.map(placed)];
   const port = (name: string, value: Value): Port => ({ name, ...value.type, place: places.of(value) });

@@ -16,6 +16,8 @@ export interface Matrix {
 /** Rows that an earlier launch has listed in tiles, instead of 0 .. M-1. */
 export interface RowTiles {
   readonly height: number;
+  /** The most rows there can be. */
+  readonly rows: number;
   /** The most tiles there can be: the height of the grid. */
   readonly bound: number;
   /** Statements that return for a tile without rows, or define `first`, its first row, and `rows`, their number. */

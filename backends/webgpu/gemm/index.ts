@@ -16,7 +16,8 @@ const accessible = ({ stride, aligned = true }: Matrix): boolean => aligned && w
 export function gemm(spec: Gemm, profile: Profile): Launch {
   const plan = planOf(spec, profile);
   const { tile, vec, batch = 1 } = plan;
-  return launch({
+  const rows = spec.tiles ? spec.tiles.rows : spec.M * batch;
+  const launched = launch({
     label: spec.label,
     bindings: [
       { ...spec.left.binding, element: element(vec.left) },
@@ -34,6 +35,7 @@ export function gemm(spec: Gemm, profile: Profile): Launch {
     module: (spec.module ?? "") + (tile.bk ? tileMemory(tile) : ""),
     body: tile.bk ? tileBody(plan) : regBody(plan),
   });
+  return { ...launched, flops: 2 * rows * spec.N * spec.K };
 }
 
 /** The height of the tiles in which rows are best listed for products of `N` columns over `K`, of `M` rows in all. */

@@ -187,7 +187,8 @@ if (tile.z == 0u${whole ? "" : ` || tile.x < ${start}u || tile.x >= ${stop}u`}) 
 let first = tile.y;
 let rows = tile.z;`;
   const expert = start === 0 ? "tile.x" : `(tile.x - ${start}u)`;
-  const tiles: RowTiles = { height: plan.height, bound: plan.bound, head };
+  const rows = (stop - start) * M;
+  const tiles: RowTiles = { height: plan.height, rows, bound: plan.bound, head };
   return {
     label,
     M,

@@ -1,0 +1,167 @@
+/** `moec profile`: where a run's time goes, launch by launch, as the device tells it. */
+import { Command, Option } from "commander";
+
+import type { Executable, LaunchTime } from "../../backends/backend.ts";
+import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
+import { CompileError } from "../../ir/index.ts";
+import { drawFlame } from "../flame.ts";
+import { infer, type Inference, type InferenceOptions } from "../inference.ts";
+import { examples, inferring, parseCount } from "../options.ts";
+import { bold, dim, table } from "../terminal.ts";
+
+interface ProfileOptions extends InferenceOptions {
+  readonly svg?: string;
+  readonly repeat: number;
+}
+
+/** Launches of one kind, in a model's sparse layers or outside. */
+interface Row {
+  readonly label: string;
+  readonly sparse: boolean;
+  readonly launches: number;
+  readonly ms: number;
+  /** Of the whole run. */
+  readonly share: number;
+  readonly gflops: number;
+  readonly gigabytesPerSecond: number;
+}
+
+/** What `--json` prints. */
+interface Profile {
+  readonly model: string;
+  readonly device: string;
+  readonly images: number;
+  readonly ms: number;
+  /** Milliseconds of the sparse layers, and of them of the experts' products alone. */
+  readonly moe: { readonly ms: number; readonly experts: number };
+  readonly rows: readonly Row[];
+  readonly launches: readonly LaunchTime[];
+}
+
+async function profile(name: string, options: ProfileOptions): Promise<void> {
+  if (options.svg !== undefined) await checkWritable(options.svg);
+  await infer(name, options, async (inference) => {
+    const launches = await measured(options, inference);
+    const images = inference.image.type.shape[0] ?? 1;
+    const found = profileOf(name, inference.choice.engine.device, images, launches);
+    inference.progress.stop();
+    if (options.svg !== undefined) {
+      const drawn = drawFlame(`${name}, ${images} image${images === 1 ? "" : "s"}`, spansOf(launches));
+      await writeFileAtomically(options.svg, (sink) => sink(new TextEncoder().encode(drawn)));
+    }
+    if (options.json) console.log(JSON.stringify(found));
+    else show(found);
+  });
+}
+
+/** Every launch with the median of its times. */
+async function measured(
+  { repeat }: ProfileOptions,
+  { model, inputs, choice, compile, progress }: Inference,
+): Promise<LaunchTime[]> {
+  const executable = await compile([model.prediction ?? "logits"]);
+  try {
+    const run = timed(executable, choice.backend.name);
+    // The first run builds what later ones find built.
+    await run(inputs);
+    const runs: (readonly LaunchTime[])[] = [];
+    for (let i = 0; i < repeat; i++) {
+      runs.push(await run(inputs));
+      progress.show(i / repeat, "timing");
+    }
+    return (runs[0] ?? []).map((launch, i) => {
+      const times = runs.map((each) => each[i]?.ms ?? 0).toSorted((a, b) => a - b);
+      return { ...launch, ms: times[Math.floor(times.length / 2)] ?? 0 };
+    });
+  } finally {
+    executable.dispose();
+  }
+}
+
+function timed(executable: Executable, backend: string): NonNullable<Executable["profile"]> {
+  if (executable.profile) return (inputs) => executable.profile?.(inputs) ?? Promise.resolve([]);
+  throw new CompileError("U1", "--backend", `needs a device that times its launches; got ${backend}`);
+}
+
+const isSparse = ({ scope }: LaunchTime): boolean => scope.split("/").includes("Moe");
+const isExperts = (launch: LaunchTime): boolean => isSparse(launch) && launch.label.startsWith("experts");
+const total = (launches: readonly LaunchTime[], of: (launch: LaunchTime) => number): number =>
+  launches.reduce((sum, launch) => sum + of(launch), 0);
+
+function profileOf(model: string, device: string, images: number, launches: readonly LaunchTime[]): Profile {
+  const ms = total(launches, (launch) => launch.ms);
+  const kinds = new Map<string, LaunchTime[]>();
+  for (const launch of launches) {
+    const kind = `${isSparse(launch)} ${launch.label}`;
+    kinds.set(kind, [...(kinds.get(kind) ?? []), launch]);
+  }
+  const rows = [...kinds.values()].map((all): Row => {
+    const time = total(all, (launch) => launch.ms);
+    return {
+      label: all[0]?.label ?? "",
+      sparse: all.some(isSparse),
+      launches: all.length,
+      ms: time,
+      share: time / ms,
+      gflops: total(all, ({ flops }) => flops) / time / 1e6,
+      gigabytesPerSecond: total(all, ({ bytes }) => bytes) / time / 1e6,
+    };
+  });
+  const moe = {
+    ms: total(launches.filter(isSparse), (launch) => launch.ms),
+    experts: total(launches.filter(isExperts), (launch) => launch.ms),
+  };
+  return { model, device, images, ms, moe, rows: rows.toSorted((a, b) => b.ms - a.ms), launches };
+}
+
+/** The launches one after the other, which on the device they are. */
+function spansOf(launches: readonly LaunchTime[]): Parameters<typeof drawFlame>[1] {
+  let at = 0;
+  return launches.map(({ scope, label, ms, flops }) => {
+    const start = at;
+    at += ms;
+    const rate = flops > 0 ? `, ${(flops / ms / 1e6).toFixed(1)} GFLOP/s` : "";
+    return { scope, label, start, end: at, detail: `${scope}/${label}${rate}` };
+  });
+}
+
+const share = (part: number, whole: number): string => `${((100 * part) / whole).toFixed(1)} %`;
+
+function show({ model, device, images, ms, moe, rows, launches }: Profile): void {
+  console.log(`${bold(model)}, ${images} image${images === 1 ? "" : "s"}, on ${device}`);
+  console.log(`${ms.toFixed(3)} ms in ${launches.length} launches\n`);
+  const cells = rows.map((row) => [
+    row.sparse ? `${row.label} ${dim("(sparse)")}` : row.label,
+    row.launches,
+    row.ms.toFixed(3),
+    `${(100 * row.share).toFixed(1)} %`,
+    row.gflops > 0 ? row.gflops.toFixed(1) : "",
+    row.gigabytesPerSecond.toFixed(2),
+  ]);
+  console.log(table([["launch", "times", "ms", "share", "GFLOP/s", "GB/s"], ...cells]));
+  if (moe.ms === 0) return;
+  console.log(
+    `\nsparse layers take ${share(moe.ms, ms)} of the time; of theirs, the experts' products take ` +
+      `${share(moe.experts, moe.ms)}, routing, dispatch and combination ${share(moe.ms - moe.experts, moe.ms)}`,
+  );
+}
+
+/** `moec profile`. */
+export const profileCommand: Command = inferring(new Command("profile"))
+  .description(
+    "show where a run's time goes, launch by launch; rates are upper bounds where experts are not full",
+  )
+  .addOption(
+    new Option("--repeat <n>", "runs, of which the median counts")
+      .argParser(parseCount("--repeat", 1))
+      .default(7),
+  )
+  .option("--svg <out.svg>", "a flame chart of the launches over time")
+  .addHelpText(
+    "after",
+    examples(
+      "profile vmoe-s32-last2-e8 --image photo.jpg --backend webgpu",
+      "profile vmoe-s32-last2-e8 --image photo.jpg --backend webgpu --svg flame.svg",
+    ),
+  )
+  .action((name: string, options: ProfileOptions) => profile(name, options));
