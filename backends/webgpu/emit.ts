@@ -1,9 +1,10 @@
-/** From nodes to launches: each node is asked of its kernel, and what depends on no input comes first. */
-import { type AnyOp, CompileError, type Graph, type Node, type Value } from "../../ir/index.ts";
-import type { Kernel, Launch, Shard } from "./kernel.ts";
+/** From groups of nodes to launches: each group is asked of its kernel, and what depends on no input comes first. */
+import { type AnyOp, CompileError, type Graph, type Value } from "../../ir/index.ts";
+import { groupsOf } from "./groups.ts";
+import type { Launch, Shard } from "./kernel.ts";
 import { kernels } from "./kernels/index.ts";
 import type { Profile } from "./profile.ts";
-import { originOf, viewOf } from "./views.ts";
+import { originOf } from "./views.ts";
 import type { PackedWeights } from "./weights.ts";
 
 /** Whether this backend computes `op`: by a kernel, or because its result lies where its operand does. */
@@ -26,38 +27,20 @@ export function emitAll(graph: Graph, profile: Profile, weights: PackedWeights):
   const fixed = new Set<Value>(graph.weights);
   const once: Emitted[] = [];
   const always: Emitted[] = [];
-  for (const node of graph.nodes) {
-    const isFixed = node.operands.every((operand) => fixed.has(operand));
-    if (isFixed) for (const result of node.results) fixed.add(result);
-    if (viewOf(node) !== undefined) continue;
-    for (const launch of emit(node, profile, weights)) {
+  for (const group of groupsOf(graph, profile)) {
+    const isFixed = group.operands.every((operand) => fixed.has(operand));
+    if (isFixed) for (const result of group.results) fixed.add(result);
+    const launches = group.emit({
+      scratch: (element, length) => ({ element, length }),
+      shards: (value) => shardsOf(value, weights),
+    });
+    for (const launch of launches) {
       checkLimits(launch, profile);
-      (isFixed ? once : always).push({ scope: node.scope, launch });
+      (isFixed ? once : always).push({ scope: group.scope, launch });
     }
   }
   return { once, always };
 }
-
-function emit(
-  { op, operands, results, sizes }: Node,
-  profile: Profile,
-  weights: PackedWeights,
-): readonly Launch[] {
-  const kernel = kernels.get(op) as Kernel;
-  return kernel.emit({
-    operands: named(op.operands, operands),
-    results: named(op.results, results),
-    sizes,
-    profile,
-    scratch: (element, length) => ({ element, length }),
-    shards: (value) => shardsOf(value, weights),
-  });
-}
-
-const named = (
-  slots: readonly { readonly name: string }[],
-  values: readonly Value[],
-): Record<string, Value> => Object.fromEntries(slots.map((slot, i) => [slot.name, values[i] as Value]));
 
 /** The parts of a weight, or of a view that leaves its first axis as it is; anything else is one part. */
 function shardsOf(value: Value, { shards }: PackedWeights): readonly Shard[] {

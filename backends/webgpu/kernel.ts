@@ -1,9 +1,23 @@
 /** Kernels: how this backend computes one op, as WGSL with every size a constant. */
-import type { AnyOp, Bound, DType, Named, Op, Operands, Results, Sizes, Value } from "../../ir/index.ts";
+import type {
+  AnyOp,
+  Bound,
+  DType,
+  Named,
+  Node,
+  Op,
+  Operands,
+  Results,
+  Sizes,
+  Value,
+} from "../../ir/index.ts";
 import type { Profile } from "./profile.ts";
 
 /** Elements of a storage buffer as a kernel declares them. */
-export type Element = "f32" | "i32" | "u32" | "vec4f" | "vec4u";
+export type Element = "f32" | "i32" | "u32" | "vec4f" | "vec4i" | "vec4u";
+
+/** How many neighbouring elements WGSL handles at once: one, or a vector of four. */
+export type Lanes = 1 | 4;
 
 /** Device memory that lives for one application, between its launches. */
 export interface Scratch {
@@ -47,8 +61,8 @@ export interface LaunchSpec {
   readonly bindings: readonly Binding[];
   readonly workgroups: Launch["workgroups"];
   readonly workgroupSize: readonly [x: number, y?: number];
-  /** Declarations outside the entry point. */
-  readonly module?: string;
+  /** Declarations outside the entry point; equal ones are made once. */
+  readonly module?: string | readonly string[];
   /** The entry point's body; it sees `id`, `local`, `lane` and `group` (WebGPU's built-in ids). */
   readonly body: string;
 }
@@ -65,7 +79,7 @@ export function launch({
   bindings,
   workgroups,
   workgroupSize,
-  module = "",
+  module = [],
   body,
 }: LaunchSpec): Launch {
   const declarations = bindings.map(
@@ -75,7 +89,7 @@ export function launch({
   const used = Object.entries(builtins).filter(([name]) => new RegExp(`\\b${name}\\b`).test(body));
   const wgsl = [
     ...declarations,
-    ...(module ? [module.trim()] : []),
+    ...new Set([module].flat().flatMap((part) => part.trim() || [])),
     `@compute @workgroup_size(${workgroupSize.join(", ")})`,
     `fn main(${used.map(([, declaration]) => declaration).join(", ")}) {`,
     indented(body),
@@ -102,23 +116,76 @@ export interface Context<O, R, S> {
   readonly scratch: (element: Element, length: number) => Scratch;
   /** A weight's shards, in order; the whole weight as one when it is not cut. */
   readonly shards: (weight: Value) => readonly Shard[];
+  /** How the op's only result is stored, `lanes` elements at a time. */
+  readonly output: (lanes: Lanes) => Output;
+}
+
+/** How a launch stores the elements of a result, and what is made of each on its way. */
+export interface Output {
+  /** The buffer written, named `result`. */
+  readonly binding: Binding;
+  /** What is read for it besides. */
+  readonly extra: readonly Binding[];
+  readonly module: readonly string[];
+  /** WGSL for what is stored at `i`, counted in `lanes`, where the op itself computes `value`, before rounding. */
+  finish(value: string, i: string): string;
 }
 
 type ByName = Readonly<Record<string, Value>>;
 
-/** How this backend computes one op. */
-export interface Kernel {
+/** A kernel that is one launch or several. */
+export interface LaunchKernel {
   readonly op: AnyOp;
   emit(context: Context<ByName, ByName, Sizes>): readonly Launch[];
+  /**
+   * How many buffers the launch that writes the only result binds, where it stores each element once and by
+   * `Context.output`: then what is made of each element alone may be made of it there.
+   */
+  readonly epilogue?: number;
 }
 
+/** A kernel that is an expression: each element of the result from those of the operands at the same index. */
+export interface MapKernel {
+  readonly op: AnyOp;
+  /** WGSL, in `lanes`, of names for the operands' elements; `i` is WGSL for the index, counted in `lanes`. */
+  map(operands: readonly string[], node: Node, lanes: Lanes, i: string): string;
+  /** Declarations that the expression needs. */
+  module?(node: Node, lanes: Lanes): readonly string[];
+}
+
+/** Where an element of a result is found: in operand `operand` at index `at`, if `when` holds. */
+export interface Piece {
+  readonly operand: number;
+  readonly at: string;
+  readonly when?: string;
+}
+
+/** A kernel that moves elements: each element of the result is one of an operand's. */
+export interface MoveKernel {
+  readonly op: AnyOp;
+  /**
+   * Where the element at `i`, the name of an index, is: at the first of the pieces whose condition holds. With 4
+   * lanes `i` counts vectors of neighbours, and so do the places; undefined where those are no vectors there.
+   */
+  pieces(node: Node, i: string, lanes: Lanes): readonly Piece[] | undefined;
+  /** Where the one element is that all four of vector `i` are; undefined where they differ. */
+  repeated?(node: Node, i: string): Piece | undefined;
+  /** Whether an operand's neighbours stay neighbours, so that moving them twice costs no more than keeping them. */
+  readonly free: boolean;
+}
+
+/** How this backend computes one op. */
+export type Kernel = LaunchKernel | MapKernel | MoveKernel;
+
+/** The kernel of `op` whose launches `emit` writes; see `LaunchKernel`. */
 export function kernel<S extends string>(
   op: Op<S>,
   emit: (
     context: Context<Named<Operands<S>, Value>, Named<Results<S>, Value>, Bound<S>>,
   ) => readonly Launch[],
-): Kernel {
-  return { op, emit };
+  epilogue?: number,
+): LaunchKernel {
+  return { op, emit, ...(epilogue !== undefined && { epilogue }) };
 }
 
 /** How elements of a dtype are stored on the device: the 16-bit floats as the f32 they stand for. */
@@ -130,6 +197,12 @@ export const elementOf: Readonly<Record<DType, Element>> = {
   u32: "u32",
   bool: "u32",
 };
+
+/** The type of `lanes` elements of a dtype. */
+export function typeOf(dtype: DType, lanes: Lanes): Element {
+  const one = elementOf[dtype];
+  return lanes === 1 ? one : (`vec4${one[0] as "f" | "i" | "u"}` as const);
+}
 
 /** A binding that reads `value` as it is stored. */
 export const read = (name: string, value: Value): Binding => ({

@@ -25,6 +25,8 @@ export interface Profile {
   readonly lanesPerRow: number;
   /** Threads of a workgroup in kernels without cooperation. */
   readonly workgroup: number;
+  /** Whether applications share launches where they can; results are the same without. */
+  readonly fuses: boolean;
 }
 
 /** WebGPU's guaranteed limits. */
@@ -47,6 +49,7 @@ const software: Omit<Profile, "limits"> = {
   minWorkgroups: 4,
   lanesPerRow: 1,
   workgroup: 8,
+  fuses: true,
 };
 
 /** Any GPU. */
@@ -61,6 +64,7 @@ const generic: Omit<Profile, "limits"> = {
   minWorkgroups: 128,
   lanesPerRow: 64,
   workgroup: 64,
+  fuses: true,
 };
 
 /** The profiles that need no device: what emitted kernels are validated against. */

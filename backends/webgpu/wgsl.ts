@@ -1,6 +1,7 @@
 /** Pieces of WGSL that kernels share. */
 import type { DType, Shape } from "../../ir/index.ts";
 import { stridesOf } from "../../ir/index.ts";
+import type { Lanes } from "./kernel.ts";
 
 /** A finite number as an f32 literal. */
 export function f32(x: number): string {
@@ -11,24 +12,27 @@ export function f32(x: number): string {
 /** The largest finite f32, negated: where a maximum starts, since infinities may be assumed absent. */
 export const lowest = "-3.402823e38f";
 
-/** Functions that round an f32 (or a vector of them) to a 16-bit dtype; empty for dtypes stored as they are. */
-export function roundingModule(dtype: DType, type: "f32" | "vec4f" = "f32"): string {
-  const u32 = type === "f32" ? "u32" : "vec4u";
-  if (dtype === "bf16") {
-    // To nearest, ties to even; operands are finite.
-    return `
-fn rounded(x: ${type}) -> ${type} {
+/** The name of a function for `lanes` elements: WGSL has no overloading. */
+const named = (name: string, lanes: Lanes): string => (lanes === 1 ? name : `${name}${lanes}`);
+const f32s = (lanes: Lanes): string => (lanes === 1 ? "f32" : "vec4f");
+
+/** `x`, an expression of `lanes` f32, rounded to `dtype`; needs `roundingModule`. */
+export function rounded(dtype: DType, x: string, lanes: Lanes = 1): string {
+  if (dtype === "f16") return `quantizeToF16(${x})`;
+  return dtype === "bf16" ? `${named("bfloat", lanes)}(${x})` : x;
+}
+
+/** What `rounded` calls; empty for dtypes that need no function. */
+export function roundingModule(dtype: DType, lanes: Lanes = 1): string {
+  if (dtype !== "bf16") return "";
+  const [type, u32] = [f32s(lanes), lanes === 1 ? "u32" : "vec4u"];
+  // To nearest, ties to even; operands are finite.
+  return `
+fn ${named("bfloat", lanes)}(x: ${type}) -> ${type} {
   let bits = bitcast<${u32}>(x);
   return bitcast<${type}>((bits + 0x7fffu + ((bits >> ${u32}(16u)) & ${u32}(1u))) & ${u32}(0xffff0000u));
 }`;
-  }
-  if (dtype === "f16") return `\nfn rounded(x: ${type}) -> ${type} { return quantizeToF16(x); }`;
-  return "";
 }
-
-/** `x`, an f32 expression, rounded to `dtype`; needs `roundingModule`. */
-export const rounded = (dtype: DType, x: string): string =>
-  dtype === "bf16" || dtype === "f16" ? `rounded(${x})` : x;
 
 /**
  * The flat index into a tensor as a function of the flat index `i` of another: the sum over `shape`'s axes of
@@ -78,22 +82,39 @@ export function acrossLanes(name: string, lanes: number, combine: (a: string, b:
         workgroupBarrier();`;
 }
 
-/** GELU of an f32 or vector `x`. tanh overflows on some drivers for large arguments, so they are clamped. */
-export function geluModule(approximate: "tanh" | "none", type: "f32" | "vec4f" = "f32"): string {
+type Gelu = "tanh" | "none";
+
+/** GELU of `lanes` f32; needs `geluModule`. */
+export const gelu = (x: string, approximate: Gelu, lanes: Lanes): string =>
+  `${named(approximate === "tanh" ? "gelu" : "geluByErf", lanes)}(${x})`;
+
+/** What `gelu` calls. tanh overflows on some drivers for large arguments, so they are clamped. */
+export function geluModule(approximate: Gelu, lanes: Lanes): readonly string[] {
+  const type = f32s(lanes);
   if (approximate === "none") {
-    return `${erfModule(type)}
-fn gelu(x: ${type}) -> ${type} { return 0.5f * x * (1.0f + erf(x * ${f32(Math.SQRT1_2)})); }`;
+    return [
+      erfModule(lanes),
+      `
+fn ${named("geluByErf", lanes)}(x: ${type}) -> ${type} {
+  return 0.5f * x * (1.0f + ${erf(`x * ${f32(Math.SQRT1_2)}`, lanes)});
+}`,
+    ];
   }
-  return `
-fn gelu(x: ${type}) -> ${type} {
+  return [
+    `
+fn ${named("gelu", lanes)}(x: ${type}) -> ${type} {
   let bend = ${f32(Math.sqrt(2 / Math.PI))} * (x + 0.044715f * x * x * x);
   return 0.5f * x * (1.0f + tanh(clamp(bend, ${type}(-10.0f), ${type}(10.0f))));
-}`;
+}`,
+  ];
 }
 
+/** The error function of `lanes` f32; needs `erfModule`. */
+export const erf = (x: string, lanes: Lanes): string => `${named("erf", lanes)}(${x})`;
+
 /** erf to 1.5e-7 absolute: Abramowitz and Stegun, 7.1.26. */
-export const erfModule = (type: "f32" | "vec4f" = "f32"): string => `
-fn erf(x: ${type}) -> ${type} {
+export const erfModule = (lanes: Lanes): string => `
+fn ${named("erf", lanes)}(x: ${f32s(lanes)}) -> ${f32s(lanes)} {
   let z = abs(x);
   let t = 1.0f / (1.0f + 0.3275911f * z);
   let series = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));

@@ -8,13 +8,13 @@ import { afterAll, describe, expect, test } from "vitest";
 import { dawnGpu } from "../../backends/webgpu/dawn.ts";
 import { emitAll } from "../../backends/webgpu/emit.ts";
 import { profiles, webgpuOn } from "../../backends/webgpu/index.ts";
-import { type Kernel, type Launch } from "../../backends/webgpu/kernel.ts";
+import type { Launch } from "../../backends/webgpu/kernel.ts";
 import { kernels } from "../../backends/webgpu/kernels/index.ts";
 import { withAccess } from "../../backends/webgpu/lower.ts";
 import { mayBindWritable } from "../../backends/webgpu/places.ts";
 import type { Profile } from "../../backends/webgpu/profile.ts";
 import { packWeights } from "../../backends/webgpu/weights.ts";
-import { type AnyOp, Graph, input, type Node, ops, type Value } from "../../ir/index.ts";
+import { Graph, input, ops, type Value } from "../../ir/index.ts";
 import { createModel, mergeConfig, presets, randomWeights } from "../../models/index.ts";
 import { Device } from "../../runtime/device.ts";
 import { legalCase } from "../support/arbitrary.ts";
@@ -74,19 +74,11 @@ describe.each(profiles.map((profile) => [profile.name, profile] as const))(
   },
 );
 
-const named = (slots: AnyOp["operands"], values: readonly Value[]): Record<string, Value> =>
-  Object.fromEntries(slots.map((slot, i) => [slot.name, values[i]!]));
-
-/** The launches of a kernel for one application. */
-function emit(kernel: Kernel, { op, operands, results, sizes }: Node, profile: Profile): readonly Launch[] {
-  return kernel.emit({
-    operands: named(op.operands, operands),
-    results: named(op.results, results),
-    sizes,
-    profile,
-    scratch: (element, length) => ({ element, length }),
-    shards: (weight) => [{ weight, index: 0, start: 0, stop: weight.type.shape[0] ?? 1 }],
-  });
+/** The launches of `value`, and of what it is made of as far as that is not among the inputs. */
+function emit(value: Value, profile: Profile): readonly Launch[] {
+  const graph = new Graph("shown", [], [["r", value]]);
+  const { once, always } = emitAll(graph, profile, packWeights([], profile.limits));
+  return [...once, ...always].map(({ launch }) => launch);
 }
 
 const f32 = (...shape: number[]): Value => input("x", { dtype: "f32", shape });
@@ -104,6 +96,15 @@ const shown: Readonly<Record<string, Value>> = {
   "top-k": ops.topK(f32(8, 400), { k: 400 }).values,
   linear: ops.linear(f32(8, 50, 512), f32(512, 2048), f32(2048)),
   "matmul-odd": ops.matmul(f32(3, 5, 7), f32(3, 7, 9)),
+  "linear-gelu": ops.gelu(ops.linear(f32(8, 50, 512), f32(512, 2048), f32(2048)), { approximate: "tanh" }),
+  "scale-shift-cast": ops.cast(
+    ops.add(
+      ops.multiply(f32(8, 50, 512), ops.constant({ value: 0.125, to: "f32", shape: [8, 50, 512] })),
+      ops.broadcast(f32(512), { shape: [8, 50, 512] }),
+    ),
+    { to: "bf16" },
+  ),
+  patchify: ops.patchify(f32(8, 224, 224, 3), { height: 32, width: 32 }),
   attention: ops.attention(f32(8, 50, 8, 64), f32(8, 50, 8, 64), f32(8, 50, 8, 64)),
   "route-by-gate": ops.routeTopExperts(f32(1, 400, 8), { k: 2, capacity: 108, priority: "gate" }).tokens,
   "routed-mlp": ops.routedMlp(
@@ -125,8 +126,8 @@ test.each(
     .flatMap((profile) =>
       Object.entries(shown).map(([name, value]) => [profile.name, name, profile, value] as const),
     ),
-)("%s/%s.wgsl", async (_, name, profile, { node }) => {
-  const launches = emit(kernels.get(node!.op)!, node!, profile);
+)("%s/%s.wgsl", async (_, name, profile, value) => {
+  const launches = emit(value, profile);
   const text = launches.map(
     ({ label, workgroups, wgsl }) => `// ${label}: ${workgroups.join(" x ")} workgroups\n${wgsl}`,
   );

@@ -6,6 +6,7 @@ import {
   type AttrValue,
   classes,
   CompileError,
+  type DType,
   dtypes,
   Graph,
   input,
@@ -294,9 +295,20 @@ export interface RandomProgram {
   readonly inputs: ReadonlyMap<string, Tensor>;
 }
 
-const programDtypes = ["f32", "i32", "bool"];
+interface ProgramOptions {
+  readonly maxNodes?: number;
+  readonly dtypes?: readonly DType[];
+  /** The ops to choose from, those listed twice twice as often; by default each once. */
+  readonly among?: readonly AnyOp[];
+}
 
-export const randomProgram = (maxNodes = 8): fc.Arbitrary<RandomProgram> =>
+const programDtypes: readonly DType[] = ["f32", "i32", "bool"];
+
+export const randomProgram = ({
+  maxNodes = 8,
+  dtypes: allowed = programDtypes,
+  among = [...opset.values()],
+}: ProgramOptions = {}): fc.Arbitrary<RandomProgram> =>
   picks
     .map((pick) => {
       const pool: Value[] = [];
@@ -308,10 +320,10 @@ export const randomProgram = (maxNodes = 8): fc.Arbitrary<RandomProgram> =>
         inputs.set(value.leaf!.name, tensor);
         return value;
       };
-      const candidates = [...opset.values()].filter((op) => !op.has("discontinuous"));
+      const candidates = among.filter((op) => !op.has("discontinuous"));
       for (let n = 1 + pick(maxNodes); n > 0; n--) {
         const op = candidates[pick(candidates.length)]!;
-        const results = applyToPool(op, pool, give, pick);
+        const results = applyToPool(op, pool, { give, pick, allowed });
         pool.push(...(results ?? []));
       }
       const used = new Set(pool.flatMap((value) => value.node!.operands));
@@ -331,8 +343,15 @@ export const randomProgram = (maxNodes = 8): fc.Arbitrary<RandomProgram> =>
 function applyToPool(
   op: AnyOp,
   pool: readonly Value[],
-  give: (tensor: Tensor) => Value,
-  pick: Pick,
+  {
+    give,
+    pick,
+    allowed,
+  }: {
+    readonly give: (tensor: Tensor) => Value;
+    readonly pick: Pick;
+    readonly allowed: readonly DType[];
+  },
 ): readonly Value[] | undefined {
   let known: Sizes = {};
   const chosen: (Value | undefined)[] = op.operands.map((slot) => {
@@ -352,10 +371,10 @@ function applyToPool(
     if (found) known = found.sizes;
     return found?.value;
   });
-  const drawn = { ...randomSizes(op, { dtypes: programDtypes }, pick), ...known };
+  const drawn = { ...randomSizes(op, { dtypes: allowed }, pick), ...known };
   const sizes = { ...drawn, ...op.sample?.(drawn, pick), ...known };
   if (!op.where.every((constraint) => constraint.holds(sizes))) return undefined;
-  if (op.operands.some((slot) => !programDtypes.includes(typeOf(slot, sizes).dtype))) return undefined;
+  if (op.operands.some((slot) => !allowed.includes(typeOf(slot, sizes).dtype))) return undefined;
   const tensors = drawOperands(op, sizes, "grid", pick);
   const operands = chosen.map((value, i) => value ?? give(tensors[i]!));
   try {

@@ -1,5 +1,5 @@
 /** What a matrix product is to the code generator, and the WGSL that both kernel families share. */
-import type { Binding } from "../kernel.ts";
+import type { Binding, Lanes, Output } from "../kernel.ts";
 import type { Tile } from "../profile.ts";
 
 /** A matrix in a buffer, row-major. */
@@ -35,13 +35,13 @@ export interface Gemm {
   readonly left: Matrix & { readonly row?: (m: string) => string };
   /** [K, N], or [N, K] when transposed. */
   readonly right: Matrix & { readonly transposed?: boolean };
-  /** [M, N]. */
-  readonly result: Matrix;
+  /** [M, N]: a buffer, or the result of an op. */
+  readonly result: Matrix | (Omit<Matrix, "binding"> & { readonly output: (lanes: Lanes) => Output });
   /** [N], added to every row. */
   readonly bias?: Omit<Matrix, "stride">;
-  /** WGSL for what becomes of four finished columns, a vec4f; themselves by default. */
+  /** WGSL for what becomes of four finished columns, a vec4f, before they are stored; themselves by default. */
   readonly finish?: (v: string) => string;
-  readonly module?: string;
+  readonly module?: string | readonly string[];
   readonly extra?: readonly Binding[];
   readonly tiles?: RowTiles;
 }
@@ -49,6 +49,8 @@ export interface Gemm {
 /** A description with what follows from it. */
 export interface Plan extends Gemm {
   readonly tile: Tile;
+  /** Where the result goes, in vectors where they are `vec.result`. */
+  readonly output: Output;
   /** Which matrices are accessed four elements at a time. */
   readonly vec: {
     readonly left: boolean;
@@ -127,16 +129,20 @@ export const columnsOf = (c: string, N: number): string[] =>
 
 /** Statements that finish the sum `s` of row `m` and vector column `c`, and store it. */
 export function store(plan: Plan, s: string, m: string, c: string): string[] {
-  const { N, bias, result, finish, vec } = plan;
+  const { N, bias, result, output, vec } = plan;
   const biasAt = (n: string): string => `bias[${sum(startOf("bias", plan), n)}]`;
   const scalars = times(4, (i) => biasAt(`min(${plus(`4u * ${c}`, i)}, ${N - 1}u)`));
   const shift = vec.bias ? biasAt(c) : `vec4f(${scalars.join(", ")})`;
-  const value = bias ? `${s} + ${shift}` : s;
+  const full = bias ? `${s} + ${shift}` : s;
+  const value = plan.finish?.(full) ?? full;
   const row = sum(startOf("result", plan), product(m, result.stride / (vec.result ? 4 : 1)));
-  if (vec.result) return [`result[${sum(row, c)}] = ${finish?.(value) ?? value};`];
-  return [
-    `let v = ${finish?.(value) ?? value};`,
-    `let at = ${sum(row, `4u * ${c}`)};`,
-    ...times(4, (i) => `if (${plus(`4u * ${c}`, i)} < ${N}u) { result[${plus("at", i)}] = v.${xyzw[i]}; }`),
-  ];
+  if (vec.result) {
+    const at = sum(row, c);
+    return [`result[${at}] = ${output.finish(value, at)};`];
+  }
+  const each = times(4, (i) => {
+    const at = plus("at", i);
+    return `if (${plus(`4u * ${c}`, i)} < ${N}u) { result[${at}] = ${output.finish(`v.${xyzw[i]}`, at)}; }`;
+  });
+  return [`let v = ${value};`, `let at = ${sum(row, `4u * ${c}`)};`, ...each];
 }

@@ -1,5 +1,5 @@
 /** Matrix products: a kernel family and a tile are chosen for a description, and the launch is written. */
-import { type Binding, launch, type Launch } from "../kernel.ts";
+import { type Binding, type Lanes, launch, type Launch, type Output } from "../kernel.ts";
 import type { Profile, Tile } from "../profile.ts";
 import { type Gemm, type Matrix, type Plan, whole } from "./description.ts";
 import { regBody } from "./reg.ts";
@@ -10,12 +10,13 @@ export type { Gemm, RowTiles } from "./description.ts";
 const element = (isVector: boolean): Binding["element"] => (isVector ? "vec4f" : "f32");
 
 /** Whether rows start where vectors of four elements do. */
-const accessible = ({ stride, aligned = true }: Matrix): boolean => aligned && whole(stride);
+const accessible = ({ stride, aligned = true }: Pick<Matrix, "stride" | "aligned">): boolean =>
+  aligned && whole(stride);
 
 /** The launch that computes a product. */
 export function gemm(spec: Gemm, profile: Profile): Launch {
   const plan = planOf(spec, profile);
-  const { tile, vec, batch = 1 } = plan;
+  const { tile, vec, output, batch = 1 } = plan;
   const rows = spec.tiles ? spec.tiles.rows : spec.M * batch;
   const launched = launch({
     label: spec.label,
@@ -24,7 +25,8 @@ export function gemm(spec: Gemm, profile: Profile): Launch {
       { ...spec.right.binding, element: element(vec.right) },
       ...(spec.bias ? [{ ...spec.bias.binding, element: element(vec.bias) }] : []),
       ...(spec.extra ?? []),
-      { ...spec.result.binding, element: element(vec.result) },
+      ...output.extra,
+      output.binding,
     ],
     workgroups: [
       Math.ceil(spec.N / (4 * tile.wx * tile.tv)),
@@ -32,7 +34,7 @@ export function gemm(spec: Gemm, profile: Profile): Launch {
       batch,
     ],
     workgroupSize: [tile.wx, tile.wy],
-    module: (spec.module ?? "") + (tile.bk ? tileMemory(tile) : ""),
+    module: [...[spec.module ?? []].flat(), ...output.module, ...(tile.bk ? tileMemory(tile) : [])],
     body: tile.bk ? tileBody(plan) : regBody(plan),
   });
   return { ...launched, flops: 2 * rows * spec.N * spec.K };
@@ -60,7 +62,15 @@ function planOf(spec: Gemm, profile: Profile): Plan {
     : chooseTile({ M, N, K, batch, tiled }, profile);
   // Tiles of a transposed factor are filled column by column.
   const rightVectors = right.transposed ? inner && tile.bk === 0 : columns;
-  return { ...spec, tile, vec: { ...plain, right: rightVectors } };
+  const vec = { ...plain, right: rightVectors };
+  return { ...spec, tile, vec, output: outputOf(spec, vec.result ? 4 : 1) };
+}
+
+/** How the result is stored: as its op says, or as it is. */
+function outputOf({ result }: Gemm, lanes: Lanes): Output {
+  if ("output" in result) return result.output(lanes);
+  const binding: Binding = { ...result.binding, element: element(lanes === 4) };
+  return { binding, extra: [], module: [], finish: (v) => v };
 }
 
 /** The largest tile whose grid keeps the device busy. */

@@ -14,9 +14,10 @@ import {
 } from "./description.ts";
 
 /** Declarations of the tiles. */
-export const tileMemory = ({ wx, wy, tm, tv, bk }: Tile): string => `
-var<workgroup> leftTile: array<vec4f, ${(wy * tm * bk) / 4}>;
-var<workgroup> rightTile: array<vec4f, ${bk * wx * tv}>;`;
+export const tileMemory = ({ wx, wy, tm, tv, bk }: Tile): readonly string[] => [
+  `var<workgroup> leftTile: array<vec4f, ${(wy * tm * bk) / 4}>;`,
+  `var<workgroup> rightTile: array<vec4f, ${bk * wx * tv}>;`,
+];
 
 /** The entry point's body. */
 export function tileBody(plan: Plan): string {

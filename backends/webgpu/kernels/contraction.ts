@@ -1,8 +1,8 @@
 /** Matrix products, the affine map, and attention as products around a softmax. */
 import { ops, sizeOf } from "../../../ir/index.ts";
 import { gemm } from "../gemm/index.ts";
-import { bind, type Kernel, kernel, read, write } from "../kernel.ts";
-import { f32, rounded, roundingModule } from "../wgsl.ts";
+import { bind, kernel, type LaunchKernel, read } from "../kernel.ts";
+import { f32 } from "../wgsl.ts";
 import { softmaxRows } from "./rows.ts";
 
 const whole = (n: number): boolean => n % 4 === 0;
@@ -13,11 +13,10 @@ const batched = (size: number, batch: number): { start: (unit: number) => string
   aligned: batch === 1 || whole(size),
 });
 
-export const matmul: Kernel = kernel(
+export const matmul: LaunchKernel = kernel(
   ops.matmul,
-  ({ operands: { x, y }, results: { z }, sizes: { dims, M, K, N }, profile }) => {
+  ({ operands: { x, y }, sizes: { dims, M, K, N }, profile, output }) => {
     const batch = sizeOf(dims);
-    const { dtype } = z.type;
     return [
       gemm(
         {
@@ -28,19 +27,18 @@ export const matmul: Kernel = kernel(
           batch,
           left: { binding: read("left", x), stride: K, ...batched(M * K, batch) },
           right: { binding: read("right", y), stride: N, ...batched(K * N, batch) },
-          result: { binding: write("result", z), stride: N, ...batched(M * N, batch) },
-          finish: (v) => rounded(dtype, v),
-          module: roundingModule(dtype, "vec4f"),
+          result: { output, stride: N, ...batched(M * N, batch) },
         },
         profile,
       ),
     ];
   },
+  3,
 );
 
-export const linear: Kernel = kernel(
+export const linear: LaunchKernel = kernel(
   ops.linear,
-  ({ operands: { x, w, b }, results: { y }, sizes: { dims, D, F }, profile }) => [
+  ({ operands: { x, w, b }, sizes: { dims, D, F }, profile, output }) => [
     gemm(
       {
         label: "linear",
@@ -49,23 +47,21 @@ export const linear: Kernel = kernel(
         K: D,
         left: { binding: read("left", x), stride: D },
         right: { binding: read("right", w), stride: F },
-        result: { binding: write("result", y), stride: F },
+        result: { output, stride: F },
         bias: { binding: read("bias", b) },
-        finish: (v) => rounded(y.type.dtype, v),
-        module: roundingModule(y.type.dtype, "vec4f"),
       },
       profile,
     ),
   ],
+  4,
 );
 
 /** Unfused: scores, softmax in place, mix. The rows of scores are padded so that they load as vectors. */
-export const attention: Kernel = kernel(
+export const attention: LaunchKernel = kernel(
   ops.attention,
-  ({ operands: { q, k, v }, results: { y }, sizes: { B, T, S, H, W }, profile, scratch }) => {
+  ({ operands: { q, k, v }, sizes: { B, T, S, H, W }, profile, scratch, output }) => {
     const stride = Math.ceil(S / 4) * 4;
     const scores = scratch("vec4f", (B * H * T * stride) / 4);
-    const dtype = y.type.dtype;
     // Batch group.z is head group.z % H of image group.z / H; its rows lie H * W elements apart.
     const ofHead =
       (rows: number) =>
@@ -110,12 +106,11 @@ export const attention: Kernel = kernel(
           batch: B * H,
           left: { binding: scoresOf("left", "read"), ...ofScores },
           right: { binding: read("right", v), ...head(S) },
-          result: { binding: write("result", y), ...head(T) },
-          finish: (sum) => rounded(dtype, sum),
-          module: roundingModule(dtype, "vec4f"),
+          result: { output, ...head(T) },
         },
         profile,
       ),
     ];
   },
+  3,
 );

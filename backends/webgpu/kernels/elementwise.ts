@@ -1,138 +1,99 @@
-/** One thread an element. The text names no sizes, so that one kernel serves every shape. */
-import { type AnyOp, type DType, ops, sizeOf, type Value } from "../../../ir/index.ts";
-import { grid, type Kernel, kernel, launch, type Launch, read, write } from "../kernel.ts";
-import type { Profile } from "../profile.ts";
-import { erfModule, f32, geluModule, rounded, roundingModule } from "../wgsl.ts";
+/** Expressions of elements at one index; the text names no sizes, so that one kernel serves every shape. */
+import { type Attrs, type DType, type Node, type Op, ops } from "../../../ir/index.ts";
+import { elementOf, type Lanes, type MapKernel, typeOf } from "../kernel.ts";
+import { erf as erfOf, erfModule, f32, gelu as geluOf, geluModule } from "../wgsl.ts";
 
-interface Map {
-  readonly label: string;
-  readonly operands: readonly Value[];
-  readonly result: Value;
-  /** An expression of the operands' elements `a`, `b` and `c`. */
-  readonly expression: string;
-  readonly module?: string;
+/** What an expression may depend on. */
+interface Site {
+  readonly lanes: Lanes;
+  /** Of the first operand, and of the result. */
+  readonly from: DType;
+  readonly to: DType;
+  readonly i: string;
+  /** A literal of the dtype's type, in every lane. */
+  readonly all: (dtype: DType, literal: string) => string;
 }
 
-/** The launch that computes `expression` for every element. */
-export function mapElements(
-  { label, operands, result, expression, module = "" }: Map,
-  profile: Profile,
-): Launch {
-  const names = ["x", "y", "z"].slice(0, operands.length);
-  const { workgroups, index } = grid(sizeOf(result.type.shape), profile);
-  const { dtype } = result.type;
-  return launch({
-    label,
-    bindings: [...operands.map((value, i) => read(names[i] ?? "", value)), write("result", result)],
-    workgroups,
-    workgroupSize: [profile.workgroup],
-    module: module + roundingModule(dtype),
-    body: `
-      ${index}
-      if (i >= arrayLength(&result)) { return; }
-      ${names.map((name, n) => `let ${"abc"[n]} = ${name}[i];`).join("\n      ")}
-      result[i] = ${rounded(dtype, expression)};`,
-  });
-}
-
-type OneResult = { readonly [name in "y" | "z"]?: Value };
-
-/** A kernel for an elementwise op, from the expression for its operands' dtype. */
-function elementwise(op: AnyOp, expression: (dtype: DType) => string, module = ""): Kernel {
+/** The kernel of an op, from its expression of the operands' elements `a`, `b` and `c`. */
+function map<S extends string>(
+  op: Op<S>,
+  expression: (
+    operands: { readonly [name in "a" | "b" | "c"]: string },
+    site: Site,
+    attrs: Attrs<S>,
+  ) => string,
+  module?: (lanes: Lanes, attrs: Attrs<S>) => readonly string[],
+): MapKernel {
   return {
     op,
-    emit({ operands, results, profile }) {
-      const list = op.operands.map((slot) => operands[slot.name] as Value);
-      const { y, z } = results as OneResult;
-      const dtype = list[0]?.type.dtype ?? "f32";
-      return [
-        mapElements(
-          {
-            label: op.name,
-            operands: list,
-            result: (y ?? z) as Value,
-            expression: expression(dtype),
-            module,
-          },
-          profile,
-        ),
-      ];
+    map([a = "", b = "", c = ""], { operands, results, attrs }, lanes, i) {
+      const to = results[0]?.type.dtype ?? "f32";
+      const from = operands[0]?.type.dtype ?? to;
+      const all = (dtype: DType, literal: string): string =>
+        lanes === 1 ? literal : `${typeOf(dtype, lanes)}(${literal})`;
+      return expression({ a, b, c }, { lanes, from, to, i, all }, attrs as Attrs<S>);
     },
+    ...(module && { module: ({ attrs }: Node, lanes: Lanes) => module(lanes, attrs as Attrs<S>) }),
   };
 }
 
-const infix = (op: AnyOp, sign: string): Kernel => elementwise(op, () => `a ${sign} b`);
-const call = (op: AnyOp, name: string): Kernel => elementwise(op, () => `${name}(a)`);
-
-export const add: Kernel = infix(ops.add, "+");
-export const subtract: Kernel = infix(ops.subtract, "-");
-export const multiply: Kernel = infix(ops.multiply, "*");
-export const divide: Kernel = infix(ops.divide, "/");
-export const maximum: Kernel = elementwise(ops.maximum, () => "max(a, b)");
-export const minimum: Kernel = elementwise(ops.minimum, () => "min(a, b)");
-export const exp: Kernel = call(ops.exp, "exp");
-export const log: Kernel = call(ops.log, "log");
-export const sqrt: Kernel = call(ops.sqrt, "sqrt");
+export const add: MapKernel = map(ops.add, ({ a, b }) => `${a} + ${b}`);
+export const subtract: MapKernel = map(ops.subtract, ({ a, b }) => `${a} - ${b}`);
+export const multiply: MapKernel = map(ops.multiply, ({ a, b }) => `${a} * ${b}`);
+export const divide: MapKernel = map(ops.divide, ({ a, b }) => `${a} / ${b}`);
+export const maximum: MapKernel = map(ops.maximum, ({ a, b }) => `max(${a}, ${b})`);
+export const minimum: MapKernel = map(ops.minimum, ({ a, b }) => `min(${a}, ${b})`);
+export const exp: MapKernel = map(ops.exp, ({ a }) => `exp(${a})`);
+export const log: MapKernel = map(ops.log, ({ a }) => `log(${a})`);
+export const sqrt: MapKernel = map(ops.sqrt, ({ a }) => `sqrt(${a})`);
 /** Large arguments overflow in some drivers. */
-export const tanh: Kernel = elementwise(ops.tanh, () => "tanh(clamp(a, -10.0f, 10.0f))");
-export const erf: Kernel = elementwise(ops.erf, () => "erf(a)", erfModule());
-export const select: Kernel = elementwise(ops.select, () => "select(c, b, a != 0u)");
-
-const relations = { eq: "==", ne: "!=", lt: "<", le: "<=", gt: ">", ge: ">=" } as const;
-
-export const compare: Kernel = kernel(
-  ops.compare,
-  ({ operands: { x, y }, results: { z }, sizes, profile }) => [
-    mapElements(
-      {
-        label: `compare ${sizes.is}`,
-        operands: [x, y],
-        result: z,
-        expression: `select(0u, 1u, a ${relations[sizes.is]} b)`,
-      },
-      profile,
-    ),
-  ],
+export const tanh: MapKernel = map(
+  ops.tanh,
+  ({ a }, { all }) => `tanh(clamp(${a}, ${all("f32", "-10.0f")}, ${all("f32", "10.0f")}))`,
+);
+export const erf: MapKernel = map(
+  ops.erf,
+  ({ a }, { lanes }) => erfOf(a, lanes),
+  (lanes) => [erfModule(lanes)],
+);
+export const gelu: MapKernel = map(
+  ops.gelu,
+  ({ a }, { lanes }, { approximate }) => geluOf(a, approximate, lanes),
+  (lanes, { approximate }) => geluModule(approximate, lanes),
+);
+export const select: MapKernel = map(
+  ops.select,
+  ({ a, b, c }, { all }) => `select(${c}, ${b}, ${a} != ${all("bool", "0u")})`,
 );
 
-export const gelu: Kernel = kernel(ops.gelu, ({ operands: { x }, results: { y }, sizes, profile }) => [
-  mapElements(
-    { label: "gelu", operands: [x], result: y, expression: "gelu(a)", module: geluModule(sizes.approximate) },
-    profile,
-  ),
-]);
+const relations = { eq: "==", ne: "!=", lt: "<", le: "<=", gt: ">", ge: ">=" } as const;
+const truth = (condition: string, all: Site["all"]): string =>
+  `select(${all("bool", "0u")}, ${all("bool", "1u")}, ${condition})`;
 
-export const cast: Kernel = kernel(ops.cast, ({ operands: { x }, results: { y }, profile }) => [
-  mapElements(
-    { label: "cast", operands: [x], result: y, expression: conversion(x.type.dtype, y.type.dtype) },
-    profile,
-  ),
-]);
+export const compare: MapKernel = map(ops.compare, ({ a, b }, { all }, { is }) =>
+  truth(`${a} ${relations[is]} ${b}`, all),
+);
 
-const isFloat = (dtype: DType): boolean => dtype === "f32" || dtype === "f16" || dtype === "bf16";
+export const cast: MapKernel = map(ops.cast, ({ a }, site) => conversion(a, site));
 
-function conversion(from: DType, to: DType): string {
-  if (isFloat(to)) return isFloat(from) ? "a" : "f32(a)";
+const isFloat = (dtype: DType): boolean => elementOf[dtype] === "f32";
+
+function conversion(a: string, { from, to, all, lanes }: Site): string {
+  const type = typeOf(to, lanes);
+  if (isFloat(to)) return isFloat(from) ? a : `${type}(${a})`;
   if (to === "bool")
-    return isFloat(from)
-      ? "select(0u, 1u, a != 0.0f)"
-      : "select(0u, 1u, a != bitcast_zero)".replace("bitcast_zero", from === "i32" ? "0i" : "0u");
-  if (!isFloat(from)) return `bitcast<${to}>(a)`;
+    return truth(`${a} != ${all(from, isFloat(from) ? "0.0f" : from === "i32" ? "0i" : "0u")}`, all);
+  if (!isFloat(from)) return `bitcast<${type}>(${a})`;
   // The largest f32 that the integer holds; conversion truncates.
-  return to === "i32" ? "i32(clamp(a, -2147483648.0f, 2147483520.0f))" : "u32(clamp(a, 0.0f, 4294967040.0f))";
+  const [low, high] = to === "i32" ? ["-2147483648.0f", "2147483520.0f"] : ["0.0f", "4294967040.0f"];
+  return `${type}(clamp(${a}, ${all(from, low)}, ${all(from, high)}))`;
 }
 
-/** The launch that fills `result` with a number. */
-export const constant: Kernel = kernel(ops.constant, ({ results: { y }, sizes: { value }, profile }) => {
-  const { dtype } = y.type;
-  const literal = isFloat(dtype)
-    ? f32(value)
-    : dtype === "bool"
-      ? `${Number(value !== 0)}u`
-      : `${dtype}(${value})`;
-  return [mapElements({ label: "constant", operands: [], result: y, expression: literal }, profile)];
+export const constant: MapKernel = map(ops.constant, (_, { to, all }, { value }) => {
+  const literal = isFloat(to) ? f32(value) : to === "bool" ? `${Number(value !== 0)}u` : `${to}(${value})`;
+  return all(to, literal);
 });
 
-export const iota: Kernel = kernel(ops.iota, ({ results: { y }, profile }) => [
-  mapElements({ label: "iota", operands: [], result: y, expression: "i32(i)" }, profile),
-]);
+export const iota: MapKernel = map(ops.iota, (_, { lanes, i }) =>
+  lanes === 1 ? `i32(${i})` : `4i * i32(${i}) + vec4i(0i, 1i, 2i, 3i)`,
+);

@@ -9,7 +9,7 @@ import * as routing from "./routing.ts";
 import * as rows from "./rows.ts";
 
 const isKernel = (value: unknown): value is Kernel =>
-  typeof value === "object" && value !== null && "emit" in value;
+  typeof value === "object" && value !== null && "op" in value;
 
 export const kernels: ReadonlyMap<AnyOp, Kernel> = new Map(
   [contraction, elementwise, movement, routedMlp, routing, rows]

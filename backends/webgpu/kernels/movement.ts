@@ -1,76 +1,117 @@
-/** Copies whose elements' places are arithmetic on constants; one thread an element of the result. */
-import { ops, type Shape, sizeOf, stridesOf, type Value } from "../../../ir/index.ts";
-import { grid, type Kernel, kernel, launch, type Launch, read, write } from "../kernel.ts";
-import type { Profile } from "../profile.ts";
+/** Ops whose results' elements are their operands', at places that are arithmetic on constants. */
+import { type AnyOp, type Node, ops, type Shape, sizeOf, stridesOf } from "../../../ir/index.ts";
+import type { MoveKernel, Piece } from "../kernel.ts";
 import { stridedIndex } from "../wgsl.ts";
 
-/** The launch that fills `y` from the elements of `x` at `offset` plus `strides` times the index. */
-function gather(label: string, x: Value, y: Value, strides: Shape, profile: Profile, offset = 0): Launch {
-  const { shape } = y.type;
-  const { workgroups, index } = grid(sizeOf(shape), profile);
-  return launch({
-    label,
-    bindings: [read("x", x), write("y", y)],
-    workgroups,
-    workgroupSize: [profile.workgroup],
-    body: `
-      ${index}
-      if (i >= ${sizeOf(shape)}u) { return; }
-      y[i] = x[${stridedIndex("i", shape, strides, offset)}];`,
-  });
+/** The element at an index over `shape` lies at `offset` plus `strides` times the index. */
+interface Strided {
+  readonly shape: Shape;
+  readonly strides: Shape;
+  readonly offset?: number;
 }
 
-export const transpose: Kernel = kernel(
-  ops.transpose,
-  ({ operands: { x }, results: { y }, sizes, profile }) => {
-    const strides = stridesOf(x.type.shape);
-    return [
-      gather(
-        "transpose",
-        x,
-        y,
-        sizes.perm.map((axis) => strides[axis] ?? 0),
-        profile,
-      ),
-    ];
-  },
-);
+const whole = (n: number): boolean => n % 4 === 0;
 
-export const broadcast: Kernel = kernel(ops.broadcast, ({ operands: { x }, results: { y }, profile }) => {
-  const lead = y.type.shape.length - x.type.shape.length;
-  const strides = stridesOf(x.type.shape);
-  const steps = y.type.shape.map((_, axis) =>
-    x.type.shape[axis - lead] === 1 ? 0 : (strides[axis - lead] ?? 0),
-  );
-  return [gather("broadcast", x, y, steps, profile)];
+const withLast = (sizes: Shape, last: number): Shape => [...sizes.slice(0, -1), last];
+
+/** The same with the last axis in vectors of four; undefined where they would not lie at multiples of four. */
+function inVectors({ shape, strides, offset = 0 }: Strided): Strided | undefined {
+  const [size = 1, step = 1] = [shape.at(-1), strides.at(-1)];
+  if (!whole(size) || step !== 1 || !whole(offset) || !strides.slice(0, -1).every(whole)) return undefined;
+  return {
+    shape: withLast(shape, size / 4),
+    strides: withLast(
+      strides.map((stride) => stride / 4),
+      1,
+    ),
+    offset: offset / 4,
+  };
+}
+
+/** Neighbouring axes that lie as one in the operand too, as one: what is whole is then seen to be. */
+function merged({ shape, strides, offset = 0 }: Strided): Strided {
+  const axes: { size: number; stride: number }[] = [];
+  for (const [axis, size] of shape.entries()) {
+    const stride = strides[axis] ?? 0;
+    const last = axes.at(-1);
+    if (size === 1) continue;
+    if (last && last.stride === stride * size) axes[axes.length - 1] = { size: last.size * size, stride };
+    else axes.push({ size, stride });
+  }
+  return { shape: axes.map(({ size }) => size), strides: axes.map(({ stride }) => stride), offset };
+}
+
+const place = (i: string, { shape, strides, offset }: Strided): Piece => ({
+  operand: 0,
+  at: stridedIndex(i, shape, strides, offset),
 });
 
-export const slice: Kernel = kernel(ops.slice, ({ operands: { x }, results: { y }, sizes, profile }) => {
-  const strides = stridesOf(x.type.shape);
-  const offset = strides.reduce((sum, stride, axis) => sum + stride * (sizes.start[axis] ?? 0), 0);
-  return [gather("slice", x, y, strides, profile, offset)];
+/** The kernel of an op whose one operand's elements lie as `stridedOf` says. */
+function strided(op: AnyOp, free: boolean, stridedOf: (node: Node) => Strided): MoveKernel {
+  return {
+    op,
+    free,
+    pieces(node, i, lanes) {
+      const places = merged(stridedOf(node));
+      const wanted = lanes === 1 ? places : inVectors(places);
+      return wanted && [place(i, wanted)];
+    },
+    repeated(node, i) {
+      const { shape, strides, offset = 0 } = merged(stridedOf(node));
+      const last = shape.at(-1) ?? 1;
+      if (strides.at(-1) !== 0 || !whole(last)) return undefined;
+      return place(i, { shape: [...shape.slice(0, -1), last / 4], strides, offset });
+    },
+  };
+}
+
+const operandShape = ({ operands }: Node): Shape => operands[0]?.type.shape ?? [];
+const resultShape = ({ results }: Node): Shape => results[0]?.type.shape ?? [];
+
+export const transpose: MoveKernel = strided(ops.transpose, false, (node) => {
+  const strides = stridesOf(operandShape(node));
+  const perm = node.attrs["perm"] as Shape;
+  return { shape: resultShape(node), strides: perm.map((axis) => strides[axis] ?? 0) };
 });
 
-export const concat: Kernel = kernel(
-  ops.concat,
-  ({ operands: { x, y }, results: { z }, sizes: { axis }, profile }) => {
-    const { shape } = z.type;
-    const [first, second] = [sizeOf(x.type.shape.slice(axis)), sizeOf(y.type.shape.slice(axis))];
-    const { workgroups, index } = grid(sizeOf(shape), profile);
+export const broadcast: MoveKernel = strided(ops.broadcast, true, (node) => {
+  const [from, shape] = [operandShape(node), resultShape(node)];
+  const lead = shape.length - from.length;
+  const own = stridesOf(from);
+  return { shape, strides: shape.map((_, axis) => (from[axis - lead] === 1 ? 0 : (own[axis - lead] ?? 0))) };
+});
+
+export const slice: MoveKernel = strided(ops.slice, true, (node) => {
+  const strides = stridesOf(operandShape(node));
+  const start = node.attrs["start"] as Shape;
+  const offset = strides.reduce((sum, stride, axis) => sum + stride * (start[axis] ?? 0), 0);
+  return { shape: resultShape(node), strides, offset };
+});
+
+export const patchify: MoveKernel = strided(ops.patchify, false, ({ sizes, operands }) => {
+  const [B = 1, Y = 1, X = 1, I = 1] = operands[0]?.type.shape ?? [];
+  const [height, width] = [sizes["height"] as number, sizes["width"] as number];
+  return {
+    shape: [B, Math.floor(Y / height), Math.floor(X / width), height, width, I],
+    strides: [Y * X * I, height * X * I, width * I, X * I, I, 1],
+  };
+});
+
+export const concat: MoveKernel = {
+  op: ops.concat,
+  free: false,
+  pieces({ operands, attrs }, i, lanes) {
+    const rows = operands.map(({ type }) => sizeOf(type.shape.slice(attrs["axis"] as number)) / lanes);
+    if (!rows.every(Number.isInteger)) return undefined;
+    const [first = 0, second = 0] = rows;
+    const both = first + second;
     return [
-      launch({
-        label: "concat",
-        bindings: [read("x", x), read("y", y), write("z", z)],
-        workgroups,
-        workgroupSize: [profile.workgroup],
-        body: `
-        ${index}
-        if (i >= ${sizeOf(shape)}u) { return; }
-        let row = i / ${first + second}u;
-        let place = i % ${first + second}u;
-        if (place < ${first}u) { z[i] = x[row * ${first}u + place]; }
-        else { z[i] = y[row * ${second}u + place - ${first}u]; }`,
-      }),
+      {
+        operand: 0,
+        when: `${i} % ${both}u < ${first}u`,
+        at: `${i} / ${both}u * ${first}u + ${i} % ${both}u`,
+      },
+      { operand: 1, at: `${i} / ${both}u * ${second}u + ${i} % ${both}u - ${first}u` },
     ];
   },
-);
+};

@@ -7,16 +7,16 @@ import { type Gemm, gemm, type RowTiles, tileHeight } from "../gemm/index.ts";
 import {
   bind,
   grid,
-  type Kernel,
   kernel,
   launch,
   type Launch,
+  type LaunchKernel,
   read,
   type Scratch,
   type Shard,
 } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
-import { geluModule, rounded, roundingModule } from "../wgsl.ts";
+import { gelu, geluModule, rounded, roundingModule } from "../wgsl.ts";
 
 interface Sizes {
   readonly G: number;
@@ -41,7 +41,7 @@ interface Plan {
   readonly bound: number;
 }
 
-export const routedMlp: Kernel = kernel(
+export const routedMlp: LaunchKernel = kernel(
   ops.routedMlp,
   ({ operands, results: { y }, sizes, profile, scratch, shards }) => {
     const { x, tokens, slots, weights, w1, b1, w2, b2 } = operands;
@@ -61,12 +61,12 @@ export const routedMlp: Kernel = kernel(
     const hidden = scratch("f32", rows * F);
     const outputs = scratch("f32", rows * D);
     const activation = {
-      module: geluModule(approximate, "vec4f"),
-      finish: (v: string): string => `gelu(${v})`,
+      module: geluModule(approximate, 4),
+      finish: (v: string): string => gelu(v, approximate, 4),
     };
     const rounding = {
-      module: roundingModule(through, "vec4f"),
-      finish: (v: string): string => rounded(through, v),
+      module: roundingModule(through, 4),
+      finish: (v: string): string => rounded(through, v, 4),
     };
     const layer = { M: G * capacity, plan };
     return [

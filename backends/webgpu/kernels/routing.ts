@@ -3,10 +3,10 @@ import { ops, type Value } from "../../../ir/index.ts";
 import {
   bind,
   grid,
-  type Kernel,
   kernel,
   launch,
   type Launch,
+  type LaunchKernel,
   read,
   type Resource,
   write,
@@ -74,14 +74,14 @@ function assign({ choices, order, tokens, slots, sizes }: Assignment, profile: P
   });
 }
 
-export const assignSlots: Kernel = kernel(
+export const assignSlots: LaunchKernel = kernel(
   ops.assignSlots,
   ({ operands: { choices, order }, results: { tokens, slots }, sizes, profile }) => [
     assign({ choices, order, tokens, slots, sizes }, profile),
   ],
 );
 
-export const assignSlotsWithin: Kernel = kernel(
+export const assignSlotsWithin: LaunchKernel = kernel(
   ops.assignSlotsWithin,
   ({ operands: { choices, urgency, limits }, results: { tokens, slots }, sizes, profile }) => [
     seat(
@@ -100,7 +100,7 @@ export const assignSlotsWithin: Kernel = kernel(
 );
 
 /** Gate, order and assignment: one thread a token takes the softmax and picks k times in strict order. */
-export const routeTopExperts: Kernel = kernel(
+export const routeTopExperts: LaunchKernel = kernel(
   ops.routeTopExperts,
   ({ operands: { logits }, results: { tokens, slots, weights }, sizes, profile, scratch }) => {
     const { G, T, E, k, capacity, priority } = sizes;
@@ -177,7 +177,7 @@ function byLargestGate(
 }
 
 /** One thread an element of the buffers. */
-export const dispatch: Kernel = kernel(
+export const dispatch: LaunchKernel = kernel(
   ops.dispatch,
   ({ operands: { x, tokens }, results: { y }, sizes: { G, N, E, capacity, D }, profile }) => {
     const { workgroups, index } = grid(G * E * capacity * D, profile);
@@ -201,7 +201,7 @@ export const dispatch: Kernel = kernel(
 );
 
 /** One thread an element of the result; choices are added in their order, so that sums never vary. */
-export const combine: Kernel = kernel(
+export const combine: LaunchKernel = kernel(
   ops.combine,
   ({ operands: { y, slots, weights }, results: { z }, sizes: { G, T, E, k, capacity, D }, profile }) => {
     const { workgroups, index } = grid(G * T * D, profile);

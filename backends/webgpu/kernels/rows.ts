@@ -5,10 +5,11 @@ import {
   type Element,
   elementOf,
   grid,
-  type Kernel,
   kernel,
   launch,
   type Launch,
+  type LaunchKernel,
+  type Output,
   read,
   write,
 } from "../kernel.ts";
@@ -22,18 +23,23 @@ interface RowSpec {
   readonly module?: string;
   /** What threads exchange when they share a row. */
   readonly partial?: Element;
-  /** Statements for the row `row`, shared by `lanes` threads of number `lane`. */
-  readonly body: (lanes: number) => string;
+  /** Where the result goes, where it is not among the bindings. */
+  readonly output?: Output;
+  /** Statements for the row `row`, shared by `lanes` threads of number `lane`; `stored` writes one that stores. */
+  readonly body: (lanes: number, stored: (value: string, i: string) => string) => string;
 }
 
 /** A launch with `profile.lanesPerRow` threads a row. */
 function overRows(
-  { label, bindings, rows, module = "", partial = "f32", body }: RowSpec,
+  { label, bindings: own, rows, module: ownModule = "", partial = "f32", output, body }: RowSpec,
   profile: Profile,
 ): Launch {
   const lanes = profile.lanesPerRow;
+  const bindings = [...own, ...(output ? [...output.extra, output.binding] : [])];
+  const module = [ownModule, ...(output?.module ?? [])];
+  const stored = (value: string, i: string): string => `result[${i}] = ${output?.finish(value, i) ?? value};`;
   const written = (head: readonly string[]): string =>
-    [...head.map((line) => `        ${line}`), body(lanes)].join("\n");
+    [...head.map((line) => `        ${line}`), body(lanes, stored)].join("\n");
   const outside = `if (row >= ${rows}u) { return; }`;
   if (lanes === 1) {
     const { workgroups, index } = grid(rows, profile);
@@ -54,7 +60,7 @@ function overRows(
     bindings,
     workgroups: [across, down, 1],
     workgroupSize: [lanes],
-    module: `var<workgroup> partial: array<${partial}, ${lanes}>;\n${module}`,
+    module: [`var<workgroup> partial: array<${partial}, ${lanes}>;`, ...module],
     body: written(
       down === 1 ? ["let row = group.x;"] : [`let row = group.x + group.y * ${across}u;`, outside],
     ),
@@ -69,7 +75,7 @@ const rowsOf = ({ type }: Value): readonly [rows: number, width: number] => {
   return [sizeOf(type.shape) / width, width];
 };
 
-export const softmax: Kernel = kernel(ops.softmax, ({ operands: { x }, results: { y }, profile }) => [
+export const softmax: LaunchKernel = kernel(ops.softmax, ({ operands: { x }, results: { y }, profile }) => [
   softmaxRows(read("x", x), write("y", y), y.type.dtype, rowsOf(x), profile),
 ]);
 
@@ -108,16 +114,16 @@ export function softmaxRows(
   );
 }
 
-export const layerNorm: Kernel = kernel(
+export const layerNorm: LaunchKernel = kernel(
   ops.layerNorm,
-  ({ operands: { x, scale, bias }, results: { y }, sizes: { D, epsilon }, profile }) => [
+  ({ operands: { x, scale, bias }, sizes: { D, epsilon }, profile, output }) => [
     overRows(
       {
         label: "layer_norm",
-        bindings: [read("x", x), read("scale", scale), read("bias", bias), write("y", y)],
+        bindings: [read("x", x), read("scale", scale), read("bias", bias)],
         rows: rowsOf(x)[0],
-        module: roundingModule(y.type.dtype),
-        body: (lanes) => `
+        output: output(1),
+        body: (lanes, stored) => `
         let start = row * ${D}u;
         var mean = 0.0f;
         ${sharedLoop(D, lanes)} { mean += x[start + j]; }${acrossLanes("mean", lanes, plus)}
@@ -126,18 +132,19 @@ export const layerNorm: Kernel = kernel(
         ${sharedLoop(D, lanes)} { let centred = x[start + j] - mean; variance += centred * centred; }${acrossLanes("variance", lanes, plus)}
         let factor = 1.0f / sqrt(variance / ${f32(D)} + ${f32(epsilon)});
         ${sharedLoop(D, lanes)} {
-          y[start + j] = ${rounded(y.type.dtype, "(x[start + j] - mean) * factor * scale[j] + bias[j]")};
+          ${stored("(x[start + j] - mean) * factor * scale[j] + bias[j]", "start + j")}
         }`,
       },
       profile,
     ),
   ],
+  4,
 );
 
 /** Sums and maxima, also of integers: the partial results are kept in the row's own type. */
 function reduction(
   x: Value,
-  y: Value,
+  output: Output,
   label: string,
   start: string,
   combine: typeof plus,
@@ -146,53 +153,62 @@ function reduction(
   const [rows, width] = rowsOf(x);
   const spec: RowSpec = {
     label,
-    bindings: [read("x", x), write("y", y)],
+    bindings: [read("x", x)],
     rows,
     partial: elementOf[x.type.dtype],
-    module: roundingModule(y.type.dtype),
-    body: (lanes) => `
-        var result = ${start};
-        ${sharedLoop(width, lanes)} { result = ${combine("result", `x[row * ${width}u + j]`)}; }${acrossLanes("result", lanes, combine)}
-        ${lanes === 1 ? "" : "if (lane == 0u) "}{ y[row] = ${rounded(y.type.dtype, "result")}; }`,
+    output,
+    body: (lanes, stored) => `
+        var sum = ${start};
+        ${sharedLoop(width, lanes)} { sum = ${combine("sum", `x[row * ${width}u + j]`)}; }${acrossLanes("sum", lanes, combine)}
+        ${lanes === 1 ? "" : "if (lane == 0u) "}{ ${stored("sum", "row")} }`,
   };
   return overRows(spec, profile);
 }
 
-export const reduceSum: Kernel = kernel(ops.reduceSum, ({ operands: { x }, results: { y }, profile }) => [
-  reduction(x, y, "reduce_sum", `${elementOf[x.type.dtype]}()`, plus, profile),
-]);
+export const reduceSum: LaunchKernel = kernel(
+  ops.reduceSum,
+  ({ operands: { x }, profile, output }) => [
+    reduction(x, output(1), "reduce_sum", `${elementOf[x.type.dtype]}()`, plus, profile),
+  ],
+  2,
+);
 
-export const reduceMax: Kernel = kernel(ops.reduceMax, ({ operands: { x }, results: { y }, profile }) => [
-  reduction(x, y, "reduce_max", `x[row * ${rowsOf(x)[1]}u]`, larger, profile),
-]);
+export const reduceMax: LaunchKernel = kernel(
+  ops.reduceMax,
+  ({ operands: { x }, profile, output }) => [
+    reduction(x, output(1), "reduce_max", `x[row * ${rowsOf(x)[1]}u]`, larger, profile),
+  ],
+  2,
+);
 
 /** One thread a row: running sums are not shared. */
-export const cumsum: Kernel = kernel(
+export const cumsum: LaunchKernel = kernel(
   ops.cumsum,
-  ({ operands: { x }, results: { y }, sizes: { N }, profile }) => [
+  ({ operands: { x }, sizes: { N }, profile, output }) => [
     overRows(
       {
         label: "cumsum",
-        bindings: [read("x", x), write("y", y)],
+        bindings: [read("x", x)],
         rows: rowsOf(x)[0],
-        module: roundingModule(y.type.dtype),
-        body: () => `
+        output: output(1),
+        body: (_, stored) => `
         var sum = ${elementOf[x.type.dtype]}();
         for (var j = 0u; j < ${N}u; j++) {
           sum += x[row * ${N}u + j];
-          y[row * ${N}u + j] = ${rounded(y.type.dtype, "sum")};
+          ${stored("sum", `row * ${N}u + j`)}
         }`,
       },
       { ...profile, lanesPerRow: 1 },
     ),
   ],
+  2,
 );
 
 /**
  * One thread an entry: its rank is the number of entries that come before it, larger ones and equal ones of lower
  * index. No sort, no barrier, and exact ties; O(N^2) a row.
  */
-export const topK: Kernel = kernel(
+export const topK: LaunchKernel = kernel(
   ops.topK,
   ({ operands: { x }, results: { values, indices }, sizes: { N, k }, profile }) => {
     const { workgroups, index } = grid(sizeOf(x.type.shape), profile);

@@ -2,7 +2,7 @@
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> scale: array<f32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> result: array<f32>;
 @compute @workgroup_size(8)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let row = id.x;
@@ -15,6 +15,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var j = 0u; j < 512u; j++) { let centred = x[start + j] - mean; variance += centred * centred; }
   let factor = 1.0f / sqrt(variance / 512.0f + 9.999999974752427e-7f);
   for (var j = 0u; j < 512u; j++) {
-    y[start + j] = (x[start + j] - mean) * factor * scale[j] + bias[j];
+    result[start + j] = (x[start + j] - mean) * factor * scale[j] + bias[j];
   }
 }

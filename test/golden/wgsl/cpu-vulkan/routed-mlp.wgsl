@@ -47,7 +47,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 // round tokens: 25600 x 1 x 1 workgroups
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> items: array<f32>;
-fn rounded(x: f32) -> f32 {
+fn bfloat(x: f32) -> f32 {
   let bits = bitcast<u32>(x);
   return bitcast<f32>((bits + 0x7fffu + ((bits >> u32(16u)) & u32(1u))) & u32(0xffff0000u));
 }
@@ -55,7 +55,7 @@ fn rounded(x: f32) -> f32 {
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let i = id.x;
   if (i >= 204800u) { return; }
-  items[i] = rounded(x[i]);
+  items[i] = bfloat(x[i]);
 }
 
 // experts, first layer: 64 x 216 x 1 workgroups
@@ -65,7 +65,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 @group(0) @binding(3) var<storage, read> sources: array<u32>;
 @group(0) @binding(4) var<storage, read> tiles: array<vec4u>;
 @group(0) @binding(5) var<storage, read_write> result: array<vec4f>;
-fn gelu(x: vec4f) -> vec4f {
+fn gelu4(x: vec4f) -> vec4f {
   let bend = 0.7978845834732056f * (x + 0.044715f * x * x * x);
   return 0.5f * x * (1.0f + tanh(clamp(bend, vec4f(-10.0f), vec4f(10.0f))));
 }
@@ -104,16 +104,16 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
   }
   if (row < rows) {
-    result[(first + row) * 512u + c] = gelu(s0 + bias[biasStart + c]);
+    result[(first + row) * 512u + c] = gelu4(s0 + bias[biasStart + c]);
   }
   if (row + 1u < rows) {
-    result[(first + row + 1u) * 512u + c] = gelu(s1 + bias[biasStart + c]);
+    result[(first + row + 1u) * 512u + c] = gelu4(s1 + bias[biasStart + c]);
   }
   if (row + 2u < rows) {
-    result[(first + row + 2u) * 512u + c] = gelu(s2 + bias[biasStart + c]);
+    result[(first + row + 2u) * 512u + c] = gelu4(s2 + bias[biasStart + c]);
   }
   if (row + 3u < rows) {
-    result[(first + row + 3u) * 512u + c] = gelu(s3 + bias[biasStart + c]);
+    result[(first + row + 3u) * 512u + c] = gelu4(s3 + bias[biasStart + c]);
   }
 }
 
@@ -123,7 +123,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(3) var<storage, read> tiles: array<vec4u>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
-fn rounded(x: vec4f) -> vec4f {
+fn bfloat4(x: vec4f) -> vec4f {
   let bits = bitcast<vec4u>(x);
   return bitcast<vec4f>((bits + 0x7fffu + ((bits >> vec4u(16u)) & vec4u(1u))) & vec4u(0xffff0000u));
 }
@@ -162,16 +162,16 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
   }
   if (row < rows) {
-    result[(first + row) * 128u + c] = rounded(s0 + bias[biasStart + c]);
+    result[(first + row) * 128u + c] = bfloat4(s0 + bias[biasStart + c]);
   }
   if (row + 1u < rows) {
-    result[(first + row + 1u) * 128u + c] = rounded(s1 + bias[biasStart + c]);
+    result[(first + row + 1u) * 128u + c] = bfloat4(s1 + bias[biasStart + c]);
   }
   if (row + 2u < rows) {
-    result[(first + row + 2u) * 128u + c] = rounded(s2 + bias[biasStart + c]);
+    result[(first + row + 2u) * 128u + c] = bfloat4(s2 + bias[biasStart + c]);
   }
   if (row + 3u < rows) {
-    result[(first + row + 3u) * 128u + c] = rounded(s3 + bias[biasStart + c]);
+    result[(first + row + 3u) * 128u + c] = bfloat4(s3 + bias[biasStart + c]);
   }
 }
 

@@ -1,14 +1,14 @@
-// cast: 3200 x 1 x 1 workgroups
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> result: array<f32>;
-fn rounded(x: f32) -> f32 {
-  let bits = bitcast<u32>(x);
-  return bitcast<f32>((bits + 0x7fffu + ((bits >> u32(16u)) & u32(1u))) & u32(0xffff0000u));
+// cast: 800 x 1 x 1 workgroups
+@group(0) @binding(0) var<storage, read> x0: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> result: array<vec4f>;
+fn bfloat4(x: vec4f) -> vec4f {
+  let bits = bitcast<vec4u>(x);
+  return bitcast<vec4f>((bits + 0x7fffu + ((bits >> vec4u(16u)) & vec4u(1u))) & vec4u(0xffff0000u));
 }
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let i = id.x;
   if (i >= arrayLength(&result)) { return; }
-  let a = x[i];
-  result[i] = rounded(a);
+  let t0 = bfloat4(x0[i]);
+  result[i] = t0;
 }

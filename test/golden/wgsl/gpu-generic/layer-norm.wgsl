@@ -2,7 +2,7 @@
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> scale: array<f32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> result: array<f32>;
 var<workgroup> partial: array<f32, 64>;
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
@@ -31,6 +31,6 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   workgroupBarrier();
   let factor = 1.0f / sqrt(variance / 512.0f + 9.999999974752427e-7f);
   for (var j = lane; j < 512u; j += 64u) {
-    y[start + j] = (x[start + j] - mean) * factor * scale[j] + bias[j];
+    result[start + j] = (x[start + j] - mean) * factor * scale[j] + bias[j];
   }
 }

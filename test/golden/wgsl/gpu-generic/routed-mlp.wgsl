@@ -47,7 +47,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 // round tokens: 3200 x 1 x 1 workgroups
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> items: array<f32>;
-fn rounded(x: f32) -> f32 {
+fn bfloat(x: f32) -> f32 {
   let bits = bitcast<u32>(x);
   return bitcast<f32>((bits + 0x7fffu + ((bits >> u32(16u)) & u32(1u))) & u32(0xffff0000u));
 }
@@ -55,7 +55,7 @@ fn rounded(x: f32) -> f32 {
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let i = id.x;
   if (i >= 204800u) { return; }
-  items[i] = rounded(x[i]);
+  items[i] = bfloat(x[i]);
 }
 
 // experts, first layer: 64 x 32 x 1 workgroups
@@ -65,7 +65,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 @group(0) @binding(3) var<storage, read> sources: array<u32>;
 @group(0) @binding(4) var<storage, read> tiles: array<vec4u>;
 @group(0) @binding(5) var<storage, read_write> result: array<vec4f>;
-fn gelu(x: vec4f) -> vec4f {
+fn gelu4(x: vec4f) -> vec4f {
   let bend = 0.7978845834732056f * (x + 0.044715f * x * x * x);
   return 0.5f * x * (1.0f + tanh(clamp(bend, vec4f(-10.0f), vec4f(10.0f))));
 }
@@ -120,28 +120,28 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
     let m = first + row0 + local.y * 4u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[m * 512u + c0] = gelu(s0 + bias[biasStart + c0]);
+      result[m * 512u + c0] = gelu4(s0 + bias[biasStart + c0]);
     }
   }
   if (row0 + local.y * 4u + 1u < rows) {
     let m = first + row0 + local.y * 4u + 1u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[m * 512u + c0] = gelu(s1 + bias[biasStart + c0]);
+      result[m * 512u + c0] = gelu4(s1 + bias[biasStart + c0]);
     }
   }
   if (row0 + local.y * 4u + 2u < rows) {
     let m = first + row0 + local.y * 4u + 2u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[m * 512u + c0] = gelu(s2 + bias[biasStart + c0]);
+      result[m * 512u + c0] = gelu4(s2 + bias[biasStart + c0]);
     }
   }
   if (row0 + local.y * 4u + 3u < rows) {
     let m = first + row0 + local.y * 4u + 3u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[m * 512u + c0] = gelu(s3 + bias[biasStart + c0]);
+      result[m * 512u + c0] = gelu4(s3 + bias[biasStart + c0]);
     }
   }
 }
@@ -152,7 +152,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(3) var<storage, read> tiles: array<vec4u>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
-fn rounded(x: vec4f) -> vec4f {
+fn bfloat4(x: vec4f) -> vec4f {
   let bits = bitcast<vec4u>(x);
   return bitcast<vec4f>((bits + 0x7fffu + ((bits >> vec4u(16u)) & vec4u(1u))) & vec4u(0xffff0000u));
 }
@@ -207,28 +207,28 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
     let m = first + row0 + local.y * 4u;
     let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[m * 128u + c0] = rounded(s0 + bias[biasStart + c0]);
+      result[m * 128u + c0] = bfloat4(s0 + bias[biasStart + c0]);
     }
   }
   if (row0 + local.y * 4u + 1u < rows) {
     let m = first + row0 + local.y * 4u + 1u;
     let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[m * 128u + c0] = rounded(s1 + bias[biasStart + c0]);
+      result[m * 128u + c0] = bfloat4(s1 + bias[biasStart + c0]);
     }
   }
   if (row0 + local.y * 4u + 2u < rows) {
     let m = first + row0 + local.y * 4u + 2u;
     let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[m * 128u + c0] = rounded(s2 + bias[biasStart + c0]);
+      result[m * 128u + c0] = bfloat4(s2 + bias[biasStart + c0]);
     }
   }
   if (row0 + local.y * 4u + 3u < rows) {
     let m = first + row0 + local.y * 4u + 3u;
     let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[m * 128u + c0] = rounded(s3 + bias[biasStart + c0]);
+      result[m * 128u + c0] = bfloat4(s3 + bias[biasStart + c0]);
     }
   }
 }

@@ -1,9 +1,10 @@
-// transpose: 18816 x 1 x 1 workgroups
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+// transpose: 4704 x 1 x 1 workgroups
+@group(0) @binding(0) var<storage, read> x0: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> result: array<vec4f>;
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let i = id.x;
-  if (i >= 1204224u) { return; }
-  y[i] = x[(i / 21504u) * 21504u + (i / 3072u % 7u) * 96u + (i / 96u % 32u) * 672u + i % 96u];
+  if (i >= arrayLength(&result)) { return; }
+  let i0 = (i / 5376u) * 5376u + (i / 768u % 7u) * 24u + (i / 24u % 32u) * 168u + i % 24u;
+  result[i] = x0[i0];
 }

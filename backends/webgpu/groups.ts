@@ -1,0 +1,314 @@
+/** Which applications share launches: those of each element alone are made where an element is computed or loaded. */
+import type { Graph, Node, Value } from "../../ir/index.ts";
+import { sizeOf } from "../../ir/index.ts";
+import { Elements, originOf } from "./elements.ts";
+import {
+  bind,
+  type Context,
+  grid,
+  type Kernel,
+  type Lanes,
+  launch,
+  type Launch,
+  type LaunchKernel,
+  type Output,
+  typeOf,
+  write,
+} from "./kernel.ts";
+import { kernels } from "./kernels/index.ts";
+import type { Profile } from "./profile.ts";
+import { viewOf } from "./views.ts";
+import { rounded, roundingModule } from "./wgsl.ts";
+
+/** Applications that are computed together, with no buffer between them. */
+export interface Group {
+  readonly scope: string;
+  /** For people: the ops, in order. */
+  readonly label: string;
+  /** The values read from buffers, each once, none of them a view. */
+  readonly operands: readonly Value[];
+  /** The values written. */
+  readonly results: readonly Value[];
+  /** The group's launches, in order; none where the result lies in the memory of the operand. */
+  emit(context: Pick<Context<never, never, never>, "scratch" | "shards">): readonly Launch[];
+}
+
+/**
+ * The groups of a program, in an order of execution; views are in none. What a group computes is what its applications
+ * compute one by one, operation for operation: each rounds to its dtype. O(nodes + edges), but for very large groups.
+ */
+export function groupsOf(graph: Graph, profile: Profile): readonly Group[] {
+  return new Grouping(graph, profile).groups();
+}
+
+/** An application that stands for its group, and those that are computed with it. */
+interface Members {
+  readonly sink: Node;
+  /** The application whose launches the group's are, if any; the others are expressions. */
+  readonly main: Node | undefined;
+  readonly inlined: ReadonlySet<Node>;
+  readonly leaves: ReadonlySet<Value>;
+}
+
+/** The values that a group reads from buffers. */
+const readBy = ({ main, leaves }: Members): Value[] => [
+  ...new Set([...(main ? operandsOf(main) : []), ...leaves]),
+];
+
+const kernelOf = (node: Node): Kernel => kernels.get(node.op) as Kernel;
+const operandsOf = (node: Node): Value[] => node.operands.map(originOf);
+const onlyResult = (node: Node): Value => node.results[0] as Value;
+
+class Grouping {
+  readonly #profile: Profile;
+  readonly #nodes: readonly Node[];
+  readonly #places: ReadonlyMap<Node, number>;
+  /** How many operand places and outputs use a value, itself or through views. */
+  readonly #uses = new Map<Value, number>();
+  /** Values that depend on no input. */
+  readonly #fixed = new Set<Value>();
+  /** Values that are read from buffers. */
+  readonly #kept = new Set<Value>();
+
+  constructor(graph: Graph, profile: Profile) {
+    this.#profile = profile;
+    this.#nodes = graph.nodes.filter((node) => !node.op.has("view"));
+    this.#places = new Map(this.#nodes.map((node, i) => [node, i]));
+    for (const value of graph.weights) this.#fixed.add(value);
+    const count = (value: Value): unknown => this.#uses.set(value, (this.#uses.get(value) ?? 0) + 1);
+    for (const node of this.#nodes) {
+      const operands = operandsOf(node);
+      operands.forEach(count);
+      if (operands.every((value) => this.#fixed.has(value))) {
+        for (const result of node.results) this.#fixed.add(result);
+      }
+    }
+    for (const value of graph.outputs.values()) {
+      count(originOf(value));
+      this.#kept.add(originOf(value));
+    }
+  }
+
+  groups(): readonly Group[] {
+    const found: Members[] = [];
+    const joined = new Set<Node>();
+    // Users come before what they use: by then it is known who needs a value in a buffer.
+    for (const node of this.#nodes.toReversed()) {
+      if (joined.has(node)) continue;
+      const launches = "emit" in kernelOf(node);
+      if (!launches && !node.results.some((result) => this.#kept.has(result))) continue;
+      const alone = { sink: node, inlined: new Set<Node>(), leaves: new Set(operandsOf(node)) };
+      const members = launches
+        ? { ...alone, main: node }
+        : viewOf(node) === undefined
+          ? this.#grow(node)
+          : { ...alone, main: undefined };
+      if (members.main) joined.add(members.main);
+      for (const value of readBy(members)) this.#kept.add(value);
+      found.push(members);
+    }
+    return found.toReversed().map((members) => this.#group(members));
+  }
+
+  /** The largest group that ends in `sink`, the application of an expression. */
+  #grow(sink: Node): Members {
+    const growth = new Growth(sink);
+    if (!this.#profile.fuses) return growth;
+    for (;;) {
+      const next = growth.candidate((node) => this.#places.get(node) ?? 0);
+      if (!next) return growth;
+      const { kernel, node, uses } = next;
+      // Once it is made for this group alone, nothing else may need it; and what a run need not repeat is kept.
+      const exclusive =
+        this.#uses.get(next.value) === uses.inPlace + uses.moved &&
+        (this.#fixed.has(onlyResult(sink)) || !this.#fixed.has(next.value));
+      if ("emit" in kernel) {
+        const fits = kernel.epilogue !== undefined && this.#fits(kernel.epilogue + growth.leaves.size - 1);
+        if (!growth.main && fits && exclusive && uses.moved === 0) growth.start(next.value, node);
+        continue;
+      }
+      const free = "pieces" in kernel ? kernel.free : node.operands.length === 0;
+      const fits = this.#fits(growth.bindingsWith(node));
+      if (fits && (free ? !growth.ofNumbersAlone(next.value) : exclusive && !uses.spread)) growth.join(node);
+    }
+  }
+
+  #fits(bindings: number): boolean {
+    return bindings <= this.#profile.limits.maxStorageBuffersPerShaderStage;
+  }
+
+  #group(members: Members): Group {
+    const { sink, main, inlined } = members;
+    const profile = this.#profile;
+    const nodes = [...(main ? [main] : []), ...[...inlined].toReversed()];
+    const names = nodes
+      .filter((node) => node.operands.length > 0 || nodes.length === 1)
+      .map(({ op }) => op.name);
+    const label = names.join(" + ");
+    return {
+      scope: (main ?? sink).scope,
+      label,
+      operands: readBy(members),
+      results: sink.results,
+      emit(context) {
+        if (!main) return inlined.size > 0 ? [mapLaunch(label, sink, inlined, profile)] : [];
+        const { op, operands, results, sizes } = main;
+        const launches = (kernelOf(main) as LaunchKernel).emit({
+          operands: named(op.operands, operands),
+          results: named(op.results, results),
+          sizes,
+          profile,
+          ...context,
+          output: (lanes) => outputOf(onlyResult(main), onlyResult(sink), inlined, lanes),
+        });
+        if (inlined.size === 0) return launches;
+        return launches.map((one, i) =>
+          i < launches.length - 1 ? one : { ...one, label: [one.label, ...names.slice(1)].join(" + ") },
+        );
+      },
+    };
+  }
+}
+
+/** How a group in the making uses a value: at the index of the result, elsewhere, and for many elements of it. */
+interface Uses {
+  inPlace: number;
+  moved: number;
+  spread: boolean;
+}
+
+/** A group in the making, which takes applications in from the last to the first. */
+class Growth implements Members {
+  readonly sink: Node;
+  main: Node | undefined;
+  readonly inlined = new Set<Node>();
+  readonly leaves = new Set<Value>();
+  readonly #uses = new Map<Value, Uses>();
+  readonly #users = new Map<Value, Node[]>();
+  /** Members whose elements are at the index of the result's. */
+  readonly #inPlace = new Set<Node>();
+  readonly #considered = new Set<Value>();
+  /** Buffers bound besides the leaves. */
+  #bound = 1;
+
+  constructor(sink: Node) {
+    this.sink = sink;
+    this.#take(sink, { inPlace: 1, moved: 0, spread: false });
+  }
+
+  /** The last leaf not yet considered that an application makes: whatever uses it in the group is in the group by now. */
+  candidate(
+    placeOf: (node: Node) => number,
+  ):
+    | { readonly value: Value; readonly node: Node; readonly kernel: Kernel; readonly uses: Uses }
+    | undefined {
+    const open = [...this.leaves].filter((leaf) => leaf.node && !this.#considered.has(leaf));
+    const [value] = open.toSorted((a, b) => placeOf(b.node as Node) - placeOf(a.node as Node));
+    if (!value) return undefined;
+    this.#considered.add(value);
+    const node = value.node as Node;
+    return { value, node, kernel: kernelOf(node), uses: this.#uses.get(value) as Uses };
+  }
+
+  /** How many buffers the group would bind with `node` in it. */
+  bindingsWith(node: Node): number {
+    const leaves = new Set([...this.leaves, ...operandsOf(node)]);
+    for (const result of node.results) leaves.delete(result);
+    return this.#bound + leaves.size;
+  }
+
+  /**
+   * Whether some member would have nothing but numbers to compute with, were `value` one: what they make is computed on
+   * the device, not by its compiler, whose exp may be another.
+   */
+  ofNumbersAlone(value: Value): boolean {
+    if (!isNumber(value)) return false;
+    return (this.#users.get(value) ?? []).some(
+      (user) => "map" in kernelOf(user) && operandsOf(user).every(isNumber),
+    );
+  }
+
+  /** Makes `node` of the result `value` the application whose launches the group's are. */
+  start(value: Value, node: Node): void {
+    this.main = node;
+    this.#bound = (kernelOf(node) as LaunchKernel).epilogue ?? 1;
+    this.leaves.delete(value);
+  }
+
+  join(node: Node): void {
+    const value = onlyResult(node);
+    this.leaves.delete(value);
+    this.#take(node, this.#uses.get(value) as Uses);
+  }
+
+  #take(node: Node, { moved, spread }: Uses): void {
+    this.inlined.add(node);
+    const isMap = "map" in kernelOf(node);
+    if (isMap && moved === 0) this.#inPlace.add(node);
+    const size = sizeOf(onlyResult(node).type.shape);
+    for (const operand of operandsOf(node)) {
+      const uses = this.#uses.get(operand) ?? { inPlace: 0, moved: 0, spread: false };
+      uses[this.#inPlace.has(node) ? "inPlace" : "moved"]++;
+      uses.spread ||= spread || (!isMap && sizeOf(operand.type.shape) < size);
+      this.#uses.set(operand, uses);
+      this.#users.set(operand, [...(this.#users.get(operand) ?? []), node]);
+      this.leaves.add(operand);
+    }
+  }
+}
+
+/** Whether every element of a value is a number in the program. */
+function isNumber(value: Value): boolean {
+  const { node } = originOf(value);
+  if (!node) return false;
+  return node.operands.length === 0 || ("pieces" in kernelOf(node) && node.operands.every(isNumber));
+}
+
+const named = (
+  slots: readonly { readonly name: string }[],
+  values: readonly Value[],
+): Record<string, Value> => Object.fromEntries(slots.map((slot, i) => [slot.name, values[i] as Value]));
+
+/** The launch that computes a group without a main application: one thread an element, or four. */
+function mapLaunch(label: string, sink: Node, inlined: ReadonlySet<Node>, profile: Profile): Launch {
+  const value = onlyResult(sink);
+  const size = sizeOf(value.type.shape);
+  const lanes: Lanes = size % 4 === 0 ? 4 : 1;
+  const elements = new Elements(inlined);
+  const { lines, result } = elements.write(value, lanes);
+  const { workgroups, index } = grid(size / lanes, profile);
+  return launch({
+    label,
+    bindings: [...elements.bindings, { ...write("result", value), element: typeOf(value.type.dtype, lanes) }],
+    workgroups,
+    workgroupSize: [profile.workgroup],
+    module: elements.module,
+    body: [index, "if (i >= arrayLength(&result)) { return; }", ...lines, `result[i] = ${result};`].join(
+      "\n",
+    ),
+  });
+}
+
+/** How a launch that computes `made` stores what the group makes of it: the elements of `result`. */
+function outputOf(made: Value, result: Value, inlined: ReadonlySet<Node>, lanes: Lanes): Output {
+  const { dtype } = made.type;
+  const [from, to] = [typeOf(dtype, lanes), typeOf(result.type.dtype, lanes)];
+  const binding = bind("result", result, to, "read_write");
+  const own = roundingModule(dtype, lanes);
+  const round = (value: string): string => rounded(dtype, value, lanes);
+  if (inlined.size === 0) return { binding, extra: [], module: [own], finish: round };
+  const elements = new Elements(inlined, made);
+  const { lines, result: returned } = elements.write(result, lanes);
+  const text = [
+    `fn epilogue(v: ${from}, i: u32) -> ${to} {`,
+    ...lines.map((line) => `  ${line}`),
+    `  return ${returned};`,
+    "}",
+  ];
+  return {
+    binding,
+    extra: elements.bindings,
+    module: [own, ...elements.module, text.join("\n")],
+    finish: (value, i) => `epilogue(${round(value)}, ${i})`,
+  };
+}

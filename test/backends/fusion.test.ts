@@ -1,0 +1,244 @@
+/**
+ * Applications that share launches compute what they compute one by one, bit for bit, in fewer launches. WGSL lets a
+ * driver reassociate what it sees in one kernel (Mesa makes (a b + c d) + e of two products and a term a b + (c d + e)),
+ * so numbers that round are compared in chosen programs, and random programs are compared where nothing rounds.
+ */
+import fc from "fast-check";
+import { afterAll, describe, expect, test } from "vitest";
+
+import { dawnGpu } from "../../backends/webgpu/dawn.ts";
+import { groupsOf } from "../../backends/webgpu/groups.ts";
+import { type Profile, profiles, webgpuOn } from "../../backends/webgpu/index.ts";
+import { evaluate, Graph, input, ops, opset, print, sizeOf, Tensor, type Value } from "../../ir/index.ts";
+import { createModel } from "../../models/index.ts";
+import { type RandomProgram, randomProgram } from "../support/arbitrary.ts";
+import { noWeights } from "../support/engines.ts";
+import { tinyVmoe } from "../support/golden.ts";
+import { runs } from "../support/runs.ts";
+
+const gpu = await dawnGpu();
+const [software, generic] = profiles as [Profile, Profile, Profile];
+
+/** A profile as it is, and without fusion. */
+const both = async (profile: Profile): Promise<readonly [fused: Engine, apart: Engine]> => {
+  const open = (fuses: boolean): Promise<Engine> =>
+    webgpuOn(() => Promise.resolve(gpu), { ...profile, fuses }).open();
+  const engines = [await open(true), await open(false)] as const;
+  afterAll(() => engines.forEach((engine) => engine.close()));
+  return engines;
+};
+type Engine = Awaited<ReturnType<ReturnType<typeof webgpuOn>["open"]>>;
+
+const onCpu = await both(software);
+const onGpu = await both({ ...generic, minWorkgroups: 1 });
+
+/** The outputs of both engines are equal; returns their launches. */
+async function expectSame(
+  engines: readonly [Engine, Engine],
+  graph: Graph,
+  inputs: ReadonlyMap<string, Tensor>,
+  weights: typeof noWeights = noWeights,
+): Promise<readonly [fused: number, apart: number]> {
+  const [got, want] = (await Promise.all(
+    engines.map(async (engine) => {
+      const executable = await engine.compile(graph, weights, { check: true });
+      const outputs = await executable.run(inputs);
+      executable.dispose();
+      return { outputs, launches: executable.report.launches ?? 0 };
+    }),
+  )) as unknown as [Ran, Ran];
+  for (const [name, tensor] of want.outputs) {
+    expect(bits(got.outputs.get(name)!), `${name} of ${print(graph)}`).toEqual(bits(tensor));
+  }
+  return [got.launches, want.launches];
+}
+
+interface Ran {
+  readonly outputs: ReadonlyMap<string, Tensor>;
+  readonly launches: number;
+}
+
+/** The numbers of a tensor; both zeros are one, since infinities and signs of zero are the driver's affair. */
+const bits = (tensor: Tensor): unknown => Array.from(tensor.numbers(), (v) => (v === 0 ? 0 : v));
+
+/** Whether all that a program computes are eighths of eighths below a bound, so that no order of sums can matter. */
+function isExact({ graph, inputs }: RandomProgram): boolean {
+  const values = graph.nodes.flatMap((node) => node.results);
+  const all = graph.withOutputs(values.map((value, i) => [`v${i}`, value]));
+  const tensors = [...evaluate(all, (value) => inputs.get(value.leaf!.name)).values()];
+  return tensors.every((tensor) =>
+    Array.from(tensor.numbers()).every((v) => Number.isInteger(v * 2 ** 10) && Math.abs(v) < 2 ** 10),
+  );
+}
+
+const exact = ["add", "subtract", "multiply", "maximum", "minimum", "compare", "select", "cast", "constant"];
+const moving = ["broadcast", "transpose", "slice", "concat", "reshape", "patchify", "iota"];
+const summing = ["matmul", "linear", "reduce_sum", "reduce_max", "cumsum"];
+const among = [...exact, ...moving, ...moving, ...summing].map((name) => opset.get(name)!);
+
+test("random programs of exact arithmetic", async () => {
+  let [fewer, total] = [0, 0];
+  const program = randomProgram({ maxNodes: 14, among, dtypes: ["f32", "bf16", "i32", "bool"] });
+  await fc.assert(
+    fc.asyncProperty(program.filter(isExact), async ({ graph, inputs }) => {
+      const [fused, apart] = await expectSame(onCpu, graph, inputs);
+      expect(fused).toBeLessThanOrEqual(apart);
+      fewer += Number(fused < apart);
+      total++;
+    }),
+    { numRuns: runs(15) },
+  );
+  expect(fewer / total).toBeGreaterThan(0.3);
+});
+
+const f32 = (name: string, ...shape: number[]): Value => input(name, { dtype: "f32", shape });
+const spread = (x: Value, { type }: Value): Value => ops.broadcast(x, { shape: type.shape });
+const number = (value: number, { type }: Value): Value =>
+  ops.constant({ value, to: type.dtype, shape: type.shape });
+
+/** What may follow a product [M, N], of a row [N], a column [M, 1] and a matrix [M, N]. */
+const epilogues: Readonly<Record<string, (m: Value, row: Value, column: Value, x: Value) => Value>> = {
+  "a residual": (m, _row, _column, x) => ops.add(m, x),
+  "a bias by hand, a column, and GELU": (m, row, column) =>
+    ops.gelu(ops.add(ops.add(m, spread(row, m)), spread(column, m)), { approximate: "tanh" }),
+  "a number": (m) => ops.multiply(m, number(0.3, m)),
+  "rounding, and a residual": (m, _row, _column, x) =>
+    ops.add(ops.cast(ops.cast(m, { to: "bf16" }), { to: "f32" }), x),
+  "half precision": (m) => ops.cast(m, { to: "f16" }),
+  "a decision": (m, row, _column, x) =>
+    ops.select(ops.compare(m, x, { is: "lt" }), spread(row, m), ops.exp(m)),
+  "an integer": (m) => ops.cast(ops.multiply(m, number(100, m)), { to: "i32" }),
+  "itself moved": (m, _row, _column, x) =>
+    ops.add(ops.transpose(ops.transpose(x, { perm: [1, 0] }), { perm: [1, 0] }), m),
+  "the part of another": (m, _row, _column, x) => {
+    const [M = 1, N = 1] = m.type.shape;
+    const twice = ops.concat(x, ops.tanh(x), { axis: 0 });
+    return ops.divide(m, ops.exp(ops.slice(twice, { start: [M, 0], limit: [2 * M, N] })));
+  },
+  "both erf and tanh": (m, _row, _column, x) =>
+    ops.maximum(ops.gelu(m, { approximate: "none" }), ops.gelu(ops.erf(x), { approximate: "tanh" })),
+  "another product": (m, _row, _column, x) =>
+    ops.minimum(m, ops.matmul(ops.matmul(m, ops.transpose(m, { perm: [1, 0] })), x)),
+  "a view of itself": (m, _row, _column, x) => {
+    const [M = 1, N = 1] = m.type.shape;
+    return ops.add(ops.reshape(ops.tanh(ops.reshape(m, { shape: [N, M] })), { shape: [M, N] }), x);
+  },
+};
+
+const producers: Readonly<Record<string, (x: Value, w: Value, row: Value) => Value>> = {
+  linear: (x, w, row) => ops.linear(x, w, row),
+  matmul: (x, w) => ops.matmul(x, w),
+  "layer norm": (x, w, row) => ops.layerNorm(ops.matmul(x, w), row, row, { epsilon: 1e-6 }),
+  "an elementwise map": (x, w) => ops.tanh(ops.matmul(x, w)),
+  attention: (x, w) => {
+    const [M = 1] = x.type.shape;
+    const y = ops.matmul(x, w);
+    const N = y.type.shape[1] ?? 1;
+    const heads = ops.reshape(y, { shape: [1, M, 1, N] });
+    return ops.reshape(ops.attention(heads, heads, heads), { shape: [M, N] });
+  },
+};
+
+/** Everything follows an affine map; the other producers store as it does, but for the lanes and the place. */
+const few = ["a bias by hand, a column, and GELU", "rounding, and a residual", "a decision"];
+const combinations = [
+  ["CPU", onCpu, "linear", 12, Object.keys(epilogues)],
+  ["CPU", onCpu, "linear", 7, few],
+  ["CPU", onCpu, "matmul", 12, few],
+  ["CPU", onCpu, "layer norm", 12, few],
+  ["CPU", onCpu, "an elementwise map", 7, few],
+  ["CPU", onCpu, "attention", 12, few],
+  ["GPU", onGpu, "linear", 12, few],
+  ["GPU", onGpu, "layer norm", 7, few],
+  ["GPU", onGpu, "attention", 7, few],
+] as const;
+
+test.each(combinations)("for a %s: what follows $2 of width $3", async (_, engines, producer, N, names) => {
+  const [M, K] = [5, 12];
+  const [x, w, row, column, other] = [
+    f32("x", M, K),
+    f32("w", K, N),
+    f32("row", N),
+    f32("column", M, 1),
+    f32("other", M, N),
+  ];
+  const outputs = names.map((name, n): [string, Value] => {
+    // Each on a product of its own: of one that several use, nothing can be made in passing.
+    const made = producers[producer]!(ops.add(x, number(n, x)), w, row);
+    return [name, epilogues[name]!(made, row, column, other)];
+  });
+  const graph = new Graph("epilogues", [x, w, row, column, other], outputs);
+  const inputs = new Map(
+    graph.inputs.map(({ leaf, type }, n) => [
+      leaf!.name,
+      Tensor.from(
+        type,
+        Array.from({ length: sizeOf(type.shape) }, (__, i) => Math.sin(1.37 * i + n)),
+      ),
+    ]),
+  );
+  const [fused, apart] = await expectSame(engines, graph, inputs);
+  expect(fused).toBeLessThan(0.8 * apart);
+});
+
+test("the tiny model", async () => {
+  const { image, weights, cases } = tinyVmoe();
+  const { graph } = createModel(cases.get("bpr_C0.4")!.config, { batch: 4, imageSize: [12, 12] });
+  const [fused, apart] = await expectSame(onCpu, graph, new Map([["image", image]]), weights);
+  expect(fused).toBeLessThan(apart);
+});
+
+/** The labels of a program's groups. */
+const labels = (outputs: readonly Value[], profile = software): string[] =>
+  groupsOf(
+    new Graph(
+      "groups",
+      [],
+      outputs.map((value, i) => [`r${i}`, value]),
+    ),
+    profile,
+  ).map(({ label }) => label);
+
+describe("what shares a launch", () => {
+  const [x, w, b] = [f32("x", 4, 8), f32("w", 8, 8), f32("b", 8)];
+  const y = ops.linear(x, w, b);
+
+  test("a chain ends in one launch; nothing is made twice", () => {
+    const positive = ops.exp(y);
+    expect(labels([ops.gelu(ops.add(y, x), { approximate: "tanh" })])).toEqual(["linear + add + gelu"]);
+    expect(labels([ops.add(positive, x), ops.multiply(positive, x)])).toEqual([
+      "linear + exp",
+      "add",
+      "multiply",
+    ]);
+    expect(labels([ops.multiply(positive, positive)])).toEqual(["linear + exp + multiply"]);
+    expect(labels([y, ops.exp(y)])).toEqual(["linear", "exp"]);
+  });
+
+  test("numbers and repetitions are in no buffer, however often they are used", () => {
+    const wide = spread(b, x);
+    const half = number(0.5, x);
+    expect(labels([ops.multiply(ops.add(x, wide), half), ops.multiply(ops.subtract(x, wide), half)])).toEqual(
+      ["broadcast + add + multiply", "broadcast + subtract + multiply"],
+    );
+  });
+
+  test("what a broadcast repeats is made once before it, and what no input changes once for all runs", () => {
+    expect(labels([ops.add(x, spread(ops.exp(b), x))])).toEqual(["exp", "broadcast + add"]);
+    const kept = number(2, x);
+    expect(labels([ops.add(x, ops.exp(kept))])).toEqual(["constant", "exp", "add"]);
+  });
+
+  test("no launch binds more buffers than the device lets it", () => {
+    const many = Array.from({ length: 12 }, (_, i) => f32(`x${i}`, 4, 8));
+    const total = many.reduce((sum, one) => ops.add(sum, one), y);
+    for (const bound of [4, 5, 8]) {
+      const profile = { ...software, limits: { ...software.limits, maxStorageBuffersPerShaderStage: bound } };
+      const groups = groupsOf(new Graph("sum", [], [["r", total]]), profile);
+      const launches = groups.flatMap((group) =>
+        group.emit({ scratch: (element, length) => ({ element, length }), shards: () => [] }),
+      );
+      expect(Math.max(...launches.map(({ bindings }) => bindings.length))).toBe(bound);
+    }
+  });
+});
