@@ -2,10 +2,18 @@
 import type { Engine, Executable } from "../backends/backend.ts";
 import { type Choice, chooseBackend, openBackend } from "../backends/choose.ts";
 import { CompileError, showType, sizeOf, Tensor, type WeightSource } from "../ir/index.ts";
-import { createModel, imageSizeOf, type Json, knobsOf, type Model, normalDraws } from "../models/index.ts";
+import {
+  createModel,
+  imageSizeOf,
+  type Json,
+  knobsOf,
+  type Model,
+  normalDraws,
+  routedBy,
+} from "../models/index.ts";
 import { openWeights } from "../models/weights/open.ts";
 import { type Fit, readImages } from "./image.ts";
-import { defaultSize, readConfig, routedBy, weightsOf } from "./model.ts";
+import { defaultSize, readConfig, weightsOf } from "./model.ts";
 import { readNpy } from "./npy.ts";
 import { isOnnx, openOnnx, refuseOverrides } from "./onnxModel.ts";
 import { readPlan } from "./plan.ts";

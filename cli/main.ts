@@ -3,6 +3,7 @@
 import { Command, CommanderError } from "commander";
 
 import { CompileError } from "../ir/index.ts";
+import { editCommand } from "./commands/edit.ts";
 import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { modelsCommand } from "./commands/models.ts";
@@ -12,6 +13,7 @@ import { routeCommand } from "./commands/route.ts";
 import { routersCommand } from "./commands/routers.ts";
 import { runCommand } from "./commands/run.ts";
 import { traceCommand } from "./commands/trace.ts";
+import { upcycleCommand } from "./commands/upcycle.ts";
 import { verifyCommand } from "./commands/verify.ts";
 import { examples, exitCodes } from "./options.ts";
 import { packageVersion } from "./version.ts";
@@ -45,6 +47,8 @@ for (const command of [
   profileCommand,
   verifyCommand,
   exportCommand,
+  upcycleCommand,
+  editCommand,
 ]) {
   program.addCommand(command.exitOverride().configureOutput({ writeErr: () => undefined }));
 }

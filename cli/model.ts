@@ -9,12 +9,9 @@ import {
   mergeConfig,
   type Model,
   type ModelOptions,
-  parseConfig,
   parseOverride,
   presets,
   randomWeights,
-  type Router,
-  routerOf,
 } from "../models/index.ts";
 import { checkFinite, matchWeights } from "../models/weights/match.ts";
 import type { Progress } from "./progress.ts";
@@ -45,33 +42,6 @@ export async function readModel(
   options: ModelOptions,
 ): Promise<Model> {
   return createModel(await readConfig(name, overrides), options);
-}
-
-/** `config` with another router: its own defaults, and the choices and capacities of the one before as far as it has them. */
-export function routedBy(config: Json, name: string, routers: readonly Router[]): Json {
-  const { encoder } = parseConfig(config);
-  if (!encoder.moe) throw new CompileError("U1", "--router", "needs a model with sparse blocks");
-  const router = routerOf(name, routers);
-  const { num_selected_experts, dispatcher } = encoder.moe.router as Json;
-  const { batch_priority: _, ...unordered } = (dispatcher ?? {}) as Json;
-  const candidates: Json[] = [
-    { name, num_selected_experts, dispatcher },
-    { name, dispatcher },
-    { name, dispatcher: unordered },
-    { name },
-  ];
-  const fitting = candidates.find((candidate) => {
-    try {
-      router.bind(candidate, encoder.moe?.num_experts ?? 1);
-      return true;
-    } catch (error) {
-      if (error instanceof CompileError) return false;
-      throw error;
-    }
-  });
-  const given = config["encoder"] as Json;
-  const moe = given["moe"] as Json;
-  return { ...config, encoder: { ...given, moe: { ...moe, router: fitting ?? { name } } } };
 }
 
 /** What photographs are made of where neither the user nor the weights say. */

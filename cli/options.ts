@@ -76,6 +76,19 @@ export const planOption = (): Option =>
 /** `--json`. */
 export const jsonOption = (): Option => new Option("--json", "print one line of JSON");
 
+/** `--model`: the configuration of weights that are an argument. */
+export const modelOption = (): Option =>
+  new Option(
+    "--model <name>",
+    "a preset or a configuration file; by default what names and shapes say, where the model is dense",
+  );
+/** `--output`: the weights to write. */
+export const trainedOutputOption = (): Option =>
+  new Option("-o, --output <file.safetensors>", "the weights to write").makeOptionMandatory();
+/** `--config`: the configuration to write. */
+export const configOutputOption = (): Option =>
+  new Option("--config <file.json>", "the configuration to write; by default beside the weights");
+
 /** What the argument `<model>` may be. */
 export const modelHelp: string =
   "a preset, a configuration file in the original's format, or a file of moec export";

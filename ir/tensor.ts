@@ -45,6 +45,11 @@ export class Tensor {
     return new Tensor(type, data);
   }
 
+  /** The tensor of zeros of `type`. */
+  static zeros(type: TensorType): Tensor {
+    return new Tensor(type, new storages[type.dtype](sizeOf(type.shape)));
+  }
+
   /** The tensor whose element at each index is `f(...index)`. */
   static of(dtype: DType, shape: Shape, f: (...index: number[]) => number): Tensor {
     return Tensor.from({ dtype, shape }, each(shape, f));

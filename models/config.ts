@@ -46,6 +46,8 @@ export interface MoeConfig {
   readonly split_rngs: boolean | readonly string[];
   /** Experts that every token has besides the routed ones, as one MLP of so many times `mlp_dim`. */
   readonly num_shared_experts: number;
+  /** Whether combine weights are scaled to sum to 1 over the choices of a token that have a slot; see renormalise.ts. */
+  readonly renormalise: boolean;
   /** Options of the router's own; see models/routers. */
   readonly router: { readonly name: string } & Json;
 }
@@ -71,6 +73,7 @@ const moe = z.strictObject({
   ensemble_size: count.nullable().default(null),
   split_rngs: z.union([z.boolean(), z.array(z.enum(["params", "dropout"]))]).default(false),
   num_shared_experts: z.int().min(0).default(0),
+  renormalise: z.boolean().default(false),
   router: z.looseObject({ name: z.string().default("NoisyTopExpertsPerItemRouter") }).prefault({}),
 });
 

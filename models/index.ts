@@ -1,5 +1,6 @@
 /** The models' public surface: configurations to programs, presets, initial values and costs. */
 export { type AnyBatch, anyBatch } from "./anyBatch.ts";
+export { configOf } from "./configOf.ts";
 export { createModel, imageSizeOf, modelClasses } from "./classes.ts";
 export {
   type CapacityChoice,
@@ -21,6 +22,7 @@ export { type TokenGrid, tokensOf } from "./grid.ts";
 export { type Init, type Parameter, probing, randomWeights } from "./init.ts";
 export { type Model, type ModelClass, type ModelOptions, parameterCount, type SparseBlock } from "./model.ts";
 export { knobsOf, knobsPrefix } from "./knobs.ts";
+export { parseBlocks } from "./placement.ts";
 export { presets } from "./presets.ts";
 export { type BlockRoutes, byMember, routeOutputs, routesOf } from "./routes.ts";
 export {
@@ -49,6 +51,7 @@ export {
   traceTensors,
 } from "./planning/trace.ts";
 export { normalDraws } from "./random.ts";
+export { routedBy } from "./routed.ts";
 export { routerOf, routers, routersWith } from "./routers/index.ts";
 export type { Knobs } from "./routers/options.ts";
 export type { PlanParts, RoutingContext, RoutingContract, RoutingPlan } from "./routers/plan.ts";
@@ -61,3 +64,8 @@ export {
   type RouterSpec,
   type SampleDemand,
 } from "./routers/router.ts";
+export { keptBlocks } from "./surgery/blocks.ts";
+export { atResolution } from "./surgery/resolution.ts";
+export { withExperts } from "./surgery/experts.ts";
+export { fitted, type SurgeryOptions, type Trained } from "./surgery/trained.ts";
+export { upcycled, type UpcycleOptions } from "./surgery/upcycle.ts";

@@ -4,6 +4,7 @@ import type { MoeConfig } from "./config.ts";
 import { gaussian, type Init, xavierUniform } from "./init.ts";
 import { type Hidden, mlp } from "./layers.ts";
 import type { Parameters } from "./parameters.ts";
+import { renormalised } from "./renormalise.ts";
 import type { RoutingPlan } from "./routers/plan.ts";
 import type { BoundRouter } from "./routers/router.ts";
 
@@ -39,9 +40,10 @@ export function moeMlp(x: Value, context: MoeContext): { readonly y: Value; read
   const B = rows / members;
   const groups = ops.reshape(exchanged(x, [B, members, T, D]), { shape: [G, groupSize, D] });
 
-  const plan = scoped("Router", () =>
+  const routed = scoped("Router", () =>
     router.route({ x: groups, experts: E, members, capacity, parameters, noise, limits }),
   );
+  const plan = config.renormalise ? renormalised(routed) : routed;
   const shared = typeof split_rngs === "boolean" ? !split_rngs : !split_rngs.includes("params");
   const expert = (layer: string, name: string, shape: Shape, init: Init): Value =>
     scoped(layer, () => parameters.weight(name, [E, ...shape], { ...init, shared }));

@@ -1,5 +1,7 @@
 /** Configurations of the paper's models and of the released ones, by name. */
 import type { Json } from "./config.ts";
+import { everyBlock, lastOddBlocks } from "./placement.ts";
+import { sparsity } from "./sparse.ts";
 
 interface Size {
   readonly patch: number;
@@ -24,7 +26,6 @@ const size15b: Size = { patch: 14, layers: 48, hidden: 1408, mlp: 6400, heads: 1
 
 const jftClasses = 18_291;
 const resolution = 224;
-const imagesPerGroup = 8;
 
 interface Head {
   readonly classes: number;
@@ -59,47 +60,30 @@ interface Experts {
   readonly bfloat16: boolean;
 }
 
-function sparse(size: Size, head: Head, { experts, layers, bfloat16 }: Experts): Json {
+function sparse(size: Size, head: Head, experts: Experts): Json {
   const base = dense(size, head);
   const tokens = Math.floor(resolution / size.patch) ** 2 + 1;
-  return {
-    ...base,
-    encoder: {
-      ...(base["encoder"] as Json),
-      moe: {
-        num_experts: experts,
-        layers,
-        dropout_rate: 0,
-        split_rngs: false,
-        group_size: imagesPerGroup * tokens,
-        router: {
-          num_selected_experts: 2,
-          noise_std: 1,
-          importance_loss_weight: 0.005,
-          load_loss_weight: 0.005,
-          dispatcher: { name: "einsum", bfloat16, capacity_factor: 1.05, batch_priority: false },
-        },
-      },
-    },
-  };
+  return { ...base, encoder: { ...(base["encoder"] as Json), moe: sparsity({ ...experts, tokens }) } };
 }
 
-/** The odd blocks; "last n" are the last n of them. */
-const oddBlocks = ({ layers }: Size): number[] =>
-  Array.from({ length: Math.floor(layers / 2) }, (_, i) => 2 * i + 1);
-
-const placements: Readonly<Record<string, (odd: readonly number[]) => readonly number[] | undefined>> = {
-  last2: (odd) => odd.slice(-2),
-  last5: (odd) => (odd.length < 5 ? undefined : odd.slice(-5)),
-  every2: (odd) => odd,
+const placements: Readonly<Record<string, (layers: number) => readonly number[]>> = {
+  last2: (layers) => lastOddBlocks(2, layers),
+  last5: (layers) => lastOddBlocks(5, layers),
+  every2: (layers) => everyBlock(2, layers),
 };
+
+/** S has but four odd blocks: its "last 5" would be its "every 2". */
+const isPlaced = (placement: string, blocks: readonly number[]): boolean =>
+  placement !== "last5" || blocks.length === 5;
 
 function paperModels(): [string, Json][] {
   return Object.entries(sizes).flatMap(([name, size]): [string, Json][] =>
     Object.entries(placements).flatMap(([placement, choose]): [string, Json][] => {
-      const layers = choose(oddBlocks(size));
-      const experts = { experts: 32, layers: layers ?? [], bfloat16: true };
-      return layers ? [[`vmoe-${name}-${placement}`, sparse(size, jftHead, experts)]] : [];
+      const layers = choose(size.layers);
+      const experts = { experts: 32, layers, bfloat16: true };
+      return isPlaced(placement, layers)
+        ? [[`vmoe-${name}-${placement}`, sparse(size, jftHead, experts)]]
+        : [];
     }),
   );
 }
@@ -113,7 +97,7 @@ export const presets: ReadonlyMap<string, Json> = new Map<string, Json>([
     sparse(
       size15b,
       { classes: 29_593, representation: false, bias: -Math.log(29_593) },
-      { experts: 32, layers: oddBlocks(size15b), bfloat16: true },
+      { experts: 32, layers: everyBlock(2, size15b.layers), bfloat16: true },
     ),
   ],
   [
@@ -129,7 +113,7 @@ export const presets: ReadonlyMap<string, Json> = new Map<string, Json>([
     sparse(
       sizes["b16"] as Size,
       { classes: 21_843, representation: false, bias: -10 },
-      { experts: 8, layers: oddBlocks(sizes["b16"] as Size), bfloat16: true },
+      { experts: 8, layers: everyBlock(2, 12), bfloat16: true },
     ),
   ],
 ]);

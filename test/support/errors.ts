@@ -10,3 +10,14 @@ export function expectOneLine(error: unknown): CompileError {
   expect(message).toMatch(/^.+: .+ \[[A-Z]\d+\]$/);
   return error as CompileError;
 }
+
+/** What `act` must throw, in one line that has `named` in it. */
+export function expectRefusal(act: () => unknown, named: string): void {
+  let thrown: unknown;
+  try {
+    act();
+  } catch (error) {
+    thrown = error;
+  }
+  expect(expectOneLine(thrown).message).toContain(named);
+}
