@@ -4,4 +4,5 @@ export { onnx, type OnnxModel, type OnnxOptions, openModel } from "./backends/on
 export { saveProgram } from "./backends/onnx/save.ts";
 export { dawn, dawnGpu } from "./backends/webgpu/dawn.ts";
 export { fileSource, writeFileAtomically } from "./files/disk.ts";
+export { type BackendCompileOptions, compile, type FileLoadOptions, load } from "./inference/node.ts";
 export { openWeights } from "./models/weights/open.ts";

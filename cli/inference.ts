@@ -1,21 +1,23 @@
-/** A model, its weights, its input and a backend, opened together: what `run` and `route` share. */
-import type { Engine, Executable } from "../backends/backend.ts";
+/** A model, its weights, its images and a backend, opened together: what `run` and `route` share. */
 import { type Choice, chooseBackend, openBackend } from "../backends/choose.ts";
-import { CompileError, showType, sizeOf, Tensor, type WeightSource } from "../ir/index.ts";
+import { compile, type Program } from "../inference/compile.ts";
+import type { Loaded } from "../inference/loaded.ts";
+import { CompileError, type Shape, showType, sizeOf, Tensor, type TensorType } from "../ir/index.ts";
 import {
   createModel,
   imageSizeOf,
   type Json,
-  knobsOf,
   type Model,
   normalDraws,
   routedBy,
+  tokensOf,
 } from "../models/index.ts";
 import { openWeights } from "../models/weights/open.ts";
 import { type Fit, readImages } from "./image.ts";
 import { defaultSize, readConfig, weightsOf } from "./model.ts";
 import { readNpy } from "./npy.ts";
 import { isOnnx, openOnnx, refuseOverrides } from "./onnxModel.ts";
+import { findPictures } from "./pictures.ts";
 import { readPlan } from "./plan.ts";
 import { loadRouters } from "./plugins.ts";
 import { type Progress, progressBar } from "./progress.ts";
@@ -27,6 +29,7 @@ export interface InferenceOptions {
   readonly weights?: string;
   readonly image?: readonly string[];
   readonly input?: string;
+  readonly batch?: number;
   readonly backend: string;
   readonly ep?: string;
   readonly threads?: number;
@@ -50,37 +53,73 @@ export interface Inference {
   readonly model: Model;
   /** Where the weights are from, for people. */
   readonly origin: string;
-  /** f32[B, height, width, 3]. */
-  readonly image: Tensor;
-  /** Every input of the program. */
-  readonly inputs: ReadonlyMap<string, Tensor>;
+  /** The image size that the weights were made for, where their positions were resized to another. */
+  readonly resizedFrom: readonly [number, number] | undefined;
+  /** What the images are called. */
+  readonly names: readonly string[];
+  /** Images of a run. */
+  readonly batch: number;
+  /** Images `start .. stop - 1`, f32[n, height, width, 3]. */
+  readonly read: (start: number, stop: number) => Promise<Tensor>;
+  /** All images in order, a batch at a time. */
+  readonly images: () => AsyncIterable<Tensor>;
+  /** Inputs of a batch besides its images. */
+  readonly inputs: (batch: number) => ReadonlyMap<string, Tensor>;
   readonly choice: Choice;
   readonly progress: Progress;
-  /** The program that computes the outputs of the given names. */
-  readonly compile: (outputs: readonly string[]) => Promise<Executable>;
+  /** The program that computes the outputs of the given names, by default those of results. */
+  readonly compile: (outputs?: readonly string[]) => Promise<Program>;
 }
 
-/** Opens what the options name, lets `use` work with it, and closes it. Throws for whatever is wrong with them. */
+/** Images at a time where nothing is said. */
+const mostImages = 32;
+
+/**
+ * Opens what the options name, lets `use` work with it, and closes it; `quiet` shows no progress. Throws for whatever is
+ * wrong with them.
+ */
 export async function infer<T>(
   name: string,
   options: InferenceOptions,
+  quiet: boolean,
   use: (inference: Inference) => Promise<T>,
 ): Promise<T> {
   // Everything that can be wrong with what the user gave is found before a device is opened.
-  const progress = progressBar(options.json === true);
-  const { model, image, weights } = await (isOnnx(name)
-    ? openFile(name, options)
-    : open(name, options, progress));
+  const progress = progressBar(quiet);
+  const pictures = await namedPictures(options);
+  const batch = options.batch ?? Math.min(pictures.names.length, mostImages);
+  const { model, weights, resizedFrom, size } = await (isOnnx(name)
+    ? openFile(name, options, pictures, batch)
+    : open(name, options, pictures, batch, progress));
+  const read = (start: number, stop: number): Promise<Tensor> => pictures.read(start, stop, size);
+  const first = await read(0, Math.min(batch, pictures.names.length));
   const choice = await openChosen(options);
   try {
     return await use({
       model,
       origin: isOnnx(name) ? name : (options.weights ?? `random (seed ${options.seed})`),
-      image,
-      inputs: inputsOf(model, image, options),
+      resizedFrom,
+      names: pictures.names,
+      batch,
+      read,
+      async *images() {
+        yield first;
+        for (let at = batch; at < pictures.names.length; at += batch)
+          yield read(at, Math.min(at + batch, pictures.names.length));
+      },
+      inputs: (number) => noiseOf(model, options.noise ?? 0, number),
       choice,
       progress,
-      compile: (outputs) => compile(choice.engine, model, weights, outputs, options, progress),
+      compile: (outputs) =>
+        compile(
+          { model, weights },
+          {
+            engine: choice.engine,
+            progress: progress.show,
+            ...(outputs && { outputs }),
+            ...(options.trace && { trace: showRewrite }),
+          },
+        ),
     });
   } finally {
     progress.stop();
@@ -89,75 +128,105 @@ export async function infer<T>(
   }
 }
 
+const showRewrite = ({
+  pass,
+  rule,
+  at,
+  before,
+  after,
+}: Record<"pass" | "rule" | "at" | "before" | "after", string>): void =>
+  console.error(`${pass}: ${rule}${at ? ` at ${at}` : ""}\n  - ${before}\n  + ${after}`);
+
+/** Images that are known by name and not read yet. */
+interface Pictures {
+  readonly names: readonly string[];
+  /** Their size, where they have one of their own. */
+  readonly size: readonly [number, number] | undefined;
+  read(start: number, stop: number, size: readonly [number, number]): Promise<Tensor>;
+}
+
+/** The array of `--input`, or the pictures of `--image`. */
+async function namedPictures({ image: given = [], input, size, fit }: InferenceOptions): Promise<Pictures> {
+  if ((input === undefined) === (given.length === 0)) {
+    throw new CompileError("U1", "run", "needs either --image photo.jpg ... or --input x.npy");
+  }
+  if (input === undefined) {
+    const names = await findPictures(given);
+    return {
+      names,
+      size: undefined,
+      read: (start, stop, to) => readImages(names.slice(start, stop), to, fit),
+    };
+  }
+  if (size) throw new CompileError("U1", "--size", "is for photographs; an array has its own size");
+  const { type, data } = await readNpy(input);
+  const [count = 0, height = 0, width = 0, channels] = type.shape;
+  if (type.shape.length !== 4 || channels !== 3 || type.shape.includes(0)) {
+    throw new CompileError("W1", input, `must be images f32[N, height, width, 3]; it is ${showType(type)}`);
+  }
+  const part = (start: number, stop: number, shape: Shape): Tensor =>
+    new Tensor({ ...type, shape }, data.subarray(start * height * width * 3, stop * height * width * 3));
+  return {
+    names: Array.from({ length: count }, (_, i) => `${input} [${i}]`),
+    size: [height, width],
+    read: (start, stop) => Promise.resolve(part(start, stop, [stop - start, height, width, 3])),
+  };
+}
+
 /** What is run. */
-interface Opened {
-  readonly model: Model;
-  readonly image: Tensor;
-  readonly weights: WeightSource;
+interface Opened extends Loaded {
+  readonly size: readonly [number, number];
+  readonly resizedFrom?: readonly [number, number] | undefined;
 }
 
 /** A preset or a configuration, with weights from a file or none. */
-async function open(name: string, options: InferenceOptions, progress: Progress): Promise<Opened> {
+async function open(
+  name: string,
+  options: InferenceOptions,
+  pictures: Pictures,
+  batch: number,
+  progress: Progress,
+): Promise<Opened> {
   const routers = await loadRouters(options.plugin);
   const given = await readConfig(name, options.set);
   const routed = options.router === undefined ? given : routedBy(given, options.router, routers);
   const config = options.adapt?.(routed) ?? routed;
   const file = options.weights === undefined ? undefined : await openWeights(options.weights);
-  const image = await readInput(options, file && imageSizeOf(config, file));
+  const known = file && imageSizeOf(config, file);
+  const imageSize = pictures.size ?? options.size ?? known ?? defaultSize;
   const capacities = await readPlan(options.plan);
   const model = createModel(config, {
-    batch: image.type.shape[0] ?? 1,
-    imageSize: [image.type.shape[1] ?? 1, image.type.shape[2] ?? 1],
+    batch,
+    imageSize,
     routers,
     ...(options.groupSize !== undefined && { groupSize: options.groupSize }),
     ...(options.noise !== undefined && { noise: true }),
     ...(capacities && { capacities }),
     ...(options.live && { live: true }),
   });
-  return { model, image, weights: await weightsOf(model, file, options, progress) };
+  const before = known && createModel(config, { imageSize: known, routers }).grid;
+  const resizedFrom = before && tokensOf(before) !== tokensOf(model.grid) ? known : undefined;
+  return { model, weights: await weightsOf(model, file, options, progress), size: imageSize, resizedFrom };
 }
 
 /** A file that has all but the input. */
-async function openFile(path: string, options: InferenceOptions): Promise<Opened> {
-  const { set, weights: other, router, groupSize, plan, noise, size, input, image: paths } = options;
-  refuseOverrides(path, {
-    "--set": set,
-    "--weights": other,
-    "--router": router,
-    "--group-size": groupSize,
-    "--plan": plan,
-    "--noise": noise,
-    "--size": size,
-  });
-  const routers = await loadRouters(options.plugin);
-  const batch = input === undefined ? paths?.length : (await readNpy(input)).type.shape[0];
-  const { model, weights, imageSize } = await openOnnx(path, batch, routers);
-  return { model, weights, image: await readInput(options, imageSize) };
-}
-
-/** The model's input: the array of `--input`, or the pictures of `--image` at the size that the weights know. */
-async function readInput(
+async function openFile(
+  path: string,
   options: InferenceOptions,
-  known: readonly [number, number] | undefined,
-): Promise<Tensor> {
-  const { image: paths = [], input } = options;
-  if ((input === undefined) === (paths.length === 0)) {
-    throw new CompileError("U1", "run", "needs either --image photo.jpg ... or --input x.npy");
-  }
-  if (input === undefined) {
-    return readImages(paths, options.size ?? known ?? defaultSize, options.fit);
-  }
-  if (options.size) throw new CompileError("U1", "--size", "is for photographs; an array has its own size");
-  const array = await readNpy(input);
-  const { shape } = array.type;
-  if (shape.length !== 4 || shape[3] !== 3 || shape.includes(0)) {
-    throw new CompileError(
-      "W1",
-      input,
-      `must be images f32[N, height, width, 3]; it is ${showType(array.type)}`,
-    );
-  }
-  return array;
+  pictures: Pictures,
+  batch: number,
+): Promise<Opened> {
+  refuseOverrides(path, {
+    "--set": options.set,
+    "--weights": options.weights,
+    "--router": options.router,
+    "--group-size": options.groupSize,
+    "--plan": options.plan,
+    "--noise": options.noise,
+    "--size": options.size,
+  });
+  const { model, weights, imageSize } = await openOnnx(path, batch, await loadRouters(options.plugin));
+  return { model, weights, size: pictures.size ?? imageSize };
 }
 
 /** The backend asked for, with what is said of ONNX Runtime; that is for no other. */
@@ -176,30 +245,13 @@ async function openChosen({ backend, ep, threads, session }: InferenceOptions): 
   return openBackend(backend, engine);
 }
 
-function compile(
-  engine: Engine,
-  { graph }: Model,
-  weights: WeightSource,
-  outputs: readonly string[],
-  { trace }: InferenceOptions,
-  progress: Progress,
-): Promise<Executable> {
-  return engine.compile(graph, weights, {
-    outputs,
-    progress: progress.show,
-    ...(trace && {
-      trace: ({ pass, rule, at, before, after }) =>
-        console.error(`${pass}: ${rule}${at ? ` at ${at}` : ""}\n  - ${before}\n  + ${after}`),
-    }),
-  });
-}
-
-/** The image, knobs as configured, and for routers with noise a standard normal draw from its seed. */
-function inputsOf(model: Model, image: Tensor, { noise = 0 }: InferenceOptions): Map<string, Tensor> {
-  const inputs = new Map([["image", image], ...knobsOf(model)]);
-  for (const { leaf, type } of model.graph.inputs) {
-    const name = leaf?.name ?? "";
-    if (!inputs.has(name)) inputs.set(name, new Tensor(type, normalDraws(noise, name, sizeOf(type.shape))));
-  }
-  return inputs;
+/** For routers with noise, standard normal draws from a seed, others in every batch. */
+function noiseOf({ graph }: Model, seed: number, batch: number): Map<string, Tensor> {
+  const drawn = (name: string, type: TensorType): Tensor =>
+    new Tensor(type, normalDraws(seed, batch === 0 ? name : `${name}/${batch}`, sizeOf(type.shape)));
+  return new Map(
+    graph.inputs
+      .filter(({ leaf }) => leaf?.name.startsWith("noise/"))
+      .map(({ leaf, type }) => [leaf?.name ?? "", drawn(leaf?.name ?? "", type)]),
+  );
 }

@@ -1,8 +1,6 @@
 /** The model that a command line names: a preset or a file, with overrides. */
-import { readFile } from "node:fs/promises";
-
-import { fileError } from "../files/bytes.ts";
-import { CompileError, type WeightSource } from "../ir/index.ts";
+import { configNamed } from "../inference/node.ts";
+import type { WeightSource } from "../ir/index.ts";
 import {
   createModel,
   type Json,
@@ -10,7 +8,6 @@ import {
   type Model,
   type ModelOptions,
   parseOverride,
-  presets,
   randomWeights,
 } from "../models/index.ts";
 import { checkFinite, matchWeights } from "../models/weights/match.ts";
@@ -18,21 +15,8 @@ import type { Progress } from "./progress.ts";
 
 /** The configuration of a preset or of a JSON file, with the overrides of `--set` merged in. */
 export async function readConfig(name: string, overrides: readonly string[]): Promise<Json> {
-  const base = presets.get(name) ?? (await readConfigFile(name));
+  const base = await configNamed(name);
   return overrides.map(parseOverride).reduce(mergeConfig, base);
-}
-
-async function readConfigFile(path: string): Promise<Json> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (path.endsWith(".json"))
-      throw fileError(path, error.code === "ENOENT" ? "no such file" : `cannot be read (${error.code})`);
-    throw new CompileError("M1", path, "is neither a preset (see moec models) nor a configuration file");
-  });
-  try {
-    return JSON.parse(text) as Json;
-  } catch (error) {
-    throw fileError(path, `is not JSON: ${(error as Error).message}`);
-  }
 }
 
 /** The model of `readConfig`; an unknown key of an override is named as the user wrote it. */

@@ -102,7 +102,7 @@ export const inferring = (command: Command): Command =>
   command
     .argument("<model>", modelHelp)
     .addOption(weightsOption())
-    .option("--image <file...>", "photographs")
+    .option("--image <file...>", "photographs: files, folders of them, or globs such as 'photos/*.jpg'")
     .option("--input <x.npy>", "float32 images [N, height, width, 3] in [-1, 1], instead of photographs")
     .option("--backend <name>", "auto, webgpu, onnx or reference", "auto")
     .option("--ep <engine>", "ONNX Runtime's engine: cpu, webgpu or cuda")

@@ -1,29 +1,36 @@
 /** What a run found, as data and as people see it. */
-import type { Tensor } from "../ir/index.ts";
+import type { ClassScore } from "../inference/result.ts";
 import { type BlockRoutes, byMember, type Model } from "../models/index.ts";
 import { bold, dim, drawRoutes, table } from "./terminal.ts";
 
-const top = 5;
-
-/** One class of an image's best. */
-interface ClassScore {
-  readonly class: number;
-  readonly logit: number;
-  readonly probability: number;
+/** One class of an image's best, with its name where classes have some. */
+export interface NamedScore extends ClassScore {
+  readonly label?: string;
 }
 
-/** What a run found, as `--json` prints it. */
-export interface RunReport {
+/** What is known of a run before it begins. */
+export interface RunHead {
   readonly model: string;
   readonly weights: string;
+  /** The image size that the weights were made for, where their positions were resized to another. */
+  readonly resizedFrom: readonly [number, number] | null;
   readonly backend: string;
   readonly device: string;
   readonly reason: string;
+}
+
+/** What a run found, as `--json` prints it. */
+export interface RunReport extends RunHead {
   /** What the rows are of: the paths of photographs, or places in an array. */
   readonly images: readonly string[];
-  readonly top5: readonly (readonly ClassScore[])[];
+  readonly top5: readonly (readonly NamedScore[])[];
   readonly routes: readonly BlockRoutes[];
-  readonly milliseconds: { readonly compile: number; readonly first: number; readonly warm: number | null };
+  /** Images of a run. */
+  readonly batch: number;
+  /** Of compiling, of the first batch, of a batch repeated, and of all batches. */
+  readonly milliseconds: Readonly<Record<"compile" | "first" | "all", number>> & {
+    readonly warm: number | null;
+  };
   /** Whether all runs of `--repeat` gave the same bits. */
   readonly identical: boolean | null;
   readonly launches: number | null;
@@ -32,45 +39,60 @@ export interface RunReport {
   readonly readbacks: number | null;
 }
 
-/** The classes of largest logit of each image, with their softmax. */
-export function topClasses(logits: Tensor): RunReport["top5"] {
-  const [images = 1, classes = 1] = logits.type.shape;
-  const all = logits.numbers();
-  return Array.from({ length: images }, (_, i) => {
-    const row = Array.from(all.subarray(i * classes, (i + 1) * classes));
-    const largest = row.reduce((a, b) => Math.max(a, b));
-    const total = row.reduce((sum, v) => sum + Math.exp(v - largest), 0);
-    const order = [...row.keys()].toSorted((a, b) => (row[b] as number) - (row[a] as number)).slice(0, top);
-    return order.map((index) => {
-      const logit = row[index] as number;
-      return { class: index, logit, probability: Math.exp(logit - largest) / total };
-    });
-  });
-}
+const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
 
-/** Prints a report for people: top classes, and a map of patches to experts for each sparse block. */
-export function showReport({ grid }: Model, report: RunReport): void {
-  const { milliseconds: ms, weights } = report;
-  console.log(`${bold(report.model)} on ${report.backend}: ${report.device} ${dim(`(${report.reason})`)}`);
+/** What is run, on what. */
+export function showHead({ model, backend, device, reason, weights, resizedFrom }: RunHead): void {
+  console.log(`${bold(model)} on ${backend}: ${device} ${dim(`(${reason})`)}`);
   const random = weights.startsWith("random");
   console.log(`weights: ${weights}${random ? ": untrained, so the classes below carry no information" : ""}`);
+  if (resizedFrom) console.log(`position embeddings resized: they are of ${resizedFrom.join(" x ")} pixels`);
+}
+
+/** One line for one image of many. */
+export const showLine = (image: string, [best]: readonly NamedScore[]): void =>
+  console.log(best ? `${image}: ${best.class} ${best.label ?? ""} ${dim(percent(best.probability))}` : image);
+
+/** How long it took. */
+export function showTimes({ milliseconds: ms, identical, images, batch }: RunReport): void {
   const warm =
     ms.warm === null
       ? ""
-      : `, then ${ms.warm} ms (median), ${report.identical ? "the same bits" : "OTHER BITS"} every time`;
-  console.log(`compiled in ${ms.compile} ms, first run ${ms.first} ms${warm}`);
-  for (const [i, classes] of report.top5.entries()) {
-    console.log(`\n${bold(report.images[i] ?? "")}`);
-    const rows = classes.map(({ class: index, logit, probability }) => [
+      : `, then ${ms.warm} ms (median), ${identical ? "the same bits" : "OTHER BITS"} every time`;
+  const all = images.length > batch ? `, ${images.length} images in ${ms.all} ms, ${batch} at a time` : "";
+  console.log(`compiled in ${ms.compile} ms, first run ${ms.first} ms${warm}${all}`);
+}
+
+/** Prints, for people, the top classes and a map of patches to experts for each sparse block, image by image. */
+export function showImages({ grid }: Model, { top5, images, routes }: RunReport): void {
+  for (const [i, classes] of top5.entries()) {
+    console.log(`\n${bold(images[i] ?? "")}`);
+    const labelled = classes.some(({ label }) => label !== undefined);
+    const rows = classes.map(({ class: index, label, logit, probability }) => [
       index,
+      ...(labelled ? [label ?? ""] : []),
       logit.toFixed(4),
-      `${(100 * probability).toFixed(2)} %`,
+      percent(probability),
     ]);
-    console.log(table([["class", "logit", "softmax"], ...rows]));
-    for (const routes of byMember(report.routes, report.images.length)) {
-      console.log(`\n${drawRoutes(routes, i, grid)}`);
-    }
+    console.log(table([["class", ...(labelled ? ["name"] : []), "logit", "softmax"], ...rows]));
+    for (const block of byMember(routes, images.length)) console.log(`\n${drawRoutes(block, i, grid)}`);
   }
+}
+
+/** Prints what became of the tokens of many images. */
+export function showLoads(routes: readonly BlockRoutes[]): void {
+  if (routes.length === 0) return;
+  const rows = routes.map(({ block, experts, capacity, dropRate, loadEntropy, unserved }) => [
+    block,
+    experts,
+    capacity,
+    percent(dropRate),
+    loadEntropy.toFixed(3),
+    unserved,
+  ]);
+  console.log(
+    table([["sparse block", "experts", "capacity", "dropped", "entropy of loads", "unserved"], ...rows]),
+  );
 }
 
 /** Prints where the patches of each image went. */
@@ -80,3 +102,16 @@ export function showRoutes({ grid }: Model, images: readonly string[], routes: r
     console.log([bold(image), ...maps].join("\n\n"));
   }
 }
+
+const quoted = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+
+/** The first line of `--csv`. */
+export const csvHead = "image,rank,class,label,logit,probability";
+
+/** An image as `--csv` prints it, a line for each of its best classes. Source: RFC 4180. */
+export const csvLines = (image: string, scores: readonly NamedScore[]): string =>
+  scores
+    .map(({ class: index, label = "", logit, probability }, i) =>
+      [quoted(image), i + 1, index, quoted(label), logit, probability].join(","),
+    )
+    .join("\n");

@@ -1,16 +1,8 @@
 /** Sweeps: one compiled program, run once for every combination of the knobs that `--sweep` lists. */
-import { CompileError, type Tensor } from "../ir/index.ts";
-import {
-  type BlockRoutes,
-  type Knobs,
-  knobsOf,
-  knobsPrefix,
-  type Model,
-  routeOutputs,
-  routesOf,
-} from "../models/index.ts";
+import type { Result } from "../inference/result.ts";
+import { CompileError } from "../ir/index.ts";
+import { type BlockRoutes, type Knobs, knobsOf, knobsPrefix, type Model } from "../models/index.ts";
 import type { Inference } from "./inference.ts";
-import { topClasses } from "./report.ts";
 import { table } from "./terminal.ts";
 
 const knobs: Readonly<Record<keyof Knobs, (text: string) => number | string | undefined>> = {
@@ -55,29 +47,31 @@ interface SweepRow {
   readonly classes: readonly number[];
 }
 
-/** Runs every setting of `sweep` on one program, and prints a row each. */
+/** Runs every setting of `sweep` on one program, and prints a row each. Throws U1 for images of several batches. */
 export async function runSweep(
   name: string,
   sweep: Sweep,
-  repeat: number,
-  json: boolean,
-  { model, inputs, choice: { backend, engine, reason }, progress, compile }: Inference,
+  { repeat, json }: { readonly repeat: number; readonly json?: boolean },
+  { model, names, batch, read, inputs, choice: { backend, engine, reason }, progress, compile }: Inference,
 ): Promise<void> {
+  if (names.length > batch) {
+    const got = `${names.length} images, ${batch} at a time`;
+    throw new CompileError("U1", "--sweep", `is for one batch; got ${got}`);
+  }
   const settings = settingsOf(sweep).map((setting) => ({ setting, given: knobsOf(model, setting) }));
-  const { prediction = "logits" } = model;
-  const executable = await compile([...new Set([prediction, ...routeOutputs(model)])]);
-  const run = (given: ReadonlyMap<string, Tensor>): ReturnType<typeof executable.run> =>
-    executable.run(new Map([...inputs, ...given]));
+  const images = await read(0, names.length);
+  const program = await compile();
+  const run = (setting: Knobs): Promise<Result> => program.run(images, { ...setting, inputs: inputs(0) });
   // The first run pays for what the driver puts off.
-  await run(new Map());
+  await run({});
   const rows: SweepRow[] = [];
   for (const [i, { setting, given }] of settings.entries()) {
     progress.show(i / settings.length, "sweeping");
     const times: number[] = [];
-    let outputs: ReadonlyMap<string, Tensor> = new Map();
+    const results: Result[] = [];
     for (let n = 0; n < repeat; n++) {
       const before = performance.now();
-      outputs = await run(given);
+      results.push(await run(setting));
       times.push(performance.now() - before);
     }
     const limits = model.blocks.map(({ name: block }) => {
@@ -85,16 +79,17 @@ export async function runSweep(
       return { block, k, slots };
     });
     const median = times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] ?? 0;
+    const [result] = results as [Result];
     rows.push({
       knobs: setting,
       limits,
       milliseconds: Math.round(10 * median) / 10,
-      dropRate: dropRateOf(routesOf(model, outputs), limits),
-      classes: topClasses(outputs.get(prediction) as Tensor).map(([best]) => best?.class ?? -1),
+      dropRate: dropRateOf(result.routes, limits),
+      classes: result.top(1).map(([best]) => best?.class ?? -1),
     });
   }
   progress.stop();
-  executable.dispose();
+  await program.close();
   if (json)
     return console.log(JSON.stringify({ model: name, backend: backend.name, device: engine.device, rows }));
   console.log(`${name} on ${backend.name}: ${engine.device} (${reason}), compiled once\n`);

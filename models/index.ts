@@ -24,7 +24,7 @@ export { type Model, type ModelClass, type ModelOptions, parameterCount, type Sp
 export { knobsOf, knobsPrefix } from "./knobs.ts";
 export { parseBlocks } from "./placement.ts";
 export { presets } from "./presets.ts";
-export { type BlockRoutes, byMember, routeOutputs, routesOf } from "./routes.ts";
+export { type BlockRoutes, byMember, joinedRoutes, routeOutputs, routesOf } from "./routes.ts";
 export {
   type Demand as CapacityDemand,
   demandOf,

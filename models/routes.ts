@@ -34,14 +34,54 @@ export interface BlockRoutes {
 export const routeOutputs = ({ blocks }: Model): string[] =>
   blocks.flatMap(({ name }) => ["tokens", "slots", "weights"].map((part) => `${name}/${part}`));
 
-/** What the outputs of a run say of each sparse block. */
-export const routesOf = (model: Model, outputs: ReadonlyMap<string, Tensor>): BlockRoutes[] =>
-  model.blocks.map((block) => routesOfBlock(block, model, outputs));
+/**
+ * What the outputs of a run say of each sparse block: groups and loads of all that was routed, the rest of the first
+ * `images` images, by default of all.
+ */
+export const routesOf = (
+  model: Model,
+  outputs: ReadonlyMap<string, Tensor>,
+  images: number = Number.POSITIVE_INFINITY,
+): BlockRoutes[] => model.blocks.map((block) => routesOfBlock(block, model, outputs, images));
+
+const tokensIn = ({ map }: BlockRoutes): number => map.reduce((total, each) => total + each.length, 0);
+
+/** The routes of several runs of a model as those of one. */
+export function joinedRoutes(runs: readonly (readonly BlockRoutes[])[]): BlockRoutes[] {
+  const [first = []] = runs;
+  return first.map((block, b) => {
+    const all = runs.map((routes) => routes[b] ?? block);
+    const sum = (of: (routes: BlockRoutes) => number): number =>
+      all.reduce((total, each) => total + of(each), 0);
+    const [loads, choices, dropped] = [
+      block.loads.map((_, e) => sum((routes) => routes.loads[e] ?? 0)),
+      sum((routes) => routes.choices),
+      sum((routes) => routes.dropped),
+    ];
+    return {
+      ...block,
+      groups: sum((routes) => routes.groups),
+      loads,
+      dropped,
+      choices,
+      dropRate: dropped / Math.max(choices, 1),
+      loadEntropy: entropyOf(loads),
+      expertsPerToken: {
+        mean: sum((routes) => routes.expertsPerToken.mean * tokensIn(routes)) / Math.max(1, sum(tokensIn)),
+        min: Math.min(...all.map((routes) => routes.expertsPerToken.min)),
+        max: Math.max(...all.map((routes) => routes.expertsPerToken.max)),
+      },
+      unserved: sum((routes) => routes.unserved),
+      map: all.flatMap((routes) => routes.map),
+    };
+  });
+}
 
 function routesOfBlock(
   { name, groups, experts, capacity, members }: SparseBlock,
   { grid, router }: Model,
   outputs: ReadonlyMap<string, Tensor>,
+  images: number,
 ): BlockRoutes {
   const part = (what: string): Tensor => outputs.get(`${name}/${what}`) as Tensor;
   const [seats, slots, weights] = ["tokens", "slots", "weights"].map((what) =>
@@ -52,15 +92,16 @@ function routesOfBlock(
     (_, e) => seats.filter((token, i) => token >= 0 && Math.floor(i / capacity) % experts === e).length,
   );
   const k = part("slots").type.shape[2] ?? 1;
-  const served = Array.from({ length: slots.length / k }, (_, t) =>
-    slots
+  const perImage = tokensOf(grid);
+  const own = slots.slice(0, Math.min(slots.length, images * perImage * members * k));
+  const served = Array.from({ length: own.length / k }, (_, t) =>
+    own
       .slice(t * k, (t + 1) * k)
       .map((slot, j) => ({ expert: Math.floor(slot / capacity), weight: weights[t * k + j] as number }))
       .filter(({ expert }) => expert >= 0)
       .toSorted((a, b) => b.weight - a.weight),
   );
   const heaviest = served.map(([first]) => first?.expert ?? -1);
-  const perImage = tokensOf(grid);
   const copies = heaviest.length / perImage;
   const map = Array.from({ length: copies }, (_, copy) => {
     const [image, member] = [Math.floor(copy / members), copy % members];
@@ -69,8 +110,8 @@ function routesOfBlock(
       (_token, t) => heaviest[(image * perImage + t) * members + member] ?? -1,
     );
   });
-  const choices = (router?.choices ?? 0) > 0 ? slots.length : 0;
-  const dropped = choices > 0 ? slots.filter((slot) => slot < 0).length : 0;
+  const choices = (router?.choices ?? 0) > 0 ? own.length : 0;
+  const dropped = choices > 0 ? own.filter((slot) => slot < 0).length : 0;
   return {
     block: name,
     groups,

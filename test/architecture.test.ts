@@ -14,7 +14,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   models: ["ir", "files"],
   runtime: ["ir"],
   backends: ["ir", "files", "passes", "runtime"],
-  cli: ["ir", "files", "passes", "models", "runtime", "backends"],
+  inference: ["ir", "files", "models", "backends"],
+  cli: ["ir", "files", "passes", "models", "runtime", "backends", "inference"],
   testing: ["ir", "passes", "models", "backends"],
   scripts: ["ir", "files", "passes", "models", "backends", "cli"],
   bench: ["ir", "files", "passes", "models", "backends", "cli"],
@@ -26,6 +27,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   "onnx-proto": ["backends/onnx/proto.ts"],
   "onnxruntime-node": ["backends/onnx/runtime.ts"],
   sharp: ["cli/image.ts"],
+  tinyglobby: ["cli/pictures.ts"],
   commander: ["cli/main.ts", "cli/options.ts", "cli/commands/"],
   "cli-progress": ["cli/progress.ts"],
   zod: ["models/"],
@@ -88,7 +90,7 @@ describe.each(["index.ts", "backends/webgpu/index.ts", "backends/onnx/index.ts"]
     const files = reached(entry);
 
     test("imports neither Node nor packages for Node", () => {
-      const nodeOnly = ["webgpu", "onnxruntime-node", "sharp", "commander", "cli-progress"];
+      const nodeOnly = ["webgpu", "onnxruntime-node", "sharp", "tinyglobby", "commander", "cli-progress"];
       const found = files
         .flatMap(importsOf)
         .filter(({ path }) => path.startsWith("node:") || nodeOnly.includes(path));

@@ -104,6 +104,7 @@ test.each(howTos)("%s runs as it is written", { timeout: 300_000 }, (name) => {
       "runtime",
       "backends",
       "models",
+      "inference",
       "cli",
       "test",
       "docs",

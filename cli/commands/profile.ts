@@ -1,7 +1,7 @@
 /** `moec profile`: where a run's time goes, launch by launch, as the device tells it. */
 import { Command, Option } from "commander";
 
-import type { Executable, LaunchTime } from "../../backends/backend.ts";
+import type { LaunchTime } from "../../backends/backend.ts";
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
 import { CompileError } from "../../ir/index.ts";
 import { drawFlame } from "../flame.ts";
@@ -40,9 +40,9 @@ interface Profile {
 
 async function profile(name: string, options: ProfileOptions): Promise<void> {
   if (options.svg !== undefined) await checkWritable(options.svg);
-  await infer(name, options, async (inference) => {
+  await infer(name, options, options.json === true, async (inference) => {
     const launches = await measured(options, inference);
-    const images = inference.image.type.shape[0] ?? 1;
+    const images = inference.batch;
     const found = profileOf(name, inference.choice.engine.device, images, launches);
     inference.progress.stop();
     if (options.svg !== undefined) {
@@ -54,19 +54,27 @@ async function profile(name: string, options: ProfileOptions): Promise<void> {
   });
 }
 
-/** Every launch with the median of its times. */
+/** Every launch with the median of its times, in runs of one batch. Throws U1 for images of several. */
 async function measured(
   { repeat }: ProfileOptions,
-  { model, inputs, choice, compile, progress }: Inference,
+  { model, names, batch, read, inputs, compile, progress }: Inference,
 ): Promise<LaunchTime[]> {
-  const executable = await compile([model.prediction ?? "logits"]);
+  if (names.length !== batch) {
+    throw new CompileError(
+      "U1",
+      "profile",
+      `is for one whole batch; got ${names.length} images, ${batch} at a time`,
+    );
+  }
+  const images = await read(0, batch);
+  const program = await compile([model.prediction ?? "logits"]);
+  const run = (): Promise<readonly LaunchTime[]> => program.profile(images, { inputs: inputs(0) });
   try {
-    const run = timed(executable, choice.backend.name);
     // The first run builds what later ones find built.
-    await run(inputs);
+    await run();
     const runs: (readonly LaunchTime[])[] = [];
     for (let i = 0; i < repeat; i++) {
-      runs.push(await run(inputs));
+      runs.push(await run());
       progress.show(i / repeat, "timing");
     }
     return (runs[0] ?? []).map((launch, i) => {
@@ -74,13 +82,8 @@ async function measured(
       return { ...launch, ms: times[Math.floor(times.length / 2)] ?? 0 };
     });
   } finally {
-    executable.dispose();
+    await program.close();
   }
-}
-
-function timed(executable: Executable, backend: string): NonNullable<Executable["profile"]> {
-  if (executable.profile) return (inputs) => executable.profile?.(inputs) ?? Promise.resolve([]);
-  throw new CompileError("U1", "--backend", `needs a device that times its launches; got ${backend}`);
 }
 
 const isSparse = ({ scope }: LaunchTime): boolean => scope.split("/").includes("Moe");

@@ -2,7 +2,7 @@
 import { Command } from "commander";
 
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
-import { byMember, routeOutputs, routesOf } from "../../models/index.ts";
+import { type BlockRoutes, byMember, joinedRoutes, routeOutputs } from "../../models/index.ts";
 import { dataUri } from "../image.ts";
 import { infer, type InferenceOptions } from "../inference.ts";
 import { examples, inferring } from "../options.ts";
@@ -14,24 +14,27 @@ interface RouteOptions extends InferenceOptions {
 }
 
 async function route(name: string, options: RouteOptions): Promise<void> {
-  const { svg, json, input } = options;
+  const { svg, json } = options;
   if (svg !== undefined) await checkWritable(svg);
-  await infer(name, options, async ({ model, image, inputs, choice, progress, compile }) => {
-    const executable = await compile(routeOutputs(model));
-    const outputs = await executable.run(inputs);
-    executable.dispose();
+  await infer(name, options, json === true, async (inference) => {
+    const { model, names, images, inputs, choice, progress, compile } = inference;
+    const program = await compile(routeOutputs(model));
+    const runs: BlockRoutes[][] = [];
+    for await (const result of program.stream(images(), { inputs })) {
+      runs.push(result.routes);
+      progress.show((runs.length * inference.batch) / names.length, "running");
+    }
+    await program.close();
     progress.stop();
-    const routes = routesOf(model, outputs);
-    const [count = 1] = image.type.shape;
-    const names = options.image ?? Array.from({ length: count }, (_, i) => `${input} [${i}]`);
+    const routes = joinedRoutes(runs);
     const router = model.router?.name ?? "none";
     if (svg !== undefined) {
-      const images = await Promise.all(
-        names.map(async (each, i) => ({ name: each, uri: await dataUri(image, i) })),
-      );
+      const drawings: { readonly name: string; readonly uri: string }[] = [];
+      for (const [i, each] of names.entries())
+        drawings.push({ name: each, uri: await dataUri(await inference.read(i, i + 1), 0) });
       const drawn = drawPicture({
         title: `${name}, routed by ${router}`,
-        images,
+        images: drawings,
         grid: model.grid,
         routes: byMember(routes, names.length),
       });

@@ -2,9 +2,17 @@
 import { Command } from "commander";
 
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
-import { checkTraceable, dropless, routeOutputs, traceOf, traceTensors } from "../../models/index.ts";
+import {
+  checkTraceable,
+  dropless,
+  joinTraces,
+  routeOutputs,
+  type RoutingTrace,
+  traceOf,
+  traceTensors,
+} from "../../models/index.ts";
 import { writeSafetensors } from "../../models/weights/safetensors.ts";
-import { infer, type InferenceOptions } from "../inference.ts";
+import { infer, type Inference, type InferenceOptions } from "../inference.ts";
 import { examples, inferring } from "../options.ts";
 
 interface TraceOptions extends InferenceOptions {
@@ -12,33 +20,43 @@ interface TraceOptions extends InferenceOptions {
 }
 
 async function trace(name: string, options: TraceOptions): Promise<void> {
-  await checkWritable(options.output);
-  await infer(
-    name,
-    { ...options, adapt: dropless },
-    async ({ model, image, inputs, choice, progress, compile }) => {
-      checkTraceable(model, name);
-      const executable = await compile(routeOutputs(model));
-      const outputs = await executable.run(inputs);
-      executable.dispose();
-      const [images = 1] = image.type.shape;
-      const recorded = traceOf(model, outputs, images);
-      await writeFileAtomically(options.output, (sink) => writeSafetensors(traceTensors(recorded), sink));
-      progress.stop();
-      const summary = {
-        model: name,
-        backend: choice.backend.name,
-        images,
-        blocks: [...recorded.keys()],
-        trace: options.output,
-      };
-      console.log(
-        options.json
-          ? JSON.stringify(summary)
-          : `${options.output}: the choices of ${images} images in ${recorded.size} sparse blocks`,
-      );
-    },
-  );
+  const { output, json = false } = options;
+  await checkWritable(output);
+  await infer(name, { ...options, adapt: dropless }, json, async (inference) => {
+    const { model, names, choice, progress } = inference;
+    checkTraceable(model, name);
+    const recorded = joinTraces(await traces(inference));
+    await writeFileAtomically(output, (sink) => writeSafetensors(traceTensors(recorded), sink));
+    progress.stop();
+    const [images, blocks] = [names.length, [...recorded.keys()]];
+    const summary = { model: name, backend: choice.backend.name, images, blocks, trace: output };
+    console.log(
+      json
+        ? JSON.stringify(summary)
+        : `${output}: the choices of ${images} images in ${blocks.length} sparse blocks`,
+    );
+  });
+}
+
+/** The trace of each batch. */
+async function traces({
+  model,
+  names,
+  images,
+  inputs,
+  progress,
+  compile,
+}: Inference): Promise<RoutingTrace[]> {
+  const program = await compile(routeOutputs(model));
+  const all: RoutingTrace[] = [];
+  let done = 0;
+  for await (const { outputs, count } of program.stream(images(), { inputs })) {
+    all.push(traceOf(model, outputs, count));
+    done += count;
+    progress.show(done / names.length, `${done} of ${names.length} images`);
+  }
+  await program.close();
+  return all;
 }
 
 /** `moec trace`. */
