@@ -41,7 +41,7 @@ export async function readNpz(file: ByteSource): Promise<WeightSource> {
     const axes = columns.get(name);
     return [name, { from: name, ...(axes && { axes }) }];
   });
-  return columns.size === 0 ? source : rearranged(source, new Map(views));
+  return columns.size === 0 ? source : rearranged(file.name, source, new Map(views));
 }
 
 /** An array as it lies in memory: one in Fortran order has its axes reversed. */

@@ -1,4 +1,5 @@
 /** Tensors of a file under other names, cut, and with their axes in another order, still read part by part. */
+import { fileError } from "../../files/bytes.ts";
 import {
   byteLength,
   bytesOf,
@@ -23,9 +24,13 @@ export interface View {
 /** Bytes of the holder that are at hand while axes are put in another order. */
 const blockBytes = 2 ** 24;
 
-/** `source` seen through `views`, by new name. A view that does not fit what it is of, in rank or size, shows it as it is. */
-export function rearranged(source: WeightSource, views: ReadonlyMap<string, View>): WeightSource {
-  const fitting = new Map([...views].map(([name, view]) => [name, fitted(view, source)]));
+/** `source`, which errors call `file`, seen through `views`, by new name. Throws W1 for a view that does not fit what it is of. */
+export function rearranged(
+  file: string,
+  source: WeightSource,
+  views: ReadonlyMap<string, View>,
+): WeightSource {
+  const fitting = new Map([...views].map(([name, view]) => [name, fitted(file, view, source)]));
   return {
     tensors: new Map([...fitting].map(([name, { type }]) => [name, type])),
     async read(name, rows) {
@@ -49,11 +54,17 @@ interface Fitted {
   readonly type: TensorType;
 }
 
-function fitted({ from, part: [index, of] = [0, 1], axes }: View, { tensors }: WeightSource): Fitted {
+function fitted(
+  file: string,
+  { from, part: [index, of] = [0, 1], axes }: View,
+  { tensors }: WeightSource,
+): Fitted {
   const { dtype, shape } = tensors.get(from) ?? { dtype: "f32", shape: [] };
   const [entries = 1, ...rest] = shape;
-  const asItIs: Fitted = { from, first: 0, axes: undefined, type: { dtype, shape } };
-  if (entries % of !== 0 || (axes && axes.length !== shape.length)) return asItIs;
+  const wanted = entries % of === 0 ? `${axes?.length} axes` : `a first axis of ${of} equal parts`;
+  if (entries % of !== 0 || (axes && axes.length !== shape.length)) {
+    throw fileError(file, `tensor ${from} must have ${wanted}; it is [${shape.join(", ")}]`);
+  }
   const cut = shape.length === 0 ? [] : [entries / of, ...rest];
   const moved = axes?.some((axis, i) => axis !== i) ? axes : undefined;
   const seen = moved ? moved.map((axis) => cut[axis] ?? 1) : cut;

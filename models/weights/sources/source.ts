@@ -53,7 +53,7 @@ export function named(name: string, file: WeightSource, source: Source): WeightF
       views.set(ours, view);
     }
   }
-  return { ...rearranged(file, views), origin: source.name, config: source.config };
+  return { ...rearranged(name, file, views), origin: source.name, config: source.config };
 }
 
 /** What stands before the names of parameters; undefined where no name is of the source. */
