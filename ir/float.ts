@@ -47,10 +47,40 @@ function decode(bits: number, { mantissa, minExponent, bias }: Format): number {
   return sign * significand * 2 ** (Math.max(field, 1) - 1 + minExponent - mantissa);
 }
 
+// Files have billions of numbers, nearly all of them float32 and normal in the 16-bit format: those are rounded as bits.
+const single = new Float32Array(1);
+const singleBits = new Uint32Array(single.buffer);
+
 /** Bits of the binary16 number nearest to `x`. */
-export const encodeF16 = (x: number): number => encode(x, f16);
-export const decodeF16 = (bits: number): number => decode(bits, f16);
+export function encodeF16(x: number): number {
+  single[0] = x;
+  const bits = singleBits[0] as number;
+  const magnitude = bits & 0x7fffffff;
+  if (magnitude === 0) return (bits >>> 16) & 0x8000;
+  // From 2^-14, the least normal number, to less than what rounds to infinity.
+  if (single[0] !== x || magnitude < 0x38800000 || magnitude >= 0x477ff000) return encode(x, f16);
+  const rounded = magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1);
+  return ((bits >>> 16) & 0x8000) | (rounded >>> 13);
+}
+
+let f16Values: Float32Array | undefined;
+
+/** The binary16 number that has these bits. */
+export function decodeF16(bits: number): number {
+  f16Values ??= Float32Array.from({ length: 2 ** 16 }, (_, each) => decode(each, f16));
+  return f16Values[bits] as number;
+}
 
 /** Bits of the bfloat16 number nearest to `x`. */
-export const encodeBF16 = (x: number): number => encode(x, bf16);
-export const decodeBF16 = (bits: number): number => decode(bits, bf16);
+export function encodeBF16(x: number): number {
+  single[0] = x;
+  const bits = singleBits[0] as number;
+  if (single[0] !== x || (bits & 0x7fffffff) >= 0x7f000000) return encode(x, bf16);
+  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+}
+
+/** The bfloat16 number that has these bits: the upper half of a float32. */
+export function decodeBF16(bits: number): number {
+  singleBits[0] = bits << 16;
+  return single[0] as number;
+}

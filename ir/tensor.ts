@@ -41,7 +41,9 @@ export class Tensor {
   /** The tensor of `type` with the given elements, each rounded to the dtype. */
   static from(type: TensorType, numbers: Numbers): Tensor {
     const encode = encoders[type.dtype];
-    const data = storages[type.dtype].from(encode ? Array.from(numbers, encode) : numbers);
+    if (!encode) return new Tensor(type, storages[type.dtype].from(numbers));
+    const data = new storages[type.dtype](numbers.length);
+    for (let i = 0; i < data.length; i++) data[i] = encode(numbers[i] as number);
     return new Tensor(type, data);
   }
 
@@ -74,9 +76,11 @@ export class Tensor {
   /** The elements as numbers, in row-major order. O(size) for the 16-bit floats, else free. */
   numbers(): Float32Array | Int32Array | Uint32Array | Uint8Array {
     const { data, type } = this;
-    if (data instanceof Uint16Array)
-      return Float32Array.from(data, type.dtype === "f16" ? decodeF16 : decodeBF16);
-    return data;
+    if (!(data instanceof Uint16Array)) return data;
+    const decode = type.dtype === "f16" ? decodeF16 : decodeBF16;
+    const numbers = new Float32Array(data.length);
+    for (let i = 0; i < data.length; i++) numbers[i] = decode(data[i] as number);
+    return numbers;
   }
 
   /** The element at `index`; throws outside the shape. */

@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { decodeBF16, decodeF16, encodeBF16, encodeF16 } from "../../ir/float.ts";
 import { Tensor } from "../../ir/index.ts";
 import { errorFunction } from "../../ir/ops/numeric.ts";
+import { runs } from "../support/runs.ts";
 
 const every16 = Array.from({ length: 65536 }, (_, bits) => bits);
 
@@ -34,6 +35,28 @@ test.each([
     expect(decode(encode(1e39))).toBe(Number.POSITIVE_INFINITY);
   },
 );
+
+test.each([
+  ["f16", encodeF16, decodeF16],
+  ["bf16", encodeBF16, decodeBF16],
+] as const)("%s: of any float32 no neighbour is nearer, or as near and even", (_, encode, decode) => {
+  const word = new Uint32Array(1);
+  const number = new Float32Array(word.buffer);
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 2 ** 32 - 1 }), (bits) => {
+      word[0] = bits;
+      const x = number[0]!;
+      fc.pre(Number.isFinite(x) && Number.isFinite(decode(encode(x))));
+      const near = encode(x);
+      const off = Math.abs(decode(near) - x);
+      for (const other of [near - 1, near + 1].filter((each) => (each & 0x7fff) < 0x7c00 && each >= 0)) {
+        const further = Math.abs(decode(other) - x);
+        expect(further > off || (further === off && near % 2 === 0)).toBe(true);
+      }
+    }),
+    { numRuns: runs(2000) },
+  );
+});
 
 test("bfloat16 is the upper half of a float32 where nothing is rounded", () => {
   fc.assert(
