@@ -1,4 +1,5 @@
 /** Files on disk as ranges of bytes, for Node. */
+import { rmSync } from "node:fs";
 import { access, constants, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 
@@ -36,7 +37,12 @@ export async function fileSource(path: string): Promise<ByteSource> {
   };
 }
 
-/** Writes a file under a temporary name that becomes `path` only when `write` is done. */
+const endings = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/**
+ * Writes a file under a temporary name that becomes `path` only when `write` is done. What is unfinished is removed, also
+ * when the process is told to end; one that is killed leaves it under the temporary name.
+ */
 export async function writeFileAtomically(
   path: string,
   write: (sink: ByteSink) => Promise<void>,
@@ -45,6 +51,13 @@ export async function writeFileAtomically(
   const handle = await open(temporary, "w").catch((error: NodeJS.ErrnoException) => {
     throw fileError(path, `cannot be written (${error.code})`);
   });
+  const abandon = (signal: NodeJS.Signals): void => {
+    rmSync(temporary, { force: true });
+    // The signal's own effect, now that nobody listens any more.
+    for (const ending of endings) process.removeListener(ending, abandon);
+    process.kill(process.pid, signal);
+  };
+  for (const ending of endings) process.on(ending, abandon);
   try {
     await write(async (bytes) => {
       for (let at = 0; at < bytes.length;) {
@@ -58,6 +71,8 @@ export async function writeFileAtomically(
     await handle.close().catch(() => undefined);
     await rm(temporary, { force: true });
     throw error;
+  } finally {
+    for (const ending of endings) process.removeListener(ending, abandon);
   }
 }
 
