@@ -13,6 +13,7 @@ import { partsOf } from "./parts.ts";
 import { onGrids } from "./positions.ts";
 
 const floats = ["f32", "f16", "bf16"];
+/** Of each kind of problem, that many are named. */
 const listed = 3;
 
 /**
@@ -45,15 +46,17 @@ export function matchWeights(
 /** Throws W2 listing what `source` lacks of the trained ones of `parameters`, what it has besides, and what has another shape. */
 export function checkFit(parameters: readonly Parameter[], source: WeightSource, name: string): void {
   const trained = parameters.filter((parameter) => parameter.trained);
-  const problems = [...trained.flatMap((parameter) => misfit(parameter, source)), ...strays(trained, source)];
-  if (problems.length > 0) {
-    const rest = problems.length > listed ? `; and ${problems.length - listed} more` : "";
-    throw new CompileError(
-      "W2",
-      name,
-      `does not fit the model: ${problems.slice(0, listed).join("; ")}${rest}`,
-    );
-  }
+  const missing = trained.filter((parameter) => !source.tensors.has(parameter.name));
+  const kinds = [
+    missing.map((parameter) => `${parameter.name} is missing`),
+    trained.flatMap((parameter) => misfit(parameter, source)),
+    strays(trained, source),
+  ];
+  const shown = kinds.flatMap((problems) => problems.slice(0, listed));
+  if (shown.length === 0) return;
+  const more = kinds.flat().length - shown.length;
+  const rest = more > 0 ? `; and ${more} more` : "";
+  throw new CompileError("W2", name, `does not fit the model: ${shown.join("; ")}${rest}`);
 }
 
 /** `source`, which fits the trained ones of `parameters`, in their shapes. */
@@ -89,9 +92,10 @@ async function readShaped(
   return new Tensor({ dtype, shape: [stop - start, ...rest] }, data.slice(start * size, stop * size));
 }
 
+/** What is wrong with a parameter that the file has. */
 function misfit({ name, shape, stored }: Parameter, source: WeightSource): string[] {
   const type: TensorType | undefined = source.tensors.get(name);
-  if (!type) return [`${name} is missing`];
+  if (!type) return [];
   if (!floats.includes(type.dtype)) return [`${name} is ${type.dtype}, not a float`];
   return sameShape(type.shape, shape) || mayBeStoredAs(type.shape, shape, stored)
     ? []
