@@ -188,10 +188,10 @@ async function open(
   progress: Progress,
 ): Promise<Opened> {
   const routers = await loadRouters(options.plugin);
-  const given = await readConfig(name, options.set);
+  const file = options.weights === undefined ? undefined : await openWeights(options.weights);
+  const given = await readConfig(name, options.set, file);
   const routed = options.router === undefined ? given : routedBy(given, options.router, routers);
   const config = options.adapt?.(routed) ?? routed;
-  const file = options.weights === undefined ? undefined : await openWeights(options.weights);
   const known = file && imageSizeOf(config, file);
   const imageSize = pictures.size ?? options.size ?? known ?? defaultSize;
   const capacities = await readPlan(options.plan);

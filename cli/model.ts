@@ -8,14 +8,24 @@ import {
   type Model,
   type ModelOptions,
   parseOverride,
+  presets,
   randomWeights,
 } from "../models/index.ts";
+import { configFor } from "../models/weights/configure.ts";
 import { checkFinite, matchWeights } from "../models/weights/match.ts";
+import type { WeightFile } from "../models/weights/sources/source.ts";
 import type { Progress } from "./progress.ts";
 
-/** The configuration of a preset or of a JSON file, with the overrides of `--set` merged in. */
-export async function readConfig(name: string, overrides: readonly string[]): Promise<Json> {
-  const base = await configNamed(name);
+/**
+ * The configuration of a preset or of a JSON file, with the overrides of `--set` merged in. What weights are trained with
+ * holds where the configuration does not say it, and a preset has the head of the weights.
+ */
+export async function readConfig(
+  name: string,
+  overrides: readonly string[],
+  weights?: WeightFile,
+): Promise<Json> {
+  const base = configFor(await configNamed(name), presets.has(name), weights);
   return overrides.map(parseOverride).reduce(mergeConfig, base);
 }
 

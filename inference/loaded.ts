@@ -9,7 +9,9 @@ import {
   presets,
   randomWeights,
 } from "../models/index.ts";
+import { configFor } from "../models/weights/configure.ts";
 import { matchWeights } from "../models/weights/match.ts";
+import type { WeightFile } from "../models/weights/sources/source.ts";
 
 /** A model, and where its weights come from. */
 export interface Loaded {
@@ -20,7 +22,7 @@ export interface Loaded {
 /** What is chosen when a model is loaded. */
 export interface LoadOptions extends Omit<ModelOptions, "imageSize"> {
   /** Trained weights; by default freshly drawn ones, with which a model knows nothing. */
-  readonly weights?: WeightSource;
+  readonly weights?: WeightSource | WeightFile;
   /** What errors call the weights. */
   readonly name?: string;
   /** Of weights that are drawn; 0 by default. */
@@ -32,7 +34,9 @@ export interface LoadOptions extends Omit<ModelOptions, "imageSize"> {
 /** The model of a preset's name or of a configuration. Throws M1 to M6, and W2 for weights that do not fit. */
 export function load(config: string | Json, options: LoadOptions = {}): Loaded {
   const { weights: given, name = "weights", seed = 0, size, ...rest } = options;
-  const known = typeof config === "string" ? presetOf(config) : config;
+  const file = given && "config" in given ? given : undefined;
+  const known =
+    typeof config === "string" ? configFor(presetOf(config), true, file) : configFor(config, false, file);
   const asked = typeof size === "number" ? ([size, size] as const) : size;
   const imageSize = asked ?? (given && imageSizeOf(known, given));
   const model = createModel(known, { ...rest, ...(imageSize && { imageSize }) });

@@ -38,7 +38,7 @@ export interface FileLoadOptions extends Omit<LoadOptions, "weights"> {
  */
 export async function load(config: string | Json, options: FileLoadOptions = {}): Promise<Loaded> {
   const { weights, ...rest } = options;
-  const known = typeof config === "string" ? await configNamed(config) : config;
+  const known = typeof config === "string" && !presets.has(config) ? await configNamed(config) : config;
   if (weights === undefined) return loadFrom(known, rest);
   const [source, name] =
     typeof weights === "string" ? [await openWeights(weights), weights] : [weights, "weights"];

@@ -21,6 +21,12 @@ const sizes: Readonly<Record<string, Size>> = {
   h14: { patch: 14, layers: 32, hidden: 1280, mlp: 5120, heads: 16 },
 };
 
+/** DeiT's and the ViT release's sizes below the paper's. Touvron et al. 2021, arXiv 2012.12877, table 1. */
+const smallSizes: Readonly<Record<string, Size>> = {
+  ti16: { patch: 16, layers: 12, hidden: 192, mlp: 768, heads: 3 },
+  s16: { patch: 16, layers: 12, hidden: 384, mlp: 1536, heads: 6 },
+};
+
 /** The head count is the paper's word for it; it cannot be told from the parameter count. */
 const size15b: Size = { patch: 14, layers: 48, hidden: 1408, mlp: 6400, heads: 16 };
 
@@ -33,6 +39,7 @@ interface Head {
   readonly bias: number;
 }
 
+const imagenetHead: Head = { classes: 1000, representation: false, bias: -Math.log(1000) };
 const jftHead: Head = { classes: jftClasses, representation: true, bias: -Math.log(jftClasses) };
 
 function dense({ patch, layers, hidden, mlp, heads }: Size, { classes, representation, bias }: Head): Json {
@@ -90,6 +97,10 @@ function paperModels(): [string, Json][] {
 
 /** Model configurations by name, in the form that a user of the original writes them. */
 export const presets: ReadonlyMap<string, Json> = new Map<string, Json>([
+  ...Object.entries(smallSizes).map(([name, size]): [string, Json] => [
+    `vit-${name}`,
+    dense(size, imagenetHead),
+  ]),
   ...Object.entries(sizes).map(([name, size]): [string, Json] => [`vit-${name}`, dense(size, jftHead)]),
   ...paperModels(),
   [

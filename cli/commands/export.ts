@@ -72,13 +72,13 @@ interface Summary {
 
 async function exportModel(name: string, options: ExportOptions): Promise<void> {
   if (options.to !== "onnx") throw new CompileError("U1", "--to", `must be onnx; got ${options.to}`);
-  const config = await readConfig(name, options.set);
   const routers = await loadRouters(options.plugin);
   const capacities = await readPlan(options.plan);
   await checkWritable(options.output);
   const file = options.weights === undefined ? undefined : await openWeights(options.weights);
   const progress = progressBar(options.json === true);
   try {
+    const config = await readConfig(name, options.set, file);
     const prepared = prepare(name, config, { routers, ...(capacities && { capacities }) }, options, file);
     const source = await weightsOf(prepared.model, file, options, progress);
     await write(prepared.program, source, options, (done) => progress.show(done, "writing weights"));

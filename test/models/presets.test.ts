@@ -5,6 +5,8 @@ import { createModel, parameterCount, presets } from "../../models/index.ts";
 
 /** Millions of parameters, and GFLOP per image at 224 px where the tables give it. */
 const published: Readonly<Record<string, readonly [millions: number, gflops?: number]>> = {
+  "vit-ti16": [5.7, 2.51],
+  "vit-s16": [22.05, 9.2],
   "vit-s32": [36.5, 2.73],
   "vit-b32": [102.1, 8.85],
   "vit-b16": [100.5, 35.16],
