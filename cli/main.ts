@@ -3,6 +3,8 @@
 import { Command, CommanderError } from "commander";
 
 import { CompileError } from "../ir/index.ts";
+import { convertCommand } from "./commands/convert.ts";
+import { diffCommand } from "./commands/diff.ts";
 import { editCommand } from "./commands/edit.ts";
 import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
@@ -49,6 +51,8 @@ for (const command of [
   exportCommand,
   upcycleCommand,
   editCommand,
+  convertCommand,
+  diffCommand,
 ]) {
   program.addCommand(command.exitOverride().configureOutput({ writeErr: () => undefined }));
 }

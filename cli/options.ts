@@ -68,8 +68,11 @@ export const pluginOption = (): Option =>
 export const weightsOption = (): Option =>
   new Option(
     "--weights <file>",
-    "a .safetensors file, or the prefix of a V-MoE checkpoint; random when not given",
+    "safetensors, .npz, Flax msgpack, or the prefix of a V-MoE checkpoint; random when not given",
   );
+/** What an argument that names weights may be. */
+export const weightsHelp: string =
+  "safetensors (moec, timm, Hugging Face), .npz, Flax msgpack, or the prefix of a V-MoE checkpoint";
 /** `--plan`: a file of capacities. */
 export const planOption = (): Option =>
   new Option("--plan <file>", "capacities of the sparse blocks, as moec plan writes them");
