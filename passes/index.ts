@@ -2,6 +2,7 @@
 export { canonicalize } from "./canonicalize.ts";
 export { fuseExperts } from "./fuseExperts.ts";
 export { computeHalf, storeHalf } from "./halve.ts";
+export { joinProjections } from "./joinProjections.ts";
 export { legalize } from "./legalize.ts";
 export { merge } from "./merge.ts";
 export { type Pass, type PassOptions, type Rewrite, runPasses, type Trace } from "./pass.ts";

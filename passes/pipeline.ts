@@ -2,6 +2,7 @@
 import type { AnyOp } from "../ir/index.ts";
 import { canonicalize } from "./canonicalize.ts";
 import { fuseExperts } from "./fuseExperts.ts";
+import { joinProjections } from "./joinProjections.ts";
 import { legalize } from "./legalize.ts";
 import { merge } from "./merge.ts";
 import type { Pass } from "./pass.ts";
@@ -28,6 +29,13 @@ export function pipeline({ supports }: Target, outputs: readonly string[]): Pass
     merge,
     // Before legalize: the target may know a whole MoE layer, or none of its parts.
     rewritePass("fuse-experts", "An MoE layer is one op where the target has it.", fuseExperts, supports),
+    // Before legalize, too: three products of one matrix are fewer launches as one.
+    rewritePass(
+      "join-projections",
+      "Queries, keys and values of the same tokens are one product, where the target takes them so.",
+      joinProjections,
+      supports,
+    ),
     legalize(supports),
     // Decompositions leave reshapes of reshapes and equal subexpressions behind.
     tidy,

@@ -32,6 +32,13 @@ export interface Port {
   readonly place: Place;
 }
 
+/** A weight that lies in another one: `run` elements of it at a time, with those of others between. */
+export interface JoinedPart {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly run: number;
+}
+
 /** Entries `start .. stop - 1` of the first axis of a weight; a scalar has one entry. */
 export interface WeightPart {
   readonly name: string;
@@ -39,6 +46,8 @@ export interface WeightPart {
   readonly shape: Shape;
   readonly start: number;
   readonly stop: number;
+  /** Of a weight that no file has: the weights of as many entries that are joined in it, run by run. */
+  readonly joined?: readonly JoinedPart[];
   readonly place: Place;
 }
 

@@ -10,17 +10,19 @@ import type {
   Port,
 } from "../../runtime/module.ts";
 import { type Emitted, emitAll } from "./emit.ts";
+import { joinWeights } from "./joinWeights.ts";
 import type { Launch } from "./kernel.ts";
 import { placeAll } from "./places.ts";
 import type { Profile } from "./profile.ts";
 import { packWeights } from "./weights.ts";
 
 /**
- * The module of `graph`, every op of which is supported, for devices of `profile`. Throws B3 for what is beyond the
+ * The module of a graph, every op of which is supported, for devices of `profile`. Throws B3 for what is beyond the
  * profile's limits.
  */
-export function lower(graph: Graph, profile: Profile): DeviceModule {
-  const weights = packWeights(graph.weights, profile.limits);
+export function lower(given: Graph, profile: Profile): DeviceModule {
+  const { graph, joins } = joinWeights(given);
+  const weights = packWeights(graph.weights, profile.limits, joins);
   const launches = emitAll(graph, profile, weights);
   const places = placeAll(graph, launches, profile.limits, weights);
   const buffers = [...weights.buffers, ...places.arenas.map((bytes, i) => ({ label: `arena ${i}`, bytes }))];

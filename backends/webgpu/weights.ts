@@ -6,6 +6,7 @@ import {
   sameType,
   showType,
   sizeOf,
+  Tensor,
   type TensorType,
   type Value,
   weight,
@@ -14,6 +15,7 @@ import {
 import type { ModuleBuffer, Limits, WeightPart } from "../../runtime/module.ts";
 import type { Part } from "../../runtime/program.ts";
 import { alignment } from "./arenas.ts";
+import type { WithJoinedWeights } from "./joinWeights.ts";
 import type { Shard } from "./kernel.ts";
 import { deviceBytes, deviceData } from "./transfer.ts";
 
@@ -48,6 +50,7 @@ export function shardsOf(value: Value, bindingBytes: number): Shard[] {
 export function packWeights(
   weights: readonly Value[],
   { maxBufferSize, maxStorageBufferBindingSize }: Limits,
+  joins: WithJoinedWeights["joins"] = new Map(),
 ): PackedWeights {
   const most = Math.min(maxBufferSize, maxStorageBufferBindingSize);
   const buffers: { label: string; bytes: number }[] = [];
@@ -56,6 +59,7 @@ export function packWeights(
   for (const value of weights) {
     const { dtype, shape } = value.type;
     const name = value.leaf?.name ?? "";
+    const joined = joins.get(value);
     const placed = shardsOf(value, most).map((shard): PlacedShard => {
       const { start, stop } = shard;
       const bytes = (deviceBytes(value.type) / (shape[0] ?? 1)) * (stop - start);
@@ -66,7 +70,7 @@ export function packWeights(
       if (fits) last.bytes = offset + bytes;
       else buffers.push({ label: `weights from ${name} on`, bytes });
       const place = { buffer: buffers.length - 1, offset: fits ? offset : 0, bytes };
-      const part = { name, dtype, shape, start, stop, place };
+      const part = { name, dtype, shape, start, stop, ...(joined && { joined }), place };
       parts.push(part);
       return { ...shard, part };
     });
@@ -90,21 +94,52 @@ export async function* weightBytes(
   for (const part of parts) if (part.place.buffer === index) yield* partBytes(part, source);
 }
 
-async function* partBytes(
-  { name, dtype, shape, start, stop, place }: WeightPart,
-  source: WeightSource,
-): AsyncGenerator<Part> {
-  const value = weight(name, { dtype, shape });
+async function* partBytes(part: WeightPart, source: WeightSource): AsyncGenerator<Part> {
+  const { dtype, shape, start, stop, place } = part;
   const [, ...rest] = shape;
   const entry = sizeOf(rest);
   const step = Math.max(1, Math.floor(readBytes / Math.max(1, byteLength({ dtype, shape: rest }))));
   for (let at = start; at < stop; at += step) {
-    const end = Math.min(at + step, stop);
-    const tensor = await readWeight(source, value, shape.length === 0 ? undefined : [at, end]);
-    const want: TensorType = shape.length === 0 ? value.type : { dtype, shape: [end - at, ...rest] };
-    if (!sameType(tensor.type, want)) {
-      throw new CompileError("W4", name, `must read as ${showType(want)}; got ${showType(tensor.type)}`);
-    }
+    const tensor = await readEntries(part, source, at, Math.min(at + step, stop));
     yield { offset: place.offset + 4 * entry * (at - start), bytes: deviceData(tensor) };
   }
+}
+
+/** Entries `start .. stop - 1` of a weight, joined of others where it is. */
+async function readEntries(
+  { name, dtype, shape, joined }: WeightPart,
+  source: WeightSource,
+  start: number,
+  stop: number,
+): Promise<Tensor> {
+  if (!joined) return readChecked(source, name, { dtype, shape }, start, stop);
+  const wanted = { dtype, shape: [stop - start, ...shape.slice(1)] };
+  const bytes = new Uint8Array(byteLength(wanted));
+  const size = byteLength({ dtype, shape: [] });
+  const step = size * joined.reduce((sum, { run }) => sum + run, 0);
+  let at = 0;
+  for (const each of joined) {
+    const type = { dtype, shape: each.shape };
+    const from = (await readChecked(source, each.name, type, start, stop)).bytes;
+    const run = size * each.run;
+    for (let n = 0; n * run < from.length; n++)
+      bytes.set(from.subarray(n * run, (n + 1) * run), n * step + at);
+    at += run;
+  }
+  return Tensor.fromBytes(wanted, bytes);
+}
+
+async function readChecked(
+  source: WeightSource,
+  name: string,
+  type: TensorType,
+  start: number,
+  stop: number,
+): Promise<Tensor> {
+  const [, ...rest] = type.shape;
+  const isScalar = type.shape.length === 0;
+  const tensor = await readWeight(source, weight(name, type), isScalar ? undefined : [start, stop]);
+  const want: TensorType = isScalar ? type : { dtype: type.dtype, shape: [stop - start, ...rest] };
+  if (sameType(tensor.type, want)) return tensor;
+  throw new CompileError("W4", name, `must read as ${showType(want)}; got ${showType(tensor.type)}`);
 }

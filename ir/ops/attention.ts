@@ -1,10 +1,12 @@
 /** Scaled dot-product attention. */
-import { defineOp, type Op } from "../op.ts";
+import { defineOp, type Op, type Value } from "../op.ts";
+import { Tensor } from "../tensor.ts";
 import { matmul } from "./contraction.ts";
-import { transpose } from "./movement.ts";
+import { reshape, slice, transpose } from "./movement.ts";
 import { softmax } from "./normalization.ts";
 import { over } from "./shorthand.ts";
 
+const joined = "qkv: float[B, T, F]; heads, width -> y: float[B, T, heads, width]";
 const signature = "q: float[B, T, H, W], k: float[B, S, H, W], v: float[B, S, H, W] -> y: float[B, T, H, W]";
 
 export const attention: Op<typeof signature> = defineOp({
@@ -43,5 +45,50 @@ export const attention: Op<typeof signature> = defineOp({
     const scores = matmul(heads, transpose(k, { perm: [0, 2, 3, 1] }));
     const mixed = matmul(softmax(scores), transpose(v, { perm: [0, 2, 1, 3] }));
     return { y: transpose(mixed, { perm: [0, 2, 1, 3] }) };
+  },
+});
+
+export const selfAttention: Op<typeof joined> = defineOp({
+  name: "self_attention",
+  summary:
+    "`attention` among the tokens, where a token's query, key and value lie side by side: all heads of each, in this order.",
+  source: "Vaswani et al. 2017, arXiv 1706.03762, section 3.2.2",
+  signature: joined,
+  where: {
+    C1: [
+      "F = 3 * heads * width, heads and width >= 1",
+      ({ F, heads, width }) => heads >= 1 && width >= 1 && F === 3 * heads * width,
+    ],
+  },
+  sample(_, pick) {
+    const [heads, width] = [1 + pick(3), 1 + pick(5)];
+    return { heads, width, F: 3 * heads * width };
+  },
+  evaluate({ qkv }, { B, T, F, heads, width }) {
+    const numbers = qkv.numbers();
+    const size = heads * width;
+    const part = (n: number): Tensor =>
+      Tensor.from(
+        { dtype: qkv.type.dtype, shape: [B, T, heads, width] },
+        Float64Array.from(
+          { length: B * T * size },
+          (_, i) => numbers[Math.floor(i / size) * F + n * size + (i % size)] as number,
+        ),
+      );
+    const parts = [part(0), part(1), part(2)];
+    const sizes = attention.sizesOf(
+      parts.map(({ type }) => type),
+      {},
+    );
+    const [y] = attention.evaluate(parts, sizes) as [Tensor];
+    return { y: y.numbers() };
+  },
+  decompose({ qkv }, { B, T, heads, width }) {
+    const size = heads * width;
+    const part = (n: number): Value => {
+      const all = slice(qkv, { start: [0, 0, n * size], limit: [B, T, (n + 1) * size] });
+      return reshape(all, { shape: [B, T, heads, width] });
+    };
+    return { y: attention(part(0), part(1), part(2)) };
   },
 });
