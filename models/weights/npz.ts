@@ -20,6 +20,8 @@ const codes: Readonly<Record<string, Encoding | undefined>> = {
 
 /** Read at once, since most headers are shorter. */
 const usualHeader = 128;
+/** NumPy itself takes less. */
+const longestHeader = 2 ** 16;
 
 /**
  * The arrays of an archive, each read when asked for; a deflated one is inflated as a stream. What is no array, or of a
@@ -52,6 +54,8 @@ async function arrayOf(
   const begin = await member.read(0, Math.min(usualHeader, member.size));
   const [start, stop] = npyHeaderRange(name, begin.subarray(0, npyPrefixBytes));
   if (stop > member.size) throw fileError(name, "ends inside its header");
+  if (stop > longestHeader)
+    throw fileError(name, `must have a header of at most ${longestHeader} bytes; it has ${stop}`);
   const text = stop <= begin.length ? begin.subarray(start, stop) : await member.read(start, stop - start);
   const { descr, fortranOrder, shape } = parseNpyHeader(name, text);
   const encoding = codes[descr];

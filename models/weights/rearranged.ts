@@ -79,6 +79,7 @@ async function gathered(
 ): Promise<Tensor> {
   const cut: TensorType = { ...type, shape: [rows[1] - rows[0], ...type.shape.slice(1)] };
   const result = Tensor.fromBytes(cut, new Uint8Array(byteLength(cut)));
+  if (result.data.length === 0) return result;
   // Along each axis of the holder: its size, what is wanted of it, and how far apart its entries lie in the result.
   const sizes = axes.map((_, axis) => type.shape[axes.indexOf(axis)] ?? 1);
   const wanted = sizes.map((size, axis): readonly [number, number] => (axis === axes[0] ? rows : [0, size]));

@@ -68,9 +68,10 @@ async function readLeaf(
     const message = `tensor ${name} is not covered once by its slices: they have ${elements} of ${elementsOf(window)} elements`;
     throw fileError(found[0]?.file.name ?? "checkpoint", message);
   }
+  for (const { file, chunk } of found) checkStored(file, name, chunk, bytesOf[dtype]);
   const bytes = new Uint8Array(byteLength(cut));
   for (const { file, chunk, common } of found) {
-    await copyChunk(file, name, chunk, common, window, bytesOf[dtype], bytes);
+    await copyChunk(file, chunk, common, window, bytesOf[dtype], bytes);
   }
   return Tensor.fromBytes(cut, bytes);
 }
@@ -82,16 +83,8 @@ interface Found {
   readonly common: Region;
 }
 
-/** Copies the part `common` of a chunk into `target`, which holds `window`. */
-async function copyChunk(
-  file: ByteSource,
-  name: string,
-  { region, pieces }: Chunk,
-  common: Region,
-  window: Region,
-  itemBytes: number,
-  target: Uint8Array,
-): Promise<void> {
+/** Throws W1 for a chunk that has not the bytes of its region. */
+function checkStored(file: ByteSource, name: string, { region, pieces }: Chunk, itemBytes: number): void {
   const stored = pieces.reduce((sum, piece) => sum + piece.length, 0);
   if (stored !== elementsOf(region) * itemBytes) {
     throw fileError(
@@ -99,6 +92,17 @@ async function copyChunk(
       `tensor ${name}: a slice of ${elementsOf(region)} elements has ${stored} bytes`,
     );
   }
+}
+
+/** Copies the part `common` of a chunk into `target`, which holds `window`. */
+async function copyChunk(
+  file: ByteSource,
+  { region, pieces }: Chunk,
+  common: Region,
+  window: Region,
+  itemBytes: number,
+  target: Uint8Array,
+): Promise<void> {
   // Rows along the first axis are contiguous: only those in common are read.
   const rowBytes = elementsOf(region.slice(1)) * itemBytes;
   const first = common[0] ? (common[0][0] - (region[0]?.[0] ?? 0)) * rowBytes : 0;
