@@ -1,7 +1,7 @@
 /** Photographs to model inputs, as the original evaluates. Source: google-research/vmoe, vmoe/data/pp_ops.py. */
 import { stat } from "node:fs/promises";
 
-import sharp from "sharp";
+import type sharp from "sharp";
 
 import { fileError } from "../files/bytes.ts";
 import { CompileError, Tensor } from "../ir/index.ts";
@@ -20,6 +20,19 @@ interface Picture {
 export type Fit = "crop" | "squash";
 
 const resizedShare = 256 / 224;
+
+/** The library that reads and writes pictures; all else works without it. Throws B2 where it cannot be loaded. */
+async function library(): Promise<typeof sharp> {
+  try {
+    return (await import("sharp")).default;
+  } catch {
+    throw new CompileError("B2", "photographs", "need the package sharp: npm install sharp");
+  }
+}
+
+/** The versions of that library and of those that it is made of. Throws B2. */
+export const imageLibrary = async (): Promise<Readonly<Record<string, string>>> =>
+  (await library()).versions as unknown as Readonly<Record<string, string>>;
 
 /** The pictures at `paths` as f32[B, height, width, 3] in [-1, 1]. Throws W1 naming a file that is no picture. */
 export async function readImages(
@@ -49,7 +62,8 @@ export async function dataUri({ type, data }: Tensor, i: number): Promise<string
     Math.round(((v + 1) / 2) * 255),
   );
   const raw = { width, height, channels: channels as 3 };
-  const bytes = await sharp(pixels, { raw }).jpeg({ quality: 85 }).toBuffer();
+  const draw = await library();
+  const bytes = await draw(pixels, { raw }).jpeg({ quality: 85 }).toBuffer();
   return `data:image/jpeg;base64,${bytes.toString("base64")}`;
 }
 
@@ -59,8 +73,9 @@ async function decode(path: string): Promise<Picture> {
     () => false,
   );
   if (!exists) throw fileError(path, "no such file");
+  const draw = await library();
   try {
-    const upright = sharp(path).autoOrient().toColourspace("srgb").removeAlpha();
+    const upright = draw(path).autoOrient().toColourspace("srgb").removeAlpha();
     const { data, info } = await upright.raw().toBuffer({ resolveWithObject: true });
     if (info.channels !== 3) throw new Error(`it has ${info.channels} channels`);
     return { width: info.width, height: info.height, pixels: data };

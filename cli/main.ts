@@ -5,6 +5,7 @@ import { Command, CommanderError } from "commander";
 import { CompileError } from "../ir/index.ts";
 import { convertCommand } from "./commands/convert.ts";
 import { diffCommand } from "./commands/diff.ts";
+import { doctorCommand } from "./commands/doctor.ts";
 import { editCommand } from "./commands/edit.ts";
 import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
@@ -53,6 +54,7 @@ for (const command of [
   editCommand,
   convertCommand,
   diffCommand,
+  doctorCommand,
 ]) {
   program.addCommand(command.exitOverride().configureOutput({ writeErr: () => undefined }));
 }

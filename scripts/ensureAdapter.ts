@@ -9,8 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { dawn } from "../backends/webgpu/dawn.ts";
-
-const driver = "mesa-vulkan-drivers";
+import { mesaPackage, oldRelease, osRelease } from "../cli/drivers.ts";
 
 /** The adapter's description, or undefined with what went wrong on stderr. */
 async function probe(): Promise<string | undefined> {
@@ -35,10 +34,8 @@ function probeAfresh(): boolean {
 }
 
 /** Debian's release name, such as `bookworm`; undefined where there is no apt. */
-function release(): string | undefined {
-  if (process.platform !== "linux" || !existsSync("/usr/bin/apt-get")) return undefined;
-  return /^VERSION_CODENAME=(.*)$/m.exec(readFileSync("/etc/os-release", "utf8"))?.[1];
-}
+const release = (): string | undefined =>
+  existsSync("/usr/bin/apt-get") ? osRelease()["VERSION_CODENAME"] : undefined;
 
 function apt(...args: readonly string[]): void {
   const isRoot = process.getuid?.() === 0;
@@ -68,19 +65,16 @@ function withBackports(codename: string, folder: string): string[] {
   return ["-o", `Dir::Etc::SourceList=${list}`];
 }
 
-/** Debian 12's own Mesa is older than Dawn accepts. */
-const needsBackports = "bookworm";
-
 function install(codename: string): void {
   const folder = mkdtempSync(join(tmpdir(), "moec-apt-"));
   try {
-    console.error(`no WebGPU adapter: installing ${driver}`);
+    console.error(`no WebGPU adapter: installing ${mesaPackage}`);
     apt("update");
-    const old = codename === needsBackports;
+    const old = codename === oldRelease;
     const options = old ? withBackports(codename, folder) : [];
     if (old) apt(...options, "update");
     const target = old ? ["-t", `${codename}-backports`] : [];
-    apt(...options, "install", "-y", "--no-install-recommends", ...target, driver, "libvulkan1");
+    apt(...options, "install", "-y", "--no-install-recommends", ...target, mesaPackage, "libvulkan1");
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -93,7 +87,7 @@ async function main(): Promise<number> {
   const codename = release();
   if (codename === undefined) {
     console.error(
-      `error: no WebGPU adapter; install a Vulkan driver, such as Mesa's ${driver} of version 24 or later`,
+      `error: no WebGPU adapter; install a Vulkan driver, such as Mesa's ${mesaPackage} of version 24 or later`,
     );
     return 1;
   }
@@ -101,7 +95,7 @@ async function main(): Promise<number> {
     install(codename);
   } catch (error) {
     console.error(
-      `error: no WebGPU adapter, and ${driver} could not be installed: ${(error as Error).message}`,
+      `error: no WebGPU adapter, and ${mesaPackage} could not be installed: ${(error as Error).message}`,
     );
     return 1;
   }

@@ -1,21 +1,16 @@
 /** The command line as users meet it: what it prints, what it writes, and one line for everything that is wrong. */
 import {
   copyFileSync,
-  cpSync,
   existsSync,
-  mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
-  symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import { readNpy, writeNpy } from "../cli/npy.ts";
 import { writeFileAtomically } from "../files/disk.ts";
@@ -23,11 +18,10 @@ import { Tensor } from "../ir/index.ts";
 import { mergeConfig } from "../models/index.ts";
 import { writeSafetensors } from "../models/weights/safetensors.ts";
 import { json, moec, moecIn } from "./support/cli.ts";
+import { copyInto, linkModules, root, temporaryFolder } from "./support/folder.ts";
 import { goldenPath, tinyVmoe } from "./support/golden.ts";
 
-const root = join(import.meta.dirname, "..");
-const folder = mkdtempSync(join(tmpdir(), "moec-cli-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder("cli");
 const at = (name: string): string => join(folder, name);
 const photo = (name: string): string => join(root, "test", "fixtures", name);
 
@@ -172,14 +166,9 @@ describe("moec run", () => {
 
   test("falls back to a software GPU, and to the reference, where ONNX Runtime is not installed", async () => {
     // The package as it is shipped, beside all that it needs but one.
-    const bare = join(folder, "bare");
-    const modules = join(root, "node_modules");
-    mkdirSync(join(bare, "node_modules"), { recursive: true });
-    for (const entry of readdirSync(modules)) {
-      if (entry !== "onnxruntime-node") symlinkSync(join(modules, entry), join(bare, "node_modules", entry));
-    }
-    cpSync(join(root, "dist"), join(bare, "dist"), { recursive: true });
-    copyFileSync(join(root, "package.json"), join(bare, "package.json"));
+    const bare = temporaryFolder("bare");
+    copyInto(bare, ["dist", "package.json"]);
+    linkModules(bare, ["onnxruntime-node"]);
     const main = join(bare, "dist", "cli", "main.js");
     expect(await auto({}, main)).toMatchObject({ backend: "webgpu", reason: reason("no ONNX Runtime") });
     expect(await auto(without, main)).toMatchObject({
@@ -188,7 +177,6 @@ describe("moec run", () => {
     });
     const asked = await moecIn(process.env, ["run", at("tiny.json"), ...input, "--backend", "onnx"], main);
     expect(asked).toMatchObject({ code: 2, stdout: "", stderr: reason("npm install onnxruntime-node") });
-    rmSync(bare, { recursive: true });
   });
 
   test("batch 1 and noise", async () => {

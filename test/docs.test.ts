@@ -1,17 +1,6 @@
 /** The documents: generated pages are fresh, letters are in the glossary, links lead somewhere, how-tos run. */
 import { execFileSync } from "node:child_process";
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { expect, test } from "vitest";
@@ -20,8 +9,8 @@ import { opset } from "../ir/index.ts";
 import { opsPage } from "../scripts/opsPage.ts";
 import { routersPage } from "../scripts/routersPage.ts";
 import { blocksOf } from "./support/blocks.ts";
+import { copyInto, linkModules, root, temporaryFolder } from "./support/folder.ts";
 
-const root = join(import.meta.dirname, "..");
 const docs = join(root, "docs");
 const pages = readdirSync(docs, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".md"));
 const page = (name: string): string => readFileSync(join(docs, name), "utf8");
@@ -91,70 +80,63 @@ function patched(text: string, diff: string): string {
   return lines.join("\n");
 }
 
+/** What the how-tos change, compile and test. */
+const packageSources = [
+  "ir",
+  "files",
+  "passes",
+  "runtime",
+  "backends",
+  "models",
+  "inference",
+  "cli",
+  "test",
+  "docs",
+  "scripts",
+  "testing",
+  "index.ts",
+  "node.ts",
+  "package.json",
+  "tsconfig.json",
+  "tsconfig.build.json",
+  "vitest.config.ts",
+];
+
 /** What is added to the package; a router may stand outside, see test/published.test.ts. */
 const howTos = pages.filter((name) => name.startsWith("adding-") && name !== "adding-a-router.md");
 
 test.each(howTos)("%s runs as it is written", { timeout: 300_000 }, (name) => {
-  const folder = mkdtempSync(join(tmpdir(), "moec-docs-"));
-  try {
-    for (const entry of [
-      "ir",
-      "files",
-      "passes",
-      "runtime",
-      "backends",
-      "models",
-      "inference",
-      "cli",
-      "test",
-      "docs",
-      "scripts",
-      "testing",
-    ]) {
-      cpSync(join(root, entry), join(folder, entry), { recursive: true });
-    }
-    for (const entry of [
-      "index.ts",
-      "node.ts",
-      "package.json",
-      "tsconfig.json",
-      "tsconfig.build.json",
-      "vitest.config.ts",
-    ]) {
-      cpSync(join(root, entry), join(folder, entry));
-    }
-    symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
-    const made: string[] = [];
-    let lines = 0;
-    for (const { language, file, text } of blocksOf(page(name))) {
-      if (language === "sh") {
-        for (const command of text.trim().split("\n")) {
-          execFileSync("sh", ["-c", command], {
-            cwd: folder,
-            stdio: "pipe",
-            env: { ...process.env, CI: "1" },
-          });
-        }
-      } else if (file !== undefined) {
-        const path = join(folder, file);
-        mkdirSync(dirname(path), { recursive: true });
-        if (language === "diff") {
-          writeFileSync(path, patched(readFileSync(path, "utf8"), text));
-          lines += text.split("\n").filter((line) => /^\+(?!import)/.test(line)).length;
-        } else {
-          writeFileSync(path, text, { flag: "wx" });
-          if (language === "ts") made.push(file);
-        }
+  const folder = temporaryFolder("docs");
+  copyInto(folder, packageSources);
+  linkModules(folder);
+  const made: string[] = [];
+  let lines = 0;
+  for (const { language, file, text } of blocksOf(page(name))) {
+    if (language === "sh") {
+      for (const command of text.trim().split("\n")) {
+        execFileSync("sh", ["-c", command], {
+          cwd: folder,
+          stdio: "pipe",
+          env: { ...process.env, CI: "1" },
+        });
+      }
+    } else if (file !== undefined) {
+      const path = join(folder, file);
+      mkdirSync(dirname(path), { recursive: true });
+      if (language === "diff") {
+        writeFileSync(path, patched(readFileSync(path, "utf8"), text));
+        lines += text.split("\n").filter((line) => /^\+(?!import)/.test(line)).length;
+      } else {
+        writeFileSync(path, text, { flag: "wx" });
+        if (language === "ts") made.push(file);
       }
     }
-    // What an addition costs: one file and one line, besides its import.
-    expect(made).toHaveLength(1);
-    expect(lines).toBe(1);
-    execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "--noEmit"], {
-      cwd: folder,
-      stdio: "pipe",
-    });
-  } finally {
-    rmSync(folder, { recursive: true });
   }
+  // What an addition costs: one file and one line, besides its import.
+  expect(made).toHaveLength(1);
+  expect(lines).toBe(1);
+  execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "--noEmit"], {
+    cwd: folder,
+    stdio: "pipe",
+  });
 });

@@ -1,18 +1,17 @@
 /** `moec run` on many photographs: which, in which order, in batches, with names of classes, printed in every form. */
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import { readLabels } from "../cli/labels.ts";
 import { readNpy } from "../cli/npy.ts";
 import { findPictures } from "../cli/pictures.ts";
 import { json, moec } from "./support/cli.ts";
+import { temporaryFolder } from "./support/folder.ts";
 import { goldenPath, tinyVmoe } from "./support/golden.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "moec-pictures-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder("pictures");
 const at = (...names: string[]): string => join(folder, ...names);
 
 const fixtures = join(import.meta.dirname, "fixtures");

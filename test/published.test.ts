@@ -4,23 +4,19 @@ import {
   chmodSync,
   copyFileSync,
   mkdirSync,
-  mkdtempSync,
-  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { afterAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 import { blocksOf } from "./support/blocks.ts";
+import { linkModules, root, temporaryFolder } from "./support/folder.ts";
 
-const root = join(import.meta.dirname, "..");
-const folder = mkdtempSync(join(tmpdir(), "moec-published-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder("published");
 const modules = join(folder, "node_modules");
 
 const run = (command: string): string =>
@@ -31,10 +27,8 @@ const run = (command: string): string =>
   }).toString();
 
 // As npm installs it, but for what it depends on, which is here already.
-mkdirSync(join(modules, ".bin"), { recursive: true });
-for (const entry of readdirSync(join(root, "node_modules")).filter((name) => !name.startsWith("."))) {
-  symlinkSync(join(root, "node_modules", entry), join(modules, entry));
-}
+linkModules(folder);
+mkdirSync(join(modules, ".bin"));
 const packed = execFileSync("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], {
   cwd: root,
   stdio: "pipe",

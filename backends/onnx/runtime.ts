@@ -33,6 +33,20 @@ async function load(): Promise<typeof Ort> {
   }
 }
 
+/** What the installed ONNX Runtime is. */
+export interface RuntimeFacts {
+  readonly version: string;
+  /** Its engines by name, and whether their libraries come with it. */
+  readonly engines: readonly { readonly name: string; readonly bundled: boolean }[];
+}
+
+/** The installed ONNX Runtime. Throws B2 where there is none. */
+export async function describeRuntime(): Promise<RuntimeFacts> {
+  const ort = await load();
+  const engines = ort.listSupportedBackends().map(({ name, bundled }) => ({ name, bundled }));
+  return { version: ort.env.versions.node ?? "", engines };
+}
+
 /** ONNX Runtime with the engine that `options` asks for. Throws B2 where there is none. */
 async function runtimeFor({ provider = "cpu" }: EngineOptions): Promise<{
   readonly ort: typeof Ort;

@@ -9,6 +9,7 @@ import { load } from "./executable.ts";
 import { lower } from "./lower.ts";
 import { type Profile, profileOf } from "./profile.ts";
 
+export { type AdapterFacts, describeGpu } from "./describe.ts";
 export { anyGpu, type Profile, profiles, type Tile } from "./profile.ts";
 
 /** The module that computes the outputs asked for on devices of `profile`; needs no device. */

@@ -1,9 +1,8 @@
 /** `moec upcycle` and `moec edit` as they are shipped: files that run, and nothing half-written. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { afterAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 import { readNpy, writeNpy } from "../../cli/npy.ts";
 import { writeFileAtomically } from "../../files/disk.ts";
@@ -11,10 +10,10 @@ import { Tensor } from "../../ir/index.ts";
 import { normalDraws } from "../../models/index.ts";
 import { writeSafetensors } from "../../models/weights/safetensors.ts";
 import { json, moec } from "../support/cli.ts";
+import { temporaryFolder } from "../support/folder.ts";
 import { denseConfig, distance, trainedOf } from "../support/trained.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "moec-surgery-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder("surgery");
 const at = (name: string): string => join(folder, name);
 
 // Four patches and a class token: a square, which weights can say.
