@@ -1,6 +1,7 @@
 /** What a backend is: a way to open an engine that compiles programs and runs them. */
 import type { AnyOp, DType, Graph, Tensor, WeightSource } from "../ir/index.ts";
 import type { PassOptions } from "../passes/index.ts";
+import type { Profile } from "./webgpu/profile.ts";
 
 /** Largest distance from the reference, as a share of the result's largest magnitude (at least 1), by dtype. */
 export type Tolerance = Readonly<Record<Extract<DType, "f32" | "f16" | "bf16">, number>>;
@@ -17,6 +18,8 @@ export interface Backend {
 export interface EngineOptions {
   /** Which of the backend's own engines: ONNX Runtime's execution provider. */
   readonly provider?: string;
+  /** Which kind of device to compile for, in place of this machine's. */
+  readonly target?: Profile;
   /** Threads of one op. */
   readonly threads?: number;
   /** Whatever else the engine takes, under its own names. */

@@ -13,6 +13,7 @@ import {
   tokensOf,
 } from "../models/index.ts";
 import { openWeights } from "../models/weights/open.ts";
+import { isBundle, noWeights, openBundle } from "./bundleModel.ts";
 import { type Fit, readImages } from "./image.ts";
 import { defaultSize, readConfig, weightsOf } from "./model.ts";
 import { readNpy } from "./npy.ts";
@@ -21,6 +22,7 @@ import { findPictures } from "./pictures.ts";
 import { readPlan } from "./plan.ts";
 import { loadRouters } from "./plugins.ts";
 import { type Progress, progressBar } from "./progress.ts";
+import { readTarget } from "./target.ts";
 
 export interface InferenceOptions {
   readonly set: readonly string[];
@@ -32,6 +34,7 @@ export interface InferenceOptions {
   readonly batch?: number;
   readonly backend: string;
   readonly ep?: string;
+  readonly target: string;
   readonly threads?: number;
   readonly session: Json;
   readonly seed: number;
@@ -87,17 +90,22 @@ export async function infer<T>(
   // Everything that can be wrong with what the user gave is found before a device is opened.
   const progress = progressBar(quiet);
   const pictures = await namedPictures(options);
-  const batch = options.batch ?? Math.min(pictures.names.length, mostImages);
-  const { model, weights, resizedFrom, size } = await (isOnnx(name)
-    ? openFile(name, options, pictures, batch)
-    : open(name, options, pictures, batch, progress));
+  const bundled = await isBundle(name);
+  const asked = options.batch ?? Math.min(pictures.names.length, mostImages);
+  const opened: Opened = await (bundled
+    ? openFolder(name, options, pictures)
+    : isOnnx(name)
+      ? openFile(name, options, pictures, asked)
+      : open(name, options, pictures, asked, progress));
+  const { model, weights, resizedFrom, size } = opened;
+  const batch = model.graph.inputs[0]?.type.shape[0] ?? asked;
   const read = (start: number, stop: number): Promise<Tensor> => pictures.read(start, stop, size);
   const first = await read(0, Math.min(batch, pictures.names.length));
-  const choice = await openChosen(options);
+  const choice = await (opened.device?.() ?? openChosen(options));
   try {
     return await use({
       model,
-      origin: isOnnx(name) ? name : (options.weights ?? `random (seed ${options.seed})`),
+      origin: bundled || isOnnx(name) ? name : (options.weights ?? `random (seed ${options.seed})`),
       resizedFrom,
       names: pictures.names,
       batch,
@@ -177,6 +185,8 @@ async function namedPictures({ image: given = [], input, size, fit }: InferenceO
 interface Opened extends Loaded {
   readonly size: readonly [number, number];
   readonly resizedFrom?: readonly [number, number] | undefined;
+  /** Opens the device that it is for, where that is not for the options to say. */
+  readonly device?: () => Promise<Choice>;
 }
 
 /** A preset or a configuration, with weights from a file or none. */
@@ -209,6 +219,25 @@ async function open(
   return { model, weights: await weightsOf(model, file, options, progress), size: imageSize, resizedFrom };
 }
 
+/** A bundle that has all but the input. */
+async function openFolder(path: string, options: InferenceOptions, pictures: Pictures): Promise<Opened> {
+  const backend = options.backend === "auto" || options.backend === "webgpu" ? undefined : options.backend;
+  refuseOverrides(path, {
+    "--set": options.set,
+    "--weights": options.weights,
+    "--router": options.router,
+    "--group-size": options.groupSize,
+    "--plan": options.plan,
+    "--noise": options.noise,
+    "--size": options.size,
+    "--batch": options.batch,
+    "--backend": backend,
+    "--target": options.target === "auto" ? undefined : options.target,
+  });
+  const { model, imageSize, open: device } = await openBundle(path, await loadRouters(options.plugin));
+  return { model, weights: noWeights, size: pictures.size ?? imageSize, device };
+}
+
 /** A file that has all but the input. */
 async function openFile(
   path: string,
@@ -230,7 +259,14 @@ async function openFile(
 }
 
 /** The backend asked for, with what is said of ONNX Runtime; that is for no other. */
-async function openChosen({ backend, ep, threads, session }: InferenceOptions): Promise<Choice> {
+async function openChosen({ backend, target, ep, threads, session }: InferenceOptions): Promise<Choice> {
+  if (target !== "auto") {
+    if (backend !== "auto" && backend !== "webgpu") {
+      throw new CompileError("U1", "--target", `is for --backend webgpu; got --backend ${backend}`);
+    }
+    return openBackend("webgpu", { target: await readTarget(target) });
+  }
+
   const said = Object.entries({ "--ep": ep, "--threads": threads, "--session": Object.keys(session)[0] });
   const [option] = said.find(([, value]) => value !== undefined) ?? [];
   if (option !== undefined && backend !== "onnx") {

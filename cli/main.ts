@@ -3,6 +3,7 @@
 import { Command, CommanderError } from "commander";
 
 import { CompileError } from "../ir/index.ts";
+import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
 import { diffCommand } from "./commands/diff.ts";
 import { doctorCommand } from "./commands/doctor.ts";
@@ -15,6 +16,7 @@ import { profileCommand } from "./commands/profile.ts";
 import { routeCommand } from "./commands/route.ts";
 import { routersCommand } from "./commands/routers.ts";
 import { runCommand } from "./commands/run.ts";
+import { targetCommand } from "./commands/target.ts";
 import { traceCommand } from "./commands/trace.ts";
 import { upcycleCommand } from "./commands/upcycle.ts";
 import { verifyCommand } from "./commands/verify.ts";
@@ -36,6 +38,7 @@ const program = new Command("moec")
       "run config.json --weights checkpoint --input x.npy --output logits.npy",
       "verify vmoe-s32-last2-e8 --backends webgpu,onnx",
       "export vmoe-s32-last2-e8 --to onnx -o model.onnx",
+      "compile vmoe-s32-last2-e8 --target minimum -o bundle",
     ),
   );
 
@@ -50,6 +53,8 @@ for (const command of [
   profileCommand,
   verifyCommand,
   exportCommand,
+  compileCommand,
+  targetCommand,
   upcycleCommand,
   editCommand,
   convertCommand,

@@ -76,6 +76,12 @@ export const weightsHelp: string =
 /** `--plan`: a file of capacities. */
 export const planOption = (): Option =>
   new Option("--plan <file>", "capacities of the sparse blocks, as moec plan writes them");
+/** `--target`: what is compiled for. */
+export const targetOption = (): Option =>
+  new Option(
+    "--target <target>",
+    "what WebGPU compiles for: auto, this machine's GPU; a target of moec target --list; or a .json file",
+  ).default("auto");
 /** `--json`. */
 export const jsonOption = (): Option => new Option("--json", "print one line of JSON");
 
@@ -96,6 +102,9 @@ export const configOutputOption = (): Option =>
 export const modelHelp: string =
   "a preset, a configuration file in the original's format, or a file of moec export";
 
+/** What the argument `<model>` of a command that runs it may be. */
+const runnableHelp = `${modelHelp}, or a folder of moec compile`;
+
 /** The examples at the end of a help text, one a line. */
 export const examples = (...lines: readonly string[]): string =>
   `\nExamples:\n${lines.map((line) => `  $ moec ${line}`).join("\n")}\n`;
@@ -103,11 +112,12 @@ export const examples = (...lines: readonly string[]): string =>
 /** The options of commands that run a model, and the model itself. */
 export const inferring = (command: Command): Command =>
   command
-    .argument("<model>", modelHelp)
+    .argument("<model>", runnableHelp)
     .addOption(weightsOption())
     .option("--image <file...>", "photographs: files, folders of them, or globs such as 'photos/*.jpg'")
     .option("--input <x.npy>", "float32 images [N, height, width, 3] in [-1, 1], instead of photographs")
     .option("--backend <name>", "auto, webgpu, onnx or reference", "auto")
+    .addOption(targetOption())
     .option("--ep <engine>", "ONNX Runtime's engine: cpu, webgpu or cuda")
     .addOption(
       new Option("--threads <n>", "threads of an op in ONNX Runtime").argParser(parseCount("--threads", 1)),

@@ -27,9 +27,12 @@ export interface RunReport extends RunHead {
   readonly routes: readonly BlockRoutes[];
   /** Images of a run. */
   readonly batch: number;
-  /** Of compiling, of the first batch, of a batch repeated, and of all batches. */
+  /**
+   * Of compiling, of the first batch, of a batch repeated, of the host until a batch is submitted, and of all batches.
+   */
   readonly milliseconds: Readonly<Record<"compile" | "first" | "all", number>> & {
     readonly warm: number | null;
+    readonly host: number | null;
   };
   /** Whether all runs of `--repeat` gave the same bits. */
   readonly identical: boolean | null;
@@ -59,8 +62,9 @@ export function showTimes({ milliseconds: ms, identical, images, batch }: RunRep
     ms.warm === null
       ? ""
       : `, then ${ms.warm} ms (median), ${identical ? "the same bits" : "OTHER BITS"} every time`;
+  const host = ms.host === null ? "" : `; ${ms.host} ms to encode and submit`;
   const all = images.length > batch ? `, ${images.length} images in ${ms.all} ms, ${batch} at a time` : "";
-  console.log(`compiled in ${ms.compile} ms, first run ${ms.first} ms${warm}${all}`);
+  console.log(`compiled in ${ms.compile} ms, first run ${ms.first} ms${warm}${host}${all}`);
 }
 
 /** Prints, for people, the top classes and a map of patches to experts for each sparse block, image by image. */

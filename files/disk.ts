@@ -1,7 +1,7 @@
 /** Files on disk as ranges of bytes, for Node. */
 import { rmSync } from "node:fs";
-import { access, constants, open, rename, rm } from "node:fs/promises";
-import { basename, dirname, resolve } from "node:path";
+import { access, constants, mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 
 import { type ByteSink, type ByteSource, fileError } from "./bytes.ts";
 
@@ -81,4 +81,58 @@ export async function checkWritable(path: string): Promise<void> {
   await access(dirname(resolve(path)), constants.W_OK).catch((error: NodeJS.ErrnoException) => {
     throw fileError(path, `cannot be written (${error.code})`);
   });
+}
+
+/** Adds a file to a folder that is being written. */
+export type AddFile = (
+  path: string,
+  bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+) => Promise<void>;
+
+/**
+ * Writes a folder under a temporary name that becomes `path` only when `write` is done. A folder that is there already
+ * is replaced if it is empty or has the file `mark`, which the new one gets too. Throws W1.
+ */
+export async function writeFolderAtomically(
+  path: string,
+  mark: string,
+  write: (add: AddFile) => Promise<void>,
+): Promise<void> {
+  const whole = resolve(path);
+  await checkReplaceable(whole, mark);
+  const temporary = `${whole}.${process.pid}.tmp`;
+  const old = `${whole}.${process.pid}.old`;
+  const cannot = (error: NodeJS.ErrnoException): never => {
+    throw fileError(path, `cannot be written (${error.code})`);
+  };
+  await mkdir(temporary).catch(cannot);
+  try {
+    await write(async (name, bytes) => {
+      const file = join(temporary, name);
+      await mkdir(dirname(file), { recursive: true });
+      await writeFileAtomically(file, async (sink) => {
+        for await (const part of bytes) await sink(part);
+      });
+    });
+    await rename(whole, old).catch(() => undefined);
+    await rename(temporary, whole).catch(cannot);
+  } catch (error) {
+    await rename(old, whole).catch(() => undefined);
+    throw error;
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+    await rm(old, { recursive: true, force: true });
+  }
+}
+
+/** Throws W1 when a folder of that mark cannot be made at `path`, before any work is done. */
+export async function checkReplaceable(path: string, mark: string): Promise<void> {
+  await checkWritable(path);
+  const there = await readdir(path).catch((error: NodeJS.ErrnoException): string[] => {
+    if (error.code === "ENOENT") return [];
+    throw fileError(path, `cannot be replaced by a folder (${error.code})`);
+  });
+  if (there.length > 0 && !there.includes(mark)) {
+    throw fileError(path, `is there already and has no ${mark}; give another name, or remove it`);
+  }
 }

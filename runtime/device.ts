@@ -19,6 +19,10 @@ const computeStage = 4;
 const limitsOf = (limits: GPUSupportedLimits): Limits =>
   Object.fromEntries(limitNames.map((name) => [name, limits[name]])) as unknown as Limits;
 
+/** Each limit as wanted, but not more than there is. */
+const smaller = (wanted: Limits, has: Limits): Record<string, number> =>
+  Object.fromEntries(limitNames.map((name) => [name, Math.min(wanted[name], has[name])]));
+
 /** A pipeline of one kernel. */
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
@@ -27,12 +31,14 @@ export interface Pipeline {
 
 const oneLine = (message: string): string => message.trim().split("\n")[0] ?? "";
 
+/** What a device is asked to have. */
+export interface Wanted {
+  readonly limits: Limits;
+  readonly features: readonly string[];
+}
+
 export class Device {
   readonly gpu: GPUDevice;
-  /** Those asked for; by default all that the adapter has. */
-  readonly limits: Limits;
-  /** What the adapter says of itself: vendor, architecture, device, driver. */
-  readonly info: GPUAdapterInfo;
   /** Submits to the queue, and buffers mapped for reading, since the device was opened. */
   readonly counts: { submits: number; reads: number } = { submits: 0, reads: 0 };
   readonly #pipelines = new Map<string, Promise<Pipeline>>();
@@ -40,40 +46,64 @@ export class Device {
   #failure: string | undefined;
   #lost: string | undefined;
 
-  private constructor(gpu: GPUDevice, limits: Limits, info: GPUAdapterInfo) {
+  /** What runs on `gpu`, whoever asked for it. */
+  constructor(gpu: GPUDevice) {
     this.gpu = gpu;
-    this.limits = limits;
-    this.info = info;
     gpu.onuncapturederror = ({ error }) => (this.#failure ??= oneLine(error.message));
     void gpu.lost.then(({ reason, message }) => (this.#lost = `${reason}: ${oneLine(message)}`));
   }
 
   /**
-   * Opens the best adapter of `gpu`, with `limits` when they are given. Throws B2 when there is no adapter, or none
-   * with those limits.
+   * Opens the best adapter of `gpu`, with what is wanted as far as the adapter has it; by default with all its limits
+   * and features. Throws B2 when there is no adapter, or it gives no device.
    */
-  static async open(gpu: GPU, limits?: Limits): Promise<Device> {
+  static async open(gpu: GPU, wanted?: Wanted): Promise<Device> {
     const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
     if (!adapter) throw new CompileError("B2", "webgpu", "there is no adapter");
-    const wanted = limits ?? limitsOf(adapter.limits);
-    const requiredFeatures = [...adapter.features] as GPUFeatureName[];
-    const device = await adapter
-      .requestDevice({ requiredLimits: { ...wanted }, requiredFeatures })
-      .catch((error: Error) => {
-        throw new CompileError("B2", "webgpu", `the adapter gives no device: ${oneLine(error.message)}`);
-      });
-    return new Device(device, wanted, adapter.info);
+    const has = limitsOf(adapter.limits);
+    const requiredLimits = wanted ? smaller(wanted.limits, has) : { ...has };
+    // Timestamps are for whoever profiles, not for programs.
+    const requiredFeatures = [...adapter.features].filter(
+      (feature) => !wanted || feature === "timestamp-query" || wanted.features.includes(feature),
+    ) as GPUFeatureName[];
+    const device = await adapter.requestDevice({ requiredLimits, requiredFeatures }).catch((error: Error) => {
+      throw new CompileError("B2", "webgpu", `the adapter gives no device: ${oneLine(error.message)}`);
+    });
+    return new Device(device);
+  }
+
+  get limits(): Limits {
+    return limitsOf(this.gpu.limits);
+  }
+
+  get features(): ReadonlySet<string> {
+    return this.gpu.features;
+  }
+
+  get vendor(): string {
+    return this.gpu.adapterInfo.vendor;
   }
 
   /** The device and its driver, for people. */
   get description(): string {
-    const { vendor, architecture, device, description } = this.info;
+    const { vendor, architecture, device, description } = this.gpu.adapterInfo;
     return [vendor, architecture, device, description].filter(Boolean).join(", ");
   }
 
   /** Whether it computes on the CPU. */
   get software(): boolean {
-    return this.info.isFallbackAdapter;
+    return this.gpu.adapterInfo.isFallbackAdapter;
+  }
+
+  /** Throws B3 for the first limit or feature of what a program wants that the device does not have. */
+  ensure(program: string, { limits, features }: Wanted): void {
+    for (const name of limitNames) {
+      const [want, has] = [limits[name], this.gpu.limits[name]];
+      if (want > has) throw new CompileError("B3", program, `needs ${name} ${want}; the device has ${has}`);
+    }
+    const missing = features.find((feature) => !this.features.has(feature));
+    if (missing !== undefined)
+      throw new CompileError("B3", program, `needs ${missing}, which the device lacks`);
   }
 
   /** A buffer of at least `bytes`, named for errors. Throws B3 when the device has no room for it. */
@@ -114,14 +144,21 @@ export class Device {
     return known;
   }
 
-  async #build({ label, wgsl, access }: ModuleKernel): Promise<Pipeline> {
-    const layout = this.#layout(access);
+  /** The shader of a kernel. Throws B4 with the line that WebGPU refuses. */
+  async shader({ label, wgsl }: ModuleKernel): Promise<GPUShaderModule> {
     this.gpu.pushErrorScope("validation");
     const module = this.gpu.createShaderModule({ label, code: wgsl });
     void this.gpu.popErrorScope();
     const { messages } = await module.getCompilationInfo();
     const problem = messages.find((message) => message.type === "error");
     if (problem) throw new CompileError("B4", label, `line ${problem.lineNum}: ${oneLine(problem.message)}`);
+    return module;
+  }
+
+  async #build(kernel: ModuleKernel): Promise<Pipeline> {
+    const layout = this.#layout(kernel.access);
+    const module = await this.shader(kernel);
+    const { label } = kernel;
     try {
       const pipeline = await this.gpu.createComputePipelineAsync({
         label,

@@ -87,6 +87,8 @@ export interface DeviceModule {
   readonly name: string;
   /** What a device must have to run it. */
   readonly limits: Limits;
+  /** WebGPU's optional features that its kernels use. */
+  readonly features: readonly string[];
   readonly kernels: readonly ModuleKernel[];
   readonly buffers: readonly ModuleBuffer[];
   /** How many of the buffers, the first ones, hold weights. */

@@ -77,6 +77,7 @@ export class Program {
     read: ReadWeights,
     progress: OnProgress = () => undefined,
   ): Promise<Program> {
+    device.ensure(module.name, module);
     // Built while weights are uploaded; awaited below, but a failure must not go unhandled meanwhile.
     const pipelines = Promise.all(module.kernels.map((kernel) => device.pipeline(kernel)));
     pipelines.catch(() => undefined);

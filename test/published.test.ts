@@ -1,8 +1,9 @@
-/** The package as it is published: docs/adding-a-router.md runs as it is written, in a folder of the user's own. */
+/** The package as it is published: how-tos for its users run as they are written, in a folder of the user's own. */
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   copyFileSync,
+  existsSync,
   mkdirSync,
   readFileSync,
   rmSync,
@@ -67,6 +68,45 @@ test("docs/adding-a-router.md", { timeout: 300_000 }, () => {
   const options =
     "--noEmit --strict --module nodenext --target es2023 --allowImportingTsExtensions --skipLibCheck";
   run(`node node_modules/typescript/bin/tsc ${options} --types node my-router.ts my-router.test.ts`);
+});
+
+/** Stands in for what a page has and Node lacks; chooses a file, and prints what the page then shows. */
+const browser = `
+import { readFileSync } from "node:fs";
+import { create } from "webgpu";
+const input = {};
+const output = { set textContent(text) { console.log(text); process.exit(); } };
+const pixels = (length) => Uint8ClampedArray.from({ length }, (_, i) => i % 256);
+Object.defineProperty(globalThis, "navigator", { value: { gpu: create([]) } });
+Object.assign(globalThis, {
+  document: { querySelector: (name) => (name === "input" ? input : output) },
+  fetch: async (path) => new Response(readFileSync(path)),
+  createImageBitmap: async (file) => file,
+  OffscreenCanvas: class {
+    getContext = () => ({ drawImage() {}, getImageData: (x, y, w, h) => ({ data: pixels(4 * w * h) }) });
+  },
+});
+await import("./page.js");
+await input.onchange({ target: { files: ["photo.jpg"] } });
+`;
+
+test("docs/deploying.md", { timeout: 300_000 }, () => {
+  writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+  rmSync(join(folder, "config.json"), { force: true });
+  const blocks = blocksOf(readFileSync(join(root, "docs", "deploying.md"), "utf8"));
+  for (const { file, text } of blocks) {
+    if (file !== undefined) writeFileSync(join(folder, file), text, { flag: "wx" });
+  }
+  const [compiled, classified] = blocks
+    .filter(({ language }) => language === "sh")
+    .flatMap(({ text }) => text.trim().split("\n").map(run));
+  expect(compiled).toMatch(/^config.json for minimum in bundle, 1 image at a time\n/);
+  expect(classified).toMatch(/ 10\n$/);
+  const [, runtime = ""] =
+    /"moec\/runtime": "\.\/([^"]+)"/.exec(readFileSync(join(folder, "index.html"), "utf8")) ?? [];
+  expect(existsSync(join(folder, runtime))).toBe(true);
+  writeFileSync(join(folder, "browser.js"), browser);
+  expect(run("node browser.js")).toMatch(/^class \d\n$/);
 });
 
 test("moec/testing says that it needs fast-check", () => {

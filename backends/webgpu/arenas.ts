@@ -98,23 +98,23 @@ const duration = ({ from, to }: Tenant): number => to - from + 1;
 const mostArenas = 4;
 const shuffles = 24;
 
-/** The manners that are tried, in order: large ones first mostly, or in an order that is somewhat shuffled. */
+/** Large ones first; or those of long, or of early lives. */
+const ranks: readonly Manner["rank"][] = [
+  ({ bytes }) => bytes,
+  (tenant) => tenant.bytes * duration(tenant),
+  duration,
+  ({ from }) => -from,
+];
+
+/** The manners that are tried, in order; the last ones shuffle sizes somewhat, those of like tenants alike. */
 function* manners(): Generator<Manner> {
-  const ranks: Manner["rank"][] = [
-    ({ bytes }) => bytes,
-    (tenant) => tenant.bytes * duration(tenant),
-    duration,
-    ({ from }) => -from,
-    // Alike tenants, such as those of equal layers, stay neighbours.
-    ...Array.from(
-      { length: shuffles },
-      (_, seed): Manner["rank"] =>
-        (tenant) =>
-          tenant.bytes * (0.3 + noise(31 * tenant.bytes + duration(tenant), seed)),
-    ),
-  ];
   for (const strict of [true, false]) {
     for (const rank of ranks) for (const spread of [false, true]) yield { rank, spread, strict };
+  }
+  for (let seed = 0; seed < shuffles; seed++) {
+    const rank = (tenant: Tenant): number =>
+      tenant.bytes * (0.3 + noise(31 * tenant.bytes + duration(tenant), seed));
+    yield { rank, spread: seed % 2 === 1, strict: false };
   }
 }
 
@@ -136,8 +136,8 @@ function placeInTurn(
   { rank, spread }: Manner,
   arenaBytes: number,
 ): ArenaPlan {
-  const ranks = tenants.map(rank);
-  const order = [...tenants.keys()].toSorted((a, b) => (ranks[b] ?? 0) - (ranks[a] ?? 0) || a - b);
+  const ranked = tenants.map(rank);
+  const order = [...tenants.keys()].toSorted((a, b) => (ranked[b] ?? 0) - (ranked[a] ?? 0) || a - b);
   const arenas: Filling[] = [];
   const spots: Spot[] = [];
   for (const index of order) {

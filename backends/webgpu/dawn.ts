@@ -1,6 +1,6 @@
 /** WebGPU in Node: Dawn, through the npm package `webgpu`. */
 import type { Backend } from "../backend.ts";
-import { webgpuOn } from "./index.ts";
+import { type Profile, webgpuOn } from "./index.ts";
 
 /** Dawn crashes when the object that owns its adapters is collected, so it is held for the life of the process. */
 const held: GPU[] = [];
@@ -14,4 +14,7 @@ export async function dawnGpu(flags: readonly string[] = []): Promise<GPU> {
   return gpu;
 }
 
-export const dawn: Backend = webgpuOn(() => dawnGpu());
+/** The backend on Dawn; for the devices of `profile`, where it is given, instead of this machine's own. */
+export const dawnFor = (profile?: Profile): Backend => webgpuOn(() => dawnGpu(), profile);
+
+export const dawn: Backend = dawnFor();

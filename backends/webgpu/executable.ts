@@ -15,32 +15,35 @@ export async function load(
   progress?: OnProgress,
 ): Promise<Executable> {
   const read = (index: number): ReturnType<typeof weightBytes> => weightBytes(module.weights, weights, index);
-  const program = await Program.load(device, module, read, progress);
-  const given = (inputs: ReadonlyMap<string, Tensor>): Map<string, HostArray> =>
-    new Map(module.inputs.map((port) => [port.name, inputOf(port, inputs.get(port.name))]));
-  return {
-    async run(inputs) {
-      const outputs = await program.run(given(inputs));
-      return new Map(
-        module.outputs.map(({ name, dtype, shape }) => [
-          name,
-          fromDevice({ dtype, shape }, outputs.get(name) as HostArray),
-        ]),
-      );
-    },
-    async profile(inputs) {
-      const times = await program.time(given(inputs));
-      return module.launches.map(({ label, scope, flops = 0, bindings }, i) => {
-        const bytes = bindings.reduce((sum, place) => sum + place.bytes, 0);
-        return { label, scope, ms: times[i] ?? 0, flops, bytes };
-      });
-    },
-    get report() {
-      return { ...reportOf(module), ...program.counts };
-    },
-    dispose: () => program.dispose(),
-  };
+  return executableOf(await Program.load(device, module, read, progress));
 }
+
+/** A loaded program, given and giving tensors. */
+export const executableOf = (program: Program): Executable => ({
+  async run(inputs) {
+    const outputs = await program.run(given(program, inputs));
+    return new Map(
+      program.module.outputs.map(({ name, dtype, shape }) => [
+        name,
+        fromDevice({ dtype, shape }, outputs.get(name) as HostArray),
+      ]),
+    );
+  },
+  async profile(inputs) {
+    const times = await program.time(given(program, inputs));
+    return program.module.launches.map(({ label, scope, flops = 0, bindings }, i) => {
+      const bytes = bindings.reduce((sum, place) => sum + place.bytes, 0);
+      return { label, scope, ms: times[i] ?? 0, flops, bytes };
+    });
+  },
+  get report() {
+    return { ...reportOf(program.module), ...program.counts };
+  },
+  dispose: () => program.dispose(),
+});
+
+const given = ({ module }: Program, inputs: ReadonlyMap<string, Tensor>): Map<string, HostArray> =>
+  new Map(module.inputs.map((port) => [port.name, inputOf(port, inputs.get(port.name))]));
 
 function inputOf({ name, dtype, shape }: Port, tensor: Tensor | undefined): HostArray {
   const type = { dtype, shape };

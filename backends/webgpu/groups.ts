@@ -113,7 +113,7 @@ class Grouping {
   /** The largest group that ends in `sink`, the application of an expression. */
   #grow(sink: Node): Members {
     const growth = new Growth(sink);
-    if (!this.#profile.fuses) return growth;
+    if (this.#profile.fuses === false) return growth;
     for (;;) {
       const next = growth.candidate((node) => this.#places.get(node) ?? 0);
       if (!next) return growth;

@@ -7,10 +7,12 @@ import type { Backend, CompileOptions, Engine } from "../backend.ts";
 import { supports } from "./emit.ts";
 import { load } from "./executable.ts";
 import { lower } from "./lower.ts";
-import { type Profile, profileOf } from "./profile.ts";
+import type { Profile } from "./profile.ts";
+import { profileOf } from "./targets.ts";
 
 export { type AdapterFacts, describeGpu } from "./describe.ts";
-export { anyGpu, type Profile, profiles, type Tile } from "./profile.ts";
+export type { Profile, Tile } from "./profile.ts";
+export { anyGpu, profileOf, profiles } from "./targets.ts";
 
 /** The module that computes the outputs asked for on devices of `profile`; needs no device. */
 export function compile(
@@ -33,7 +35,7 @@ export const webgpuOn = (gpu: () => Promise<GPU | undefined>, profile?: Profile)
   async open(): Promise<Engine> {
     const found = await gpu();
     if (!found) throw new CompileError("B2", "webgpu", "this JavaScript engine has no WebGPU");
-    const device = await Device.open(found, profile?.limits);
+    const device = await Device.open(found, profile);
     const target = profile ?? profileOf(device);
     return {
       device: device.description,

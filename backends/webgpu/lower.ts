@@ -1,17 +1,10 @@
 /** From a graph to what a device is told: kernels, launches, and where everything lies. Needs no device. */
 import type { Graph, Value } from "../../ir/index.ts";
-import type {
-  Access,
-  DeviceModule,
-  Limits,
-  ModuleKernel,
-  ModuleLaunch,
-  Place,
-  Port,
-} from "../../runtime/module.ts";
+import type { Access, DeviceModule, ModuleKernel, ModuleLaunch, Place, Port } from "../../runtime/module.ts";
 import { type Emitted, emitAll } from "./emit.ts";
 import { joinWeights } from "./joinWeights.ts";
 import type { Launch } from "./kernel.ts";
+import { needed } from "./needs.ts";
 import { placeAll } from "./places.ts";
 import type { Profile } from "./profile.ts";
 import { packWeights } from "./weights.ts";
@@ -37,7 +30,7 @@ export function lower(given: Graph, profile: Profile): DeviceModule {
   const port = (name: string, value: Value): Port => ({ name, ...value.type, place: places.of(value) });
   return {
     name: graph.name,
-    limits: needed(profile.limits, buffers, [...once, ...always]),
+    ...needed(profile, kernels.list, buffers, [...once, ...always]),
     kernels: kernels.list,
     buffers,
     weightBuffers: weights.buffers.length,
@@ -80,16 +73,3 @@ export const withAccess = (wgsl: string, access: readonly Access[]): string =>
     /@binding\((\d+)\) var<storage, \w+>/g,
     (_, binding: string) => `@binding(${binding}) var<storage, ${access[Number(binding)]}>`,
   );
-
-const most = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b), 0);
-
-/** The limits of the profile, or less where the module needs less. */
-function needed(limits: Limits, buffers: DeviceModule["buffers"], launches: readonly ModuleLaunch[]): Limits {
-  return {
-    ...limits,
-    maxBufferSize: most(buffers.map(({ bytes }) => bytes)),
-    maxStorageBufferBindingSize: most(launches.flatMap(({ bindings }) => bindings.map(({ bytes }) => bytes))),
-    maxStorageBuffersPerShaderStage: most(launches.map(({ bindings }) => bindings.length)),
-    maxComputeWorkgroupsPerDimension: most(launches.flatMap(({ workgroups }) => workgroups)),
-  };
-}

@@ -110,7 +110,7 @@ async function compute(name: string, options: RunOptions, inference: Inference):
   const routes: BlockRoutes[][] = [];
   const logits: Tensor[] = [];
   let first: number | undefined;
-  let repeated: Repeated = { warm: null, identical: null };
+  let repeated: Repeated = { warm: null, host: null, identical: null };
   for await (const result of program.stream(images(), { inputs })) {
     first ??= performance.now();
     const named = result.top().map((scores) => scores.map((score) => labelled(score, labels)));
@@ -122,7 +122,7 @@ async function compute(name: string, options: RunOptions, inference: Inference):
   }
   const done = performance.now();
   progress.stop();
-  const { launches, launchesByScope, submits, readbacks } = program.report;
+  const { launches, launchesByScope, submits, readbacks, hostMs } = program.report;
   await program.close();
   if (options.output !== undefined) await writeNpy(options.output, stacked(logits));
   return {
@@ -135,6 +135,7 @@ async function compute(name: string, options: RunOptions, inference: Inference):
       compile: rounded(compiled - started),
       first: rounded((first ?? done) - compiled),
       warm: repeated.warm,
+      host: hostMs === undefined ? null : rounded(repeated.host ?? hostMs),
       all: rounded(done - compiled),
     },
     identical: repeated.identical,
@@ -150,8 +151,8 @@ const labelled = (score: NamedScore, labels: readonly string[] | undefined): Nam
   return label === undefined ? score : { ...score, label };
 };
 
-/** What running a batch again showed: the median time, and whether all bits were the same. */
-type Repeated = Pick<RunReport, "identical"> & { readonly warm: number | null };
+/** What running a batch again showed: median times of the run and of the host, and whether all bits were the same. */
+type Repeated = Pick<RunReport, "identical"> & Readonly<Record<"warm" | "host", number | null>>;
 
 async function repeat(
   program: Program,
@@ -161,18 +162,20 @@ async function repeat(
 ): Promise<Repeated> {
   const images = await read(0, names.length);
   const warm: number[] = [];
+  const host: number[] = [];
   let identical = true;
   for (let i = 1; i < times; i++) {
     const before = performance.now();
     const again = await program.run(images, { inputs: inputs(0) });
     warm.push(performance.now() - before);
+    host.push(program.report.hostMs ?? 0);
     identical &&= [...outputs].every(
       ([output, tensor]) =>
         Buffer.compare(tensor.bytes, again.outputs.get(output)?.bytes ?? new Uint8Array()) === 0,
     );
     progress.show(i / times, "repeating");
   }
-  return { warm: rounded(median(warm)), identical };
+  return { warm: rounded(median(warm)), host: median(host), identical };
 }
 
 /** Rows of tensors as those of one. */

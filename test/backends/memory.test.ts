@@ -97,7 +97,7 @@ function expectPlanned(graph: Graph, profile: Profile): DeviceModule {
   return module;
 }
 
-const [software] = profiles as [Profile, Profile, Profile];
+const [software] = profiles as [Profile];
 describe.each([...presets])("%s", (_, config) => {
   // The larger batch fills the preset's groups.
   test.each(process.env["MOEC_NIGHTLY"] ? [1, 8] : [8])(

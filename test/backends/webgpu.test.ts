@@ -13,7 +13,7 @@ import { expectOneLine } from "../support/errors.ts";
 import { tinyVmoe } from "../support/golden.ts";
 
 const gpu = await dawnGpu();
-const [software, generic] = profiles as [Profile, Profile, Profile];
+const [software, generic] = profiles as [Profile, Profile];
 
 const withEngine = async <T>(
   profile: Profile | undefined,

@@ -1,0 +1,151 @@
+/** The kinds of devices that programs are compiled for by name: limits, features and preferences of each. */
+import type { Limits } from "../../runtime/module.ts";
+import { defaultLimits, fits, type Profile, type Tile } from "./profile.ts";
+
+/** Tiles in workgroup memory, by their rows and columns. */
+const tile128x128: Tile = { wx: 16, wy: 16, tm: 8, tv: 2, bk: 16 };
+const tile64x64: Tile = { wx: 8, wy: 8, tm: 8, tv: 2, bk: 16 };
+const tile64x64wide: Tile = { wx: 16, wy: 8, tm: 8, tv: 1, bk: 16 };
+const tile32x32: Tile = { wx: 8, wy: 8, tm: 4, tv: 1, bk: 32 };
+const tile32x32shallow: Tile = { ...tile32x32, bk: 16 };
+
+/** Family `reg`: no workgroup memory, no barrier. */
+const reg = (wx: number, wy: number): Tile => ({ wx, wy, tm: 4, tv: 1, bk: 0 });
+
+const KiB = 2 ** 10;
+const GiB = 2 ** 30;
+
+/** Discrete and integrated GPUs of today, as browsers expose them. */
+const today = (bindingBytes: number, workgroupBytes: number): Limits => ({
+  ...defaultLimits,
+  maxBufferSize: bindingBytes,
+  maxStorageBufferBindingSize: bindingBytes,
+  maxStorageBuffersPerShaderStage: 10,
+  maxComputeWorkgroupStorageSize: workgroupBytes,
+  maxComputeInvocationsPerWorkgroup: 1024,
+});
+
+const half = "shader-f16";
+const subgroups = "subgroups";
+
+/** The built-in profiles. What a device itself says of its limits and features goes before what is said here. */
+export const profiles: readonly Profile[] = [
+  {
+    // A workgroup is one vector of lanes there, and a barrier a switch of coroutines.
+    name: "cpu-vulkan",
+    limits: defaultLimits,
+    features: [],
+    tiles: [reg(8, 1)],
+    minWorkgroups: 4,
+    lanesPerRow: 1,
+    workgroup: 8,
+  },
+  {
+    name: "gpu-generic",
+    limits: defaultLimits,
+    features: [],
+    tiles: [tile128x128, tile64x64, tile32x32, reg(8, 8)],
+    minWorkgroups: 128,
+    lanesPerRow: 64,
+    workgroup: 64,
+  },
+  {
+    name: "apple",
+    limits: today(4 * GiB - 4, 32 * KiB),
+    features: [half, subgroups],
+    tiles: [tile64x64, tile64x64wide, tile32x32, reg(8, 8)],
+    minWorkgroups: 64,
+    lanesPerRow: 32,
+    workgroup: 64,
+  },
+  {
+    // Dawn leaves f16 off on Vulkan, and one binding below 2 GiB.
+    name: "nvidia",
+    limits: today(2 * GiB - 4, 48 * KiB),
+    features: [subgroups],
+    tiles: [tile128x128, tile64x64, tile32x32, reg(8, 8)],
+    minWorkgroups: 256,
+    lanesPerRow: 64,
+    workgroup: 128,
+  },
+  {
+    name: "amd",
+    limits: today(4 * GiB - 4, 32 * KiB),
+    features: [half, subgroups],
+    tiles: [tile128x128, tile64x64, tile32x32, reg(8, 8)],
+    minWorkgroups: 128,
+    lanesPerRow: 64,
+    workgroup: 64,
+  },
+  {
+    name: "intel",
+    limits: today(1 * GiB, 32 * KiB),
+    features: [half, subgroups],
+    tiles: [tile64x64wide, tile32x32, reg(8, 8)],
+    minWorkgroups: 64,
+    lanesPerRow: 32,
+    workgroup: 64,
+  },
+  {
+    name: "mobile",
+    limits: defaultLimits,
+    features: [],
+    tiles: [tile32x32shallow, reg(8, 8)],
+    minWorkgroups: 16,
+    lanesPerRow: 64,
+    workgroup: 64,
+  },
+  {
+    // What every device that has WebGPU must offer.
+    name: "minimum",
+    limits: defaultLimits,
+    features: [],
+    tiles: [reg(8, 8)],
+    minWorkgroups: 128,
+    lanesPerRow: 32,
+    workgroup: 32,
+  },
+];
+
+const named = (name: string): Profile => profiles.find((profile) => profile.name === name) as Profile;
+
+/** A GPU with memory enough for any model: what a model needs, wherever it may run. */
+export const anyGpu: Profile = {
+  ...named("gpu-generic"),
+  limits: {
+    ...defaultLimits,
+    maxBufferSize: Number.MAX_SAFE_INTEGER,
+    maxStorageBufferBindingSize: Number.MAX_SAFE_INTEGER,
+  },
+};
+
+/** The profiles of vendors, by what adapters call them; any other GPU is generic. */
+const ofVendor: Readonly<Record<string, string>> = {
+  apple: "apple",
+  nvidia: "nvidia",
+  amd: "amd",
+  intel: "intel",
+  arm: "mobile",
+  "img-tec": "mobile",
+  qualcomm: "mobile",
+  samsung: "mobile",
+};
+
+/** What a device says of itself. */
+interface Described {
+  readonly limits: Limits;
+  readonly features: ReadonlySet<string>;
+  readonly vendor: string;
+  readonly software: boolean;
+}
+
+/** The profile of a device: the preferences of its kind, with its own limits, and those features that it has. */
+export function profileOf({ limits, features, vendor, software }: Described): Profile {
+  const kind = named(software ? "cpu-vulkan" : (ofVendor[vendor] ?? "gpu-generic"));
+  return {
+    ...kind,
+    limits,
+    features: kind.features.filter((feature) => features.has(feature)),
+    tiles: kind.tiles.filter((tile) => fits(tile, limits)),
+  };
+}
