@@ -135,8 +135,9 @@ export interface OpSpec<S extends string = string> {
  * `gates`: a plan whose result `weights` is, for each token, the k largest of E probabilities, largest first: those of
  * its choices, which are distinct experts.
  * `discontinuous`: compares numbers that it has itself rounded, so near ties may fall either way.
+ * `inexact`: discontinuous, and what is compared are sums of products, so that ties, too, may fall either way.
  */
-export type Trait = "elementwise" | "view" | "plan" | "gates" | "discontinuous";
+export type Trait = "elementwise" | "view" | "plan" | "gates" | "discontinuous" | "inexact";
 
 type ByName = Readonly<Record<string, Value>>;
 

@@ -2,6 +2,7 @@
 import type { AnyOp } from "../ir/index.ts";
 import { canonicalize } from "./canonicalize.ts";
 import { fuseExperts } from "./fuseExperts.ts";
+import { fuseRouting } from "./fuseRouting.ts";
 import { joinProjections } from "./joinProjections.ts";
 import { legalize } from "./legalize.ts";
 import { merge } from "./merge.ts";
@@ -29,6 +30,12 @@ export function pipeline({ supports }: Target, outputs: readonly string[]): Pass
     merge,
     // Before legalize: the target may know a whole MoE layer, or none of its parts.
     rewritePass("fuse-experts", "An MoE layer is one op where the target has it.", fuseExperts, supports),
+    rewritePass(
+      "fuse-routing",
+      "Routing is part of the ops around it where the target has them.",
+      fuseRouting,
+      supports,
+    ),
     // Before legalize, too: three products of one matrix are fewer launches as one.
     rewritePass(
       "join-projections",

@@ -15,7 +15,7 @@ import {
   typeOf,
   type Value,
 } from "../ir/index.ts";
-import { brokenCase, type Case, legalCase } from "./support/arbitrary.ts";
+import { brokenCase, type Case, floatsFor, legalCase } from "./support/arbitrary.ts";
 import { expectClose } from "./support/close.ts";
 
 const where = (holds: (op: AnyOp) => boolean): [string, AnyOp][] => [...opset].filter(([, op]) => holds(op));
@@ -59,8 +59,7 @@ test.each(always)("%s: results have the declared types and are finite", (_, op) 
 });
 
 test.each(where((op) => Boolean(op.decompose)))("%s: the decomposition means the same", (_, op) => {
-  // Ops that round before they compare are tried on scores that lie far apart and on exact ties.
-  for (const floats of op.has("discontinuous") ? (["separated", "tied"] as const) : (["grid"] as const)) {
+  for (const floats of floatsFor(op)) {
     fc.assert(
       fc.property(legalCase(op, { floats, dtypes: ["f32", "i32"] }), (c) => {
         const lowered = op.decompose!(c.params, op.sizesOf(c.types, c.attrs));

@@ -16,7 +16,11 @@ const compares = ({ op, operands, results }: Node): boolean =>
  * Whether no two scores that `program` compares are nearly equal. Equal ones are clear only where `ties` says that
  * they are equal however they are computed.
  */
-export function isDecided(program: Program, outputs: readonly string[], ties: boolean): boolean {
+export function isDecided(
+  program: Pick<Program, "graph" | "inputs" | "weights">,
+  outputs: readonly string[],
+  ties: boolean,
+): boolean {
   const core = runPasses(program.graph, pipeline({ supports: (op) => !op.decompose }, outputs));
   const nodes = core.nodes.filter(compares);
   const scores = nodes.flatMap(({ operands }, n) =>

@@ -131,7 +131,10 @@ export const experts: More = ({ plan: { items, tokens, slots, weights }, paramet
 };
 
 /** The outputs of a program, or of another that is made of its graph, by their declared meaning. */
-export const outputsOf = ({ inputs, weights }: Program, graph: Graph): Map<string, Tensor> =>
+export const outputsOf = (
+  { inputs, weights }: Pick<Program, "inputs" | "weights">,
+  graph: Graph,
+): Map<string, Tensor> =>
   evaluate(graph, ({ leaf }) => leaf && (leaf.kind === "input" ? inputs : weights).get(leaf.name));
 
 /** The results of one application, on plain tensors. */

@@ -69,6 +69,8 @@ class Grouping {
   readonly #fixed = new Set<Value>();
   /** Values that are read from buffers. */
   readonly #kept = new Set<Value>();
+  /** Values that some application reads. */
+  readonly #read = new Set<Value>();
 
   constructor(graph: Graph, profile: Profile) {
     this.#profile = profile;
@@ -79,6 +81,7 @@ class Grouping {
     for (const node of this.#nodes) {
       const operands = operandsOf(node);
       operands.forEach(count);
+      for (const value of operands) this.#read.add(value);
       if (operands.every((value) => this.#fixed.has(value))) {
         for (const result of node.results) this.#fixed.add(result);
       }
@@ -124,7 +127,10 @@ class Grouping {
         (this.#fixed.has(onlyResult(sink)) || !this.#fixed.has(next.value));
       if ("emit" in kernel) {
         const fits = kernel.epilogue !== undefined && this.#fits(kernel.epilogue + growth.leaves.size - 1);
-        if (!growth.main && fits && exclusive && uses.moved === 0) growth.start(next.value, node);
+        // The group comes where its last application does: what it makes besides must not be read before.
+        const [first, ...others] = node.results;
+        const last = next.value === first && !others.some((other) => this.#read.has(other));
+        if (!growth.main && fits && exclusive && last && uses.moved === 0) growth.start(next.value, node);
         continue;
       }
       const free = "pieces" in kernel ? kernel.free : node.operands.length === 0;
@@ -149,7 +155,7 @@ class Grouping {
       scope: (main ?? sink).scope,
       label,
       operands: readBy(members),
-      results: sink.results,
+      results: [...sink.results, ...(main ? main.results.slice(1) : [])],
       emit(context) {
         if (!main) return inlined.size > 0 ? [mapLaunch(label, sink, inlined, profile)] : [];
         const { op, operands, results, sizes } = main;

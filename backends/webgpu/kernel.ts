@@ -116,7 +116,7 @@ export interface Context<O, R, S> {
   readonly scratch: (element: Element, length: number) => Scratch;
   /** A weight's shards, in order; the whole weight as one when it is not cut. */
   readonly shards: (weight: Value) => readonly Shard[];
-  /** How the op's only result is stored, `lanes` elements at a time. */
+  /** How the op's first result is stored, `lanes` elements at a time. */
   readonly output: (lanes: Lanes) => Output;
 }
 
@@ -138,8 +138,8 @@ export interface LaunchKernel {
   readonly op: AnyOp;
   emit(context: Context<ByName, ByName, Sizes>): readonly Launch[];
   /**
-   * How many buffers the launch that writes the only result binds, where it stores each element once and by
-   * `Context.output`: then what is made of each element alone may be made of it there.
+   * How many buffers the last launch binds, where it writes the first result and nothing else, stores each element once,
+   * and by `Context.output`: then what is made of each element alone may be made of it there.
    */
   readonly epilogue?: number;
 }

@@ -5,11 +5,8 @@ import { scaled } from "../shorthand.ts";
 import type { RoutingContext } from "./plan.ts";
 
 /** x W, without a bias, as the original names it: f32[G, T, E]. */
-export function linearLogits({ x, G, T, D, experts, weight }: RoutingContext): Value {
-  const kernel = weight("dense/kernel", [D, experts], lecunNormal(D));
-  const rows = ops.reshape(x, { shape: [G * T, D] });
-  return ops.reshape(ops.matmul(rows, kernel), { shape: [G, T, experts] });
-}
+export const linearLogits = ({ x, D, experts, weight }: RoutingContext): Value =>
+  ops.gateLogits(x, weight("dense/kernel", [D, experts], lecunNormal(D)));
 
 /** The logits with noise of standard deviation `sigma`; the logits themselves where routing is noise-free. */
 export function withNoise(logits: Value, sigma: number, { noise }: RoutingContext): Value {

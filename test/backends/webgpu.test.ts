@@ -6,7 +6,7 @@ import type { Engine } from "../../backends/backend.ts";
 import { dawn, dawnGpu } from "../../backends/webgpu/dawn.ts";
 import { type Profile, profiles, type Tile, webgpuOn } from "../../backends/webgpu/index.ts";
 import { Graph, input, ops, Tensor, type Value } from "../../ir/index.ts";
-import { createModel } from "../../models/index.ts";
+import { createModel, mergeConfig, randomWeights } from "../../models/index.ts";
 import { expectClose } from "../support/close.ts";
 import { bothWays, noWeights } from "../support/engines.ts";
 import { expectOneLine } from "../support/errors.ts";
@@ -109,6 +109,15 @@ async function logitsOff(engine: Engine, name: string): Promise<number> {
   return Math.max(...Array.from(outputs.get("logits")!.numbers(), (v, i) => Math.abs(v - logits[i]!)));
 }
 
+test.each(profiles.slice(1).map((profile) => [profile.name, profile] as const))(
+  "the tiny model by the kernels of profile %s",
+  async (_, profile) => {
+    await withEngine({ ...profile, minWorkgroups: 1 }, async (engine) => {
+      expect(await logitsOff(engine, "bpr_C0.4")).toBeLessThan(2e-4);
+    });
+  },
+);
+
 const limited = (bytes: number): Profile => ({
   ...software,
   limits: { ...software.limits, maxStorageBufferBindingSize: bytes },
@@ -176,6 +185,32 @@ describe("a run of the tiny model", async () => {
     await expect(executable.run(wrong)).rejects.toThrow(
       "input image: must be f32[4, 12, 12, 3]; got f32[4, 12, 12, 1] [B1]",
     );
+  });
+});
+
+test("an MoE layer is five launches, its norm among them, however many experts there are", async () => {
+  const { cases } = tinyVmoe();
+  const { config } = cases.get("bpr_C0.4")!;
+  await withEngine(undefined, async (engine) => {
+    for (const num_experts of [4, 16]) {
+      for (const [live, bfloat16] of [
+        [false, false],
+        [false, true],
+        [true, true],
+      ] as const) {
+        const patch = { encoder: { moe: { num_experts, router: { dispatcher: { bfloat16 } } } } };
+        const model = createModel(mergeConfig(config, patch), { batch: 4, imageSize: [12, 12], live });
+        const outputs = ["logits", "encoderblock_1/slots"];
+        const executable = await engine.compile(model.graph, randomWeights(model.parameters, 0), { outputs });
+        const { launchesByScope } = executable.report;
+        for (const block of ["encoderblock_1", "encoderblock_3"]) {
+          const inside = [...launchesByScope!].filter(([scope]) => scope.startsWith(`Encoder/${block}/Moe`));
+          expect(inside.reduce((sum, [, count]) => sum + count, 0)).toBe(5);
+          expect(launchesByScope!.has(`Encoder/${block}/LayerNorm_1`)).toBe(false);
+        }
+        executable.dispose();
+      }
+    }
   });
 });
 

@@ -87,6 +87,9 @@ function emit(value: Value, profile: Profile): readonly Launch[] {
 const f32 = (...shape: number[]): Value => input("x", { dtype: "f32", shape });
 const i32 = (...shape: number[]): Value => input("i", { dtype: "i32", shape });
 
+const bf16 = (...shape: number[]): Value => input("b", { dtype: "bf16", shape });
+const experts = [f32(8, 512, 2048), f32(8, 2048), f32(8, 2048, 512), f32(8, 512)] as const;
+
 /** Applications of the kernels worth reading, at sizes of real models. */
 const shown: Readonly<Record<string, Value>> = {
   "add-f32": ops.add(f32(8, 50, 512), f32(8, 50, 512)),
@@ -110,17 +113,29 @@ const shown: Readonly<Record<string, Value>> = {
   patchify: ops.patchify(f32(8, 224, 224, 3), { height: 32, width: 32 }),
   attention: ops.attention(f32(8, 50, 8, 64), f32(8, 50, 8, 64), f32(8, 50, 8, 64)),
   "route-by-gate": ops.routeTopExperts(f32(1, 400, 8), { k: 2, capacity: 108, priority: "gate" }).tokens,
-  "routed-mlp": ops.routedMlp(
-    f32(1, 400, 512),
-    i32(1, 8, 108),
-    i32(1, 400, 2),
-    f32(1, 400, 2),
-    f32(8, 512, 2048),
-    f32(8, 2048),
-    f32(8, 2048, 512),
-    f32(8, 512),
-    { approximate: "tanh", through: "bf16" },
-  ),
+  "norm-and-gate": ops.normAndGate(f32(1, 400, 512), f32(512), f32(512), f32(512, 8), {
+    epsilon: 1e-6,
+    k: 2,
+    through: "bf16",
+  }).items,
+  "seated-mlp": ops.seatedMlp(bf16(1, 400, 512), i32(1, 400, 2), f32(1, 400, 2), ...experts, {
+    capacity: 108,
+    priority: "gate",
+    approximate: "tanh",
+    through: "bf16",
+  }).y,
+  "seated-mlp-within": ops.seatedMlpWithin(
+    f32(4, 197, 384),
+    i32(4, 197, 2),
+    f32(4, 197, 2),
+    i32(3),
+    ...([f32(300, 384, 96), f32(300, 96), f32(300, 96, 384), f32(300, 384)] as const),
+    { capacity: 8, approximate: "tanh", through: "f32" },
+  ).y,
+  "routed-mlp": ops.routedMlp(f32(1, 400, 512), i32(1, 8, 108), i32(1, 400, 2), f32(1, 400, 2), ...experts, {
+    approximate: "tanh",
+    through: "bf16",
+  }),
 };
 
 test.each(

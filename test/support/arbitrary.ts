@@ -39,6 +39,15 @@ export interface Case {
  * of a row equal. */
 export type Floats = "grid" | "separated" | "tied";
 
+/**
+ * The kinds of floats that an op is tried on: ops that round before they compare on scores that lie far apart and, where
+ * backends must agree on them, on exact ties.
+ */
+export const floatsFor = (op: AnyOp): readonly Floats[] => {
+  if (!op.has("discontinuous")) return ["grid"];
+  return op.has("inexact") ? ["separated"] : ["separated", "tied"];
+};
+
 interface Options {
   readonly floats?: Floats;
   /** The dtypes that a class may stand for. */

@@ -4,15 +4,17 @@ import type { Kernel } from "../kernel.ts";
 import * as contraction from "./contraction.ts";
 import * as elementwise from "./elementwise.ts";
 import * as movement from "./movement.ts";
+import * as normAndGate from "./normAndGate.ts";
 import * as routedMlp from "./routedMlp.ts";
 import * as routing from "./routing.ts";
 import * as rows from "./rows.ts";
+import * as seatedMlp from "./seatedMlp.ts";
 
 const isKernel = (value: unknown): value is Kernel =>
   typeof value === "object" && value !== null && "op" in value;
 
 export const kernels: ReadonlyMap<AnyOp, Kernel> = new Map(
-  [contraction, elementwise, movement, routedMlp, routing, rows]
+  [contraction, elementwise, movement, normAndGate, routedMlp, routing, rows, seatedMlp]
     .flatMap((family) => Object.values<unknown>(family).filter(isKernel))
     .map((kernel) => [kernel.op, kernel]),
 );

@@ -6,14 +6,20 @@ import { type DType, ops, type Value } from "../../../ir/index.ts";
 import { type Gemm, gemm, type RowTiles, tileHeight } from "../gemm/index.ts";
 import {
   bind,
+  type Binding,
+  type Context,
   grid,
   kernel,
+  type Lanes,
   launch,
   type Launch,
   type LaunchKernel,
+  type Output,
   read,
+  type Resource,
   type Scratch,
   type Shard,
+  typeOf,
 } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
 import { gelu, geluModule, rounded, roundingModule } from "../wgsl.ts";
@@ -29,6 +35,121 @@ interface Sizes {
   readonly F: number;
 }
 
+/** Rows of one expert each, and where the experts' outputs go. */
+interface Layers {
+  /** f32[..., D], rounded already. */
+  readonly items: Resource;
+  /** Row of `items` of each row of the experts. */
+  readonly sources: Scratch;
+  readonly tiles: Scratch;
+  readonly height: number;
+  readonly bound: number;
+  /** Rows of the experts, at most. */
+  readonly rows: number;
+  readonly M: number;
+}
+
+interface Experts {
+  readonly w1: Value;
+  readonly b1: Value;
+  readonly w2: Value;
+  readonly b2: Value;
+}
+
+type Emitting = Pick<Context<unknown, unknown, unknown>, "profile" | "scratch" | "shards">;
+
+/** Tiles for the rows of `E` experts, at most `each` rows of one and `all` in all. */
+export function tilesFor(
+  { E, D, F }: { readonly E: number; readonly D: number; readonly F: number },
+  { each, all }: { readonly each: number; readonly all: number },
+  profile: Profile,
+): { readonly height: number; readonly bound: number } {
+  const height = tileHeight({ M: each, N: F, K: D }, profile);
+  // Each expert has at most one tile that is not full.
+  return { height, bound: Math.min(E * Math.ceil(each / height), Math.floor(all / height) + E) };
+}
+
+/** The experts' two layers on listed rows: the launches, and their outputs, rounded to `through`. */
+export function expertLayers(
+  { w1, b1, w2, b2 }: Experts,
+  { items, sources, tiles, ...layer }: Layers,
+  {
+    D,
+    F,
+    approximate,
+    through,
+  }: {
+    readonly D: number;
+    readonly F: number;
+    readonly approximate: "tanh" | "none";
+    readonly through: DType;
+  },
+  { profile, scratch, shards }: Emitting,
+): { readonly launches: readonly Launch[]; readonly outputs: Scratch } {
+  const hidden = scratch("f32", layer.rows * F);
+  const outputs = scratch("f32", layer.rows * D);
+  const first = (shard: Shard): Launch =>
+    gemm(
+      {
+        ...expertLayer("experts, first layer", shard, b1, { ...layer, K: D, N: F }),
+        left: { binding: bind("left", items, "f32"), stride: D, row: (m) => `sources[${m}]` },
+        extra: [bind("sources", sources, "u32"), bind("tiles", tiles, "vec4u")],
+        result: { binding: bind("result", hidden, "f32", "read_write"), stride: F },
+        module: geluModule(approximate, 4),
+        finish: (v: string): string => gelu(v, approximate, 4),
+      },
+      profile,
+    );
+  const second = (shard: Shard): Launch =>
+    gemm(
+      {
+        ...expertLayer("experts, second layer", shard, b2, { ...layer, K: F, N: D }),
+        left: { binding: bind("left", hidden, "f32"), stride: F },
+        extra: [bind("tiles", tiles, "vec4u")],
+        result: { binding: bind("result", outputs, "f32", "read_write"), stride: D },
+        module: roundingModule(through, 4),
+        finish: (v: string): string => rounded(through, v, 4),
+      },
+      profile,
+    );
+  return { launches: [...shards(w1).map(first), ...shards(w2).map(second)], outputs };
+}
+
+export const routedMlp: LaunchKernel = kernel(
+  ops.routedMlp,
+  ({ operands, sizes, profile, scratch, shards, output }) => {
+    const { x, tokens, slots, weights, ...experts } = operands;
+    const { G, N, E, capacity, D, through } = sizes;
+    const rows = G * E * capacity;
+    const { height, bound } = tilesFor(sizes, { each: G * capacity, all: rows }, profile);
+    const [sources, places] = [scratch("u32", rows), scratch("u32", rows)];
+    const tiles = scratch("vec4u", bound);
+    const items = through === "f32" ? x : scratch("f32", G * N * D);
+    const layer = { items, sources, tiles, height, bound, rows, M: G * capacity };
+    const { launches, outputs } = expertLayers(experts, layer, sizes, { profile, scratch, shards });
+    return [
+      listRows(tokens, { sources, places, tiles, height, bound }, sizes, profile),
+      ...(items === x ? [] : [roundItems(x, items, G * N * D, through, profile)]),
+      ...launches,
+      combineRows(
+        {
+          outputs,
+          places: [bind("places", places, "u32"), read("slots", slots)],
+          rowOf: `
+        let slot = slots[choice];
+        let isKept = slot >= 0;
+        let row = places[(token / ${sizes.T}u) * ${E * capacity}u + u32(max(slot, 0))];`,
+          weights,
+          output,
+        },
+        sizes,
+        profile,
+      ),
+    ];
+  },
+  5,
+);
+
 /** The occupied slots, expert by expert, as rows; and the rows in tiles of one expert each. */
 interface Plan {
   /** Source row, group * N + token, of each row. */
@@ -36,74 +157,14 @@ interface Plan {
   /** Row of each slot of [G, E, capacity]; what empty slots have is not read. */
   readonly places: Scratch;
   /** (expert, first row, rows, 0) of each tile; no rows in those left over. */
-  readonly list: Scratch;
+  readonly tiles: Scratch;
   readonly height: number;
   readonly bound: number;
 }
 
-export const routedMlp: LaunchKernel = kernel(
-  ops.routedMlp,
-  ({ operands, results: { y }, sizes, profile, scratch, shards }) => {
-    const { x, tokens, slots, weights, w1, b1, w2, b2 } = operands;
-    const { G, N, E, capacity, D, F, approximate, through } = sizes;
-    const rows = G * E * capacity;
-    const height = tileHeight({ M: G * capacity, N: F, K: D }, profile);
-    // Each expert has at most one tile that is not full.
-    const bound = Math.min(E * Math.ceil((G * capacity) / height), Math.floor(rows / height) + E);
-    const plan: Plan = {
-      sources: scratch("u32", rows),
-      places: scratch("u32", rows),
-      list: scratch("vec4u", bound),
-      height,
-      bound,
-    };
-    const items = through === "f32" ? x : scratch("f32", G * N * D);
-    const hidden = scratch("f32", rows * F);
-    const outputs = scratch("f32", rows * D);
-    const activation = {
-      module: geluModule(approximate, 4),
-      finish: (v: string): string => gelu(v, approximate, 4),
-    };
-    const rounding = {
-      module: roundingModule(through, 4),
-      finish: (v: string): string => rounded(through, v, 4),
-    };
-    const layer = { M: G * capacity, plan };
-    return [
-      listRows(tokens, plan, sizes, profile),
-      ...(items === x ? [] : [roundItems(x, items as Scratch, G * N * D, through, profile)]),
-      ...shards(w1).map((shard) =>
-        gemm(
-          {
-            ...expertLayer("experts, first layer", shard, b1, { ...layer, K: D, N: F }),
-            left: { binding: bind("left", items, "f32"), stride: D, row: (m) => `sources[${m}]` },
-            extra: [bind("sources", plan.sources, "u32"), bind("tiles", plan.list, "vec4u")],
-            result: { binding: bind("result", hidden, "f32", "read_write"), stride: F },
-            ...activation,
-          },
-          profile,
-        ),
-      ),
-      ...shards(w2).map((shard) =>
-        gemm(
-          {
-            ...expertLayer("experts, second layer", shard, b2, { ...layer, K: F, N: D }),
-            left: { binding: bind("left", hidden, "f32"), stride: F },
-            extra: [bind("tiles", plan.list, "vec4u")],
-            result: { binding: bind("result", outputs, "f32", "read_write"), stride: D },
-            ...rounding,
-          },
-          profile,
-        ),
-      ),
-      combineRows(outputs, plan.places, slots, weights, y, sizes, profile),
-    ];
-  },
-);
-
 /** One workgroup, one thread an expert: counts, offsets, then the expert's rows and tiles in order. */
 function listRows(tokens: Value, plan: Plan, { G, N, E, capacity }: Sizes, profile: Profile): Launch {
-  const { sources, places, list, height, bound } = plan;
+  const { sources, places, tiles, height, bound } = plan;
   const threads = Math.min(Math.ceil(E / 8) * 8, profile.limits.maxComputeInvocationsPerWorkgroup);
   return launch({
     label: "list expert rows",
@@ -111,7 +172,7 @@ function listRows(tokens: Value, plan: Plan, { G, N, E, capacity }: Sizes, profi
       read("tokens", tokens),
       bind("sources", sources, "u32", "read_write"),
       bind("places", places, "u32", "read_write"),
-      bind("tiles", list, "vec4u", "read_write"),
+      bind("tiles", tiles, "vec4u", "read_write"),
     ],
     workgroups: [1, 1, 1],
     workgroupSize: [threads],
@@ -157,7 +218,13 @@ function listRows(tokens: Value, plan: Plan, { G, N, E, capacity }: Sizes, profi
 }
 
 /** The items, rounded once instead of at each of the loads. */
-function roundItems(x: Value, items: Scratch, length: number, through: DType, profile: Profile): Launch {
+export function roundItems(
+  x: Value,
+  items: Resource,
+  length: number,
+  through: DType,
+  profile: Profile,
+): Launch {
   const { workgroups, index } = grid(length, profile);
   return launch({
     label: "round tokens",
@@ -177,7 +244,14 @@ function expertLayer(
   label: string,
   shard: Shard,
   bias: Value,
-  { M, N, K, plan }: { readonly M: number; readonly N: number; readonly K: number; readonly plan: Plan },
+  {
+    M,
+    N,
+    K,
+    height,
+    bound,
+    rows,
+  }: Pick<Layers, "M" | "height" | "bound" | "rows"> & { readonly N: number; readonly K: number },
 ): Pick<Gemm, "label" | "M" | "N" | "K" | "right" | "bias" | "tiles"> {
   const { start, stop } = shard;
   const whole = start === 0 && stop === bias.type.shape[0];
@@ -187,8 +261,7 @@ if (tile.z == 0u${whole ? "" : ` || tile.x < ${start}u || tile.x >= ${stop}u`}) 
 let first = tile.y;
 let rows = tile.z;`;
   const expert = start === 0 ? "tile.x" : `(tile.x - ${start}u)`;
-  const rows = (stop - start) * M;
-  const tiles: RowTiles = { height: plan.height, rows, bound: plan.bound, head };
+  const tiles: RowTiles = { height, rows: Math.min(rows, (stop - start) * M), bound, head };
   return {
     label,
     M,
@@ -205,40 +278,41 @@ let rows = tile.z;`;
   };
 }
 
+/** The experts' outputs, and how each choice finds its row of them. */
+interface Combination {
+  readonly outputs: Scratch;
+  readonly places: readonly Binding[];
+  /** Statements that define `isKept` and `row` of choice `choice` of token `token`. */
+  readonly rowOf: string;
+  readonly weights: Value;
+  readonly output: (lanes: Lanes) => Output;
+}
+
 /** One thread an element: a token's choices are added in their order, so that sums never vary. */
-function combineRows(
-  outputs: Scratch,
-  places: Scratch,
-  slots: Value,
-  weights: Value,
-  y: Value,
-  { G, T, k, E, capacity, D }: Sizes,
+export function combineRows(
+  { outputs, places, rowOf, weights, output }: Combination,
+  { G, T, k, D }: Pick<Sizes, "G" | "T" | "k" | "D">,
   profile: Profile,
 ): Launch {
-  const vector = D % 4 === 0;
-  const [element, width] = vector ? (["vec4f", D / 4] as const) : (["f32", D] as const);
+  const lanes: Lanes = D % 4 === 0 ? 4 : 1;
+  const [element, width] = [typeOf("f32", lanes), D / lanes];
+  const stored = output(lanes);
   const { workgroups, index } = grid(G * T * width, profile);
   return launch({
     label: "combine",
-    bindings: [
-      bind("outputs", outputs, element),
-      bind("places", places, "u32"),
-      read("slots", slots),
-      read("weights", weights),
-      bind("y", y, element, "read_write"),
-    ],
+    bindings: [bind("outputs", outputs, element), ...places, read("weights", weights), ...extra, binding],
     workgroups,
     workgroupSize: [profile.workgroup],
+    module,
     body: `
       ${index}
       if (i >= ${G * T * width}u) { return; }
       let token = i / ${width}u;
-      let buffers = (token / ${T}u) * ${E * capacity}u;
       var sum = ${element}();
-      for (var j = 0u; j < ${k}u; j++) {
-        let slot = slots[token * ${k}u + j];
-        if (slot >= 0) { sum += weights[token * ${k}u + j] * outputs[places[buffers + u32(slot)] * ${width}u + i % ${width}u]; }
+      for (var choice = token * ${k}u; choice < (token + 1u) * ${k}u; choice++) {
+        ${rowOf.trim()}
+        if (isKept) { sum += weights[choice] * outputs[row * ${width}u + i % ${width}u]; }
       }
-      y[i] = sum;`,
+      result[i] = ${finish("sum", "i")};`,
   });
 }

@@ -1,61 +1,37 @@
 /** Routing on the device: who goes where is decided, and never read back. */
-import { ops, type Value } from "../../../ir/index.ts";
-import {
-  bind,
-  grid,
-  kernel,
-  launch,
-  type Launch,
-  type LaunchKernel,
-  read,
-  type Resource,
-  write,
-} from "../kernel.ts";
-import type { Profile } from "../profile.ts";
+import { ops } from "../../../ir/index.ts";
+import { bind, grid, kernel, launch, type LaunchKernel, read, write } from "../kernel.ts";
 import { lowest } from "../wgsl.ts";
 import { seat } from "./seating.ts";
-
-interface Assignment {
-  /** The experts chosen, i32[G, T, k]. */
-  readonly choices: Resource;
-  /** The tokens in order of service, i32[G, T]; by position when undefined. */
-  readonly order: Resource | undefined;
-  readonly tokens: Value;
-  readonly slots: Value;
-  readonly sizes: {
-    readonly G: number;
-    readonly T: number;
-    readonly k: number;
-    readonly experts: number;
-    readonly capacity: number;
-  };
-}
 
 /**
  * One workgroup a group, one thread an expert: it walks all choices in the order of service and seats its own, so
  * that the result depends on no scheduling. O(T k) steps.
  */
-function assign({ choices, order, tokens, slots, sizes }: Assignment, profile: Profile): Launch {
-  const { G, T, k, experts, capacity } = sizes;
-  const threads = Math.min(Math.ceil(experts / 8) * 8, profile.limits.maxComputeInvocationsPerWorkgroup);
-  return launch({
-    label: "assign_slots",
-    bindings: [
-      bind("choices", choices, "i32"),
-      ...(order ? [bind("order", order, "i32")] : []),
-      write("tokens", tokens),
-      write("slots", slots),
-    ],
-    workgroups: [G, 1, 1],
-    workgroupSize: [threads],
-    body: `
+export const assignSlots: LaunchKernel = kernel(
+  ops.assignSlots,
+  ({ operands: { choices, order }, results: { tokens, slots }, sizes, profile }) => {
+    const { G, T, k, experts, capacity } = sizes;
+    const threads = Math.min(Math.ceil(experts / 8) * 8, profile.limits.maxComputeInvocationsPerWorkgroup);
+    return [
+      launch({
+        label: "assign_slots",
+        bindings: [
+          read("choices", choices),
+          read("order", order),
+          write("tokens", tokens),
+          write("slots", slots),
+        ],
+        workgroups: [G, 1, 1],
+        workgroupSize: [threads],
+        body: `
       let base = group.x * ${T * k}u;
       for (var expert = lane; expert < ${experts}u; expert += ${threads}u) {
         let buffer = (group.x * ${experts}u + expert) * ${capacity}u;
         var place = 0u;
         for (var j = 0u; j < ${k}u; j++) {
           for (var i = 0u; i < ${T}u; i++) {
-            let token = ${order ? `u32(order[group.x * ${T}u + i])` : "i"};
+            let token = u32(order[group.x * ${T}u + i]);
             let choice = base + token * ${k}u + j;
             if (choices[choice] == i32(expert)) {
               if (place < ${capacity}u) {
@@ -71,14 +47,9 @@ function assign({ choices, order, tokens, slots, sizes }: Assignment, profile: P
       for (var i = lane; i < ${T * k}u; i += ${threads}u) {
         if (choices[base + i] < 0) { slots[base + i] = -1; }
       }`,
-  });
-}
-
-export const assignSlots: LaunchKernel = kernel(
-  ops.assignSlots,
-  ({ operands: { choices, order }, results: { tokens, slots }, sizes, profile }) => [
-    assign({ choices, order, tokens, slots, sizes }, profile),
-  ],
+      }),
+    ];
+  },
 );
 
 export const assignSlotsWithin: LaunchKernel = kernel(
@@ -99,7 +70,7 @@ export const assignSlotsWithin: LaunchKernel = kernel(
   ],
 );
 
-/** Gate, order and assignment: one thread a token takes the softmax and picks k times in strict order. */
+/** Gate and seating: one thread a token takes the softmax and picks k times in strict order. */
 export const routeTopExperts: LaunchKernel = kernel(
   ops.routeTopExperts,
   ({ operands: { logits }, results: { tokens, slots, weights }, sizes, profile, scratch }) => {
@@ -139,42 +110,23 @@ export const routeTopExperts: LaunchKernel = kernel(
           gates[best] = -1.0f;
         }`,
     });
-    const order = priority === "gate" ? scratch("i32", G * T) : undefined;
-    const assignment = { choices, order, tokens, slots, sizes: { G, T, k, experts: E, capacity } };
     return [
       gate,
-      ...(order ? [byLargestGate(weights, order, sizes, profile)] : []),
-      assign(assignment, profile),
+      seat(
+        {
+          choices,
+          urgency: priority === "gate" ? { resource: weights, width: k } : undefined,
+          limits: undefined,
+          tokens,
+          slots,
+          sizes: { G, T, k, experts: E, capacity },
+          rows: undefined,
+        },
+        profile,
+      ),
     ];
   },
 );
-
-/** Batch prioritized routing: a token's place in the order is the number of tokens whose first gate comes before. */
-function byLargestGate(
-  weights: Value,
-  order: Resource,
-  { G, T, k }: { readonly G: number; readonly T: number; readonly k: number },
-  profile: Profile,
-): Launch {
-  const { workgroups, index } = grid(G * T, profile);
-  return launch({
-    label: "order",
-    bindings: [read("weights", weights), bind("order", order, "i32", "read_write")],
-    workgroups,
-    workgroupSize: [profile.workgroup],
-    body: `
-      ${index}
-      if (i >= ${G * T}u) { return; }
-      let base = i - i % ${T}u;
-      let own = weights[i * ${k}u];
-      var rank = 0u;
-      for (var t = 0u; t < ${T}u; t++) {
-        let other = weights[(base + t) * ${k}u];
-        rank += select(0u, 1u, other > own || (other == own && t < i % ${T}u));
-      }
-      order[base + rank] = i32(i % ${T}u);`,
-  });
-}
 
 /** One thread an element of the buffers. */
 export const dispatch: LaunchKernel = kernel(

@@ -28,50 +28,52 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   }
 }
 
-// order: 7 x 1 x 1 workgroups
-@group(0) @binding(0) var<storage, read> weights: array<f32>;
-@group(0) @binding(1) var<storage, read_write> order: array<i32>;
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let i = id.x;
-  if (i >= 400u) { return; }
-  let base = i - i % 400u;
-  let own = weights[i * 2u];
-  var rank = 0u;
-  for (var t = 0u; t < 400u; t++) {
-    let other = weights[(base + t) * 2u];
-    rank += select(0u, 1u, other > own || (other == own && t < i % 400u));
-  }
-  order[base + rank] = i32(i % 400u);
-}
-
-// assign_slots: 1 x 1 x 1 workgroups
+// seat tokens: 4 x 1 x 1 workgroups
 @group(0) @binding(0) var<storage, read> choices: array<i32>;
-@group(0) @binding(1) var<storage, read> order: array<i32>;
+@group(0) @binding(1) var<storage, read> urgency: array<f32>;
 @group(0) @binding(2) var<storage, read_write> tokens: array<i32>;
 @group(0) @binding(3) var<storage, read_write> slots: array<i32>;
-@compute @workgroup_size(8)
-fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
-  let base = group.x * 800u;
-  for (var expert = lane; expert < 8u; expert += 8u) {
-    let buffer = (group.x * 8u + expert) * 108u;
-    var place = 0u;
-    for (var j = 0u; j < 2u; j++) {
-      for (var i = 0u; i < 400u; i++) {
-        let token = u32(order[group.x * 400u + i]);
-        let choice = base + token * 2u + j;
-        if (choices[choice] == i32(expert)) {
-          if (place < 108u) {
-            tokens[buffer + place] = i32(token);
-            slots[choice] = i32(expert * 108u + place);
-            place++;
-          } else { slots[choice] = -1; }
-        }
+var<workgroup> counts: array<atomic<u32>, 8>;
+var<workgroup> own: array<u32, 8>;
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
+  const most = 2u;
+  const room = 108u;
+  let begin = group.y * 800u;
+  const groups = 1u;
+  for (var i = lane; i < groups * 800u; i += 256u) {
+    let expert = choices[begin + i];
+    if (expert >= 0 && i % 2u < most) { atomicAdd(&counts[u32(expert)], 1u); }
+  }
+  workgroupBarrier();
+  for (var e = lane; e < 8u; e += 256u) { own[e] = min(atomicLoad(&counts[e]), room); }
+  workgroupBarrier();
+  let base = group.y * 800u;
+  let buffers = group.y * 864u;
+  for (var slot = id.x; slot < 864u; slot += 1024u) {
+    if (slot % 108u >= own[slot / 108u]) { tokens[buffers + slot] = -1; }
+  }
+  let i = id.x;
+  if (i >= 800u) { return; }
+  let token = i / 2u;
+  let expert = choices[base + i];
+  var place = room;
+  if (expert >= 0 && i % 2u < most) {
+    place = 0u;
+    let urgent = urgency[(group.y * 400u + token) * 2u];
+    for (var t = 0u; t < 400u; t++) {
+      let other = urgency[(group.y * 400u + t) * 2u];
+      let isFirst = other > urgent || (other == urgent && t < token);
+      // Of each token the choices before this one's place count, and that at the same place where it is served first.
+      let end = i % 2u + select(0u, 1u, isFirst);
+      for (var c = 0u; c < end; c++) {
+        place += select(0u, 1u, choices[base + t * 2u + c] == expert);
       }
     }
-    for (; place < 108u; place++) { tokens[buffer + place] = -1; }
   }
-  for (var i = lane; i < 800u; i += 8u) {
-    if (choices[base + i] < 0) { slots[base + i] = -1; }
+  let kept = place < room;
+  slots[base + i] = select(-1, expert * 108 + i32(place), kept);
+  if (kept) {
+    tokens[buffers + u32(expert) * 108u + place] = i32(token);
   }
 }

@@ -238,17 +238,18 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
 @group(0) @binding(1) var<storage, read> places: array<u32>;
 @group(0) @binding(2) var<storage, read> slots: array<i32>;
 @group(0) @binding(3) var<storage, read> weights: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let i = id.x;
   if (i >= 51200u) { return; }
   let token = i / 128u;
-  let buffers = (token / 400u) * 864u;
   var sum = vec4f();
-  for (var j = 0u; j < 2u; j++) {
-    let slot = slots[token * 2u + j];
-    if (slot >= 0) { sum += weights[token * 2u + j] * outputs[places[buffers + u32(slot)] * 128u + i % 128u]; }
+  for (var choice = token * 2u; choice < (token + 1u) * 2u; choice++) {
+    let slot = slots[choice];
+    let isKept = slot >= 0;
+    let row = places[(token / 400u) * 864u + u32(max(slot, 0))];
+    if (isKept) { sum += weights[choice] * outputs[row * 128u + i % 128u]; }
   }
-  y[i] = sum;
+  result[i] = sum;
 }

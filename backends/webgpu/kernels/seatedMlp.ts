@@ -1,0 +1,75 @@
+/**
+ * The experts behind choices, in four launches however many there are: seat tokens and list rows, multiply tile by tile,
+ * twice, and add up per token.
+ */
+import { ops, type Sizes as Attrs, type Value } from "../../../ir/index.ts";
+import { bind, type Context, kernel, type Launch, type LaunchKernel } from "../kernel.ts";
+import { combineRows, expertLayers, roundItems, tilesFor } from "./routedMlp.ts";
+import { noRow, seat } from "./seating.ts";
+
+type Operands = Readonly<Record<"x" | "choices" | "weights" | "w1" | "b1" | "w2" | "b2", Value>>;
+type Results = Readonly<Record<"y" | "tokens" | "slots", Value>>;
+
+interface Sizes extends Attrs {
+  readonly G: number;
+  readonly T: number;
+  readonly D: number;
+  readonly k: number;
+  readonly E: number;
+  readonly F: number;
+  readonly capacity: number;
+  readonly approximate: "tanh" | "none";
+  readonly through: Value["type"]["dtype"];
+}
+
+/** The launches; by weight where `byGate`, within `limits` where there are any. */
+function emit(
+  { operands, results, sizes, profile, scratch, shards, output }: Context<Operands, Results, Sizes>,
+  byGate: boolean,
+  limits?: Value,
+): readonly Launch[] {
+  const { x, choices, weights, ...experts } = operands;
+  const { tokens, slots } = results;
+  const { G, T, D, k, E, capacity, through } = sizes;
+  const rows = Math.min(G * E * capacity, G * T * k);
+  const each = G * Math.min(capacity, T * k);
+  const { height, bound } = tilesFor(sizes, { each, all: rows }, profile);
+  const [sources, places] = [scratch("u32", rows), scratch("u32", G * T * k)];
+  const list = scratch("vec4u", bound);
+  const seating = {
+    choices,
+    urgency: byGate ? { resource: weights, width: k } : undefined,
+    limits,
+    tokens,
+    slots,
+    sizes: { ...sizes, experts: E },
+    rows: { sources, places, list, height, bound },
+  };
+  const items = through === x.type.dtype ? x : scratch("f32", G * T * D);
+  const layer = { items, sources, tiles: list, height, bound, rows, M: each };
+  const { launches, outputs } = expertLayers(experts, layer, sizes, { profile, scratch, shards });
+  const rowOf = `
+        let row = places[choice];
+        let isKept = row != ${noRow};`;
+  return [
+    seat(seating, profile),
+    ...(items === x ? [] : [roundItems(x, items, G * T * D, through, profile)]),
+    ...launches,
+    combineRows({ outputs, places: [bind("places", places, "u32")], rowOf, weights, output }, sizes, profile),
+  ];
+}
+
+export const seatedMlp: LaunchKernel = kernel(
+  ops.seatedMlp,
+  (context) => emit(context, context.sizes.priority === "gate"),
+  4,
+);
+
+export const seatedMlpWithin: LaunchKernel = kernel(
+  ops.seatedMlpWithin,
+  (context) => {
+    const { limits, ...operands } = context.operands;
+    return emit({ ...context, operands }, true, limits);
+  },
+  4,
+);
