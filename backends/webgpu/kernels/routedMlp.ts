@@ -300,10 +300,16 @@ export function combineRows(
   const { workgroups, index } = grid(G * T * width, profile);
   return launch({
     label: "combine",
-    bindings: [bind("outputs", outputs, element), ...places, read("weights", weights), ...extra, binding],
+    bindings: [
+      bind("outputs", outputs, element),
+      ...places,
+      read("weights", weights),
+      ...stored.extra,
+      stored.binding,
+    ],
     workgroups,
     workgroupSize: [profile.workgroup],
-    module,
+    module: stored.module,
     body: `
       ${index}
       if (i >= ${G * T * width}u) { return; }
@@ -313,6 +319,6 @@ export function combineRows(
         ${rowOf.trim()}
         if (isKept) { sum += weights[choice] * outputs[row * ${width}u + i % ${width}u]; }
       }
-      result[i] = ${finish("sum", "i")};`,
+      result[i] = ${stored.finish("sum", "i")};`,
   });
 }
