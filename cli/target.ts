@@ -25,7 +25,16 @@ const profileSchema = z.strictObject({
   }),
   features: z.array(z.string()),
   tiles: z
-    .array(z.strictObject({ wx: count, wy: count, tm: count, tv: count, bk: z.int().nonnegative() }))
+    .array(
+      z.strictObject({
+        wx: count,
+        wy: count,
+        tm: count,
+        tv: count,
+        bk: z.int().nonnegative(),
+        split: count.optional(),
+      }),
+    )
     .min(1),
   minWorkgroups: count,
   lanesPerRow: count,

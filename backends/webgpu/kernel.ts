@@ -60,7 +60,7 @@ export interface LaunchSpec {
   readonly label: string;
   readonly bindings: readonly Binding[];
   readonly workgroups: Launch["workgroups"];
-  readonly workgroupSize: readonly [x: number, y?: number];
+  readonly workgroupSize: readonly [x: number, y?: number, z?: number];
   /** Declarations outside the entry point; equal ones are made once. */
   readonly module?: string | readonly string[];
   /** The entry point's body; it sees `id`, `local`, `lane` and `group` (WebGPU's built-in ids). */

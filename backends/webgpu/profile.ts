@@ -11,6 +11,8 @@ export interface Tile {
   readonly tv: number;
   /** Inner steps held in workgroup memory at once; 0 reads from global memory alone (family `reg`). */
   readonly bk: number;
+  /** Threads that share a block's inner axis, each a part, where there are few blocks; only without workgroup memory for steps. */
+  readonly split?: number | undefined;
 }
 
 export interface Profile {
@@ -41,6 +43,7 @@ export const defaultLimits: Limits = {
 };
 
 /** Whether a device of these limits can run a tile. */
-export const fits = ({ wx, wy, tm, tv, bk }: Tile, limits: Limits): boolean =>
-  wx * wy <= limits.maxComputeInvocationsPerWorkgroup &&
-  16 * ((wy * tm * bk) / 4 + bk * wx * tv) <= limits.maxComputeWorkgroupStorageSize;
+export const fits = ({ wx, wy, tm, tv, bk, split = 1 }: Tile, limits: Limits): boolean =>
+  wx * wy * split <= limits.maxComputeInvocationsPerWorkgroup &&
+  16 * (split > 1 ? wx * wy * split * tm : (wy * tm * bk) / 4 + bk * wx * tv) <=
+    limits.maxComputeWorkgroupStorageSize;

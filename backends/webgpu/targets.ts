@@ -10,7 +10,10 @@ const tile32x32: Tile = { wx: 8, wy: 8, tm: 4, tv: 1, bk: 32 };
 const tile32x32shallow: Tile = { ...tile32x32, bk: 16 };
 
 /** Family `reg`: no workgroup memory, no barrier. */
-const reg = (wx: number, wy: number): Tile => ({ wx, wy, tm: 4, tv: 1, bk: 0 });
+const reg = (wx: number, wy: number, tm = 4): Tile => ({ wx, wy, tm, tv: 1, bk: 0 });
+
+/** For products of few blocks: 16 threads share the inner axis of each. */
+const shared: Tile = { ...reg(8, 1), split: 16 };
 
 const KiB = 2 ** 10;
 const GiB = 2 ** 30;
@@ -35,7 +38,7 @@ export const profiles: readonly Profile[] = [
     name: "cpu-vulkan",
     limits: defaultLimits,
     features: [],
-    tiles: [reg(8, 1)],
+    tiles: [reg(8, 1, 8), reg(8, 1)],
     minWorkgroups: 4,
     lanesPerRow: 1,
     workgroup: 8,
@@ -44,7 +47,7 @@ export const profiles: readonly Profile[] = [
     name: "gpu-generic",
     limits: defaultLimits,
     features: [],
-    tiles: [tile128x128, tile64x64, tile32x32, reg(8, 8)],
+    tiles: [tile128x128, tile64x64, tile32x32, shared, reg(8, 8)],
     minWorkgroups: 128,
     lanesPerRow: 64,
     workgroup: 64,
@@ -53,7 +56,7 @@ export const profiles: readonly Profile[] = [
     name: "apple",
     limits: today(4 * GiB - 4, 32 * KiB),
     features: [half, subgroups],
-    tiles: [tile64x64, tile64x64wide, tile32x32, reg(8, 8)],
+    tiles: [tile64x64, tile64x64wide, tile32x32, shared, reg(8, 8)],
     minWorkgroups: 64,
     lanesPerRow: 32,
     workgroup: 64,
@@ -63,7 +66,7 @@ export const profiles: readonly Profile[] = [
     name: "nvidia",
     limits: today(2 * GiB - 4, 48 * KiB),
     features: [subgroups],
-    tiles: [tile128x128, tile64x64, tile32x32, reg(8, 8)],
+    tiles: [tile128x128, tile64x64, tile32x32, shared, reg(8, 8)],
     minWorkgroups: 256,
     lanesPerRow: 64,
     workgroup: 128,
@@ -72,7 +75,7 @@ export const profiles: readonly Profile[] = [
     name: "amd",
     limits: today(4 * GiB - 4, 32 * KiB),
     features: [half, subgroups],
-    tiles: [tile128x128, tile64x64, tile32x32, reg(8, 8)],
+    tiles: [tile128x128, tile64x64, tile32x32, shared, reg(8, 8)],
     minWorkgroups: 128,
     lanesPerRow: 64,
     workgroup: 64,
@@ -81,7 +84,7 @@ export const profiles: readonly Profile[] = [
     name: "intel",
     limits: today(1 * GiB, 32 * KiB),
     features: [half, subgroups],
-    tiles: [tile64x64wide, tile32x32, reg(8, 8)],
+    tiles: [tile64x64wide, tile32x32, shared, reg(8, 8)],
     minWorkgroups: 64,
     lanesPerRow: 32,
     workgroup: 64,
@@ -90,7 +93,7 @@ export const profiles: readonly Profile[] = [
     name: "mobile",
     limits: defaultLimits,
     features: [],
-    tiles: [tile32x32shallow, reg(8, 8)],
+    tiles: [tile32x32shallow, shared, reg(8, 8)],
     minWorkgroups: 16,
     lanesPerRow: 64,
     workgroup: 64,

@@ -38,7 +38,7 @@ const tiles: readonly Tile[] = [...software.tiles, ...generic.tiles];
 
 test.each(
   tiles.map((tile) => [
-    `${tile.wx}x${tile.wy} threads of ${tile.tm}x${4 * tile.tv}, ${tile.bk || "no"} steps held`,
+    `${tile.wx}x${tile.wy}x${tile.split ?? 1} threads of ${tile.tm}x${4 * tile.tv}, ${tile.bk || "no"} steps held`,
     tile,
   ]),
 )("matrix products by %s, of sizes on and off the tile", async (_, tile) => {

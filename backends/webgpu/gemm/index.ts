@@ -2,7 +2,7 @@
 import { type Binding, type Lanes, launch, type Launch, type Output } from "../kernel.ts";
 import type { Profile, Tile } from "../profile.ts";
 import { type Gemm, type Matrix, type Plan, whole } from "./description.ts";
-import { regBody } from "./reg.ts";
+import { regBody, regMemory } from "./reg.ts";
 import { tileBody, tileMemory } from "./tile.ts";
 
 export type { Gemm, RowTiles } from "./description.ts";
@@ -33,8 +33,12 @@ export function gemm(spec: Gemm, profile: Profile): Launch {
       spec.tiles?.bound ?? Math.ceil(spec.M / (tile.wy * tile.tm)),
       batch,
     ],
-    workgroupSize: [tile.wx, tile.wy],
-    module: [...[spec.module ?? []].flat(), ...output.module, ...(tile.bk ? tileMemory(tile) : [])],
+    workgroupSize: tile.split ? [tile.wx, tile.wy, tile.split] : [tile.wx, tile.wy],
+    module: [
+      ...[spec.module ?? []].flat(),
+      ...output.module,
+      ...(tile.bk ? tileMemory(tile) : regMemory(tile)),
+    ],
     body: tile.bk ? tileBody(plan) : regBody(plan),
   });
   return { ...launched, flops: 2 * rows * spec.N * spec.K };
@@ -42,7 +46,7 @@ export function gemm(spec: Gemm, profile: Profile): Launch {
 
 /** The height of the tiles in which rows are best listed for products of `N` columns over `K`, of `M` rows in all. */
 export function tileHeight(sizes: Pick<Gemm, "M" | "N" | "K">, profile: Profile): number {
-  const { wy, tm } = chooseTile({ ...sizes, batch: 1, tiled: true }, profile);
+  const { wy, tm } = chooseTile({ ...sizes, batch: 1, tiled: true, listed: true }, profile);
   return wy * tm;
 }
 
@@ -57,9 +61,9 @@ function planOf(spec: Gemm, profile: Profile): Plan {
   const columns = accessible(right) && whole(N);
   const tiled = inner && whole(K) && (right.transposed === true || columns);
   const tile = tiles
-    ? ((profile.tiles.find((t) => t.wy * t.tm === tiles.height && (t.bk === 0 || tiled)) ??
+    ? ((profile.tiles.find((t) => t.wy * t.tm === tiles.height && !t.split && (t.bk === 0 || tiled)) ??
         profile.tiles.at(-1)) as Tile)
-    : chooseTile({ M, N, K, batch, tiled }, profile);
+    : chooseTile({ M, N, K, batch, tiled, listed: false }, profile);
   // Tiles of a transposed factor are filled column by column.
   const rightVectors = right.transposed ? inner && tile.bk === 0 : columns;
   const vec = { ...plain, right: rightVectors };
@@ -73,13 +77,34 @@ function outputOf({ result }: Gemm, lanes: Lanes): Output {
   return { binding, extra: [], module: [], finish: (v) => v };
 }
 
-/** The largest tile whose grid keeps the device busy. */
-function chooseTile(
-  { M, N, K, batch, tiled }: { M: number; N: number; K: number; batch: number; tiled: boolean },
-  { tiles, minWorkgroups }: Profile,
-): Tile {
+interface Wanted {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly batch: number;
+  /** Whether both factors are in vectors, as tiles in workgroup memory are. */
+  readonly tiled: boolean;
+  /** Whether the rows are listed by an earlier launch, in tiles of one height. */
+  readonly listed: boolean;
+}
+
+/** How many rows more than the smallest tile a tile may compute in vain. */
+const waste = 1.25;
+
+/** The largest tile whose grid keeps the device busy, and whose height suits the rows. */
+function chooseTile({ M, N, K, batch, tiled, listed }: Wanted, { tiles, minWorkgroups }: Profile): Tile {
+  const last = tiles.at(-1) as Tile;
+  const padded = ({ wy, tm }: Tile): number => Math.ceil(M / (wy * tm)) * wy * tm;
+  const fewest = Math.min(...tiles.map(padded));
   const busy = ({ wx, wy, tm, tv }: Tile): boolean =>
     Math.ceil(M / (wy * tm)) * Math.ceil(N / (4 * wx * tv)) * batch >= minWorkgroups;
-  const chosen = tiles.find((tile) => tile.bk !== 0 && tiled && K >= tile.bk && busy(tile));
-  return (chosen ?? tiles.at(-1)) as Tile;
+  const suits = (tile: Tile): boolean => {
+    const { bk, split = 1 } = tile;
+    // Where few blocks are all there is, more threads a block are what is left.
+    if (split > 1) return !listed && K >= 8 * split;
+    return (bk === 0 || (tiled && K >= bk)) && busy(tile) && padded(tile) <= waste * fewest;
+  };
+  const chosen = tiles.find(suits) ?? last;
+  // Rows that do not exist need no sums.
+  return chosen.bk === 0 && !listed && M < chosen.tm ? { ...chosen, tm: M } : chosen;
 }

@@ -1,4 +1,4 @@
-// linear: 64 x 100 x 1 workgroups
+// linear: 64 x 50 x 1 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
@@ -7,16 +7,24 @@
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
   let c = group.x * 8u + local.x;
   if (c >= 512u) { return; }
-  let row = group.y * 4u;
+  let row = group.y * 8u;
   if (row >= 400u) { return; }
   let l0 = row * 128u;
   let l1 = (row + 1u) * 128u;
   let l2 = (row + 2u) * 128u;
   let l3 = (row + 3u) * 128u;
+  let l4 = (row + 4u) * 128u;
+  let l5 = (row + 5u) * 128u;
+  let l6 = (row + 6u) * 128u;
+  let l7 = (row + 7u) * 128u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
+  var s4 = vec4f();
+  var s5 = vec4f();
+  var s6 = vec4f();
+  var s7 = vec4f();
   for (var k = 0u; k < 128u; k++) {
     let b0 = right[(4u * k) * 512u + c];
     let b1 = right[(4u * k + 1u) * 512u + c];
@@ -26,13 +34,49 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     let a1 = left[l1 + k];
     let a2 = left[l2 + k];
     let a3 = left[l3 + k];
-    s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
-    s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
-    s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
-    s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
+    let a4 = left[l4 + k];
+    let a5 = left[l5 + k];
+    let a6 = left[l6 + k];
+    let a7 = left[l7 + k];
+    s0 += a0.x * b0;
+    s0 += a0.y * b1;
+    s0 += a0.z * b2;
+    s0 += a0.w * b3;
+    s1 += a1.x * b0;
+    s1 += a1.y * b1;
+    s1 += a1.z * b2;
+    s1 += a1.w * b3;
+    s2 += a2.x * b0;
+    s2 += a2.y * b1;
+    s2 += a2.z * b2;
+    s2 += a2.w * b3;
+    s3 += a3.x * b0;
+    s3 += a3.y * b1;
+    s3 += a3.z * b2;
+    s3 += a3.w * b3;
+    s4 += a4.x * b0;
+    s4 += a4.y * b1;
+    s4 += a4.z * b2;
+    s4 += a4.w * b3;
+    s5 += a5.x * b0;
+    s5 += a5.y * b1;
+    s5 += a5.z * b2;
+    s5 += a5.w * b3;
+    s6 += a6.x * b0;
+    s6 += a6.y * b1;
+    s6 += a6.z * b2;
+    s6 += a6.w * b3;
+    s7 += a7.x * b0;
+    s7 += a7.y * b1;
+    s7 += a7.z * b2;
+    s7 += a7.w * b3;
   }
   result[row * 512u + c] = s0 + bias[c];
   result[(row + 1u) * 512u + c] = s1 + bias[c];
   result[(row + 2u) * 512u + c] = s2 + bias[c];
   result[(row + 3u) * 512u + c] = s3 + bias[c];
+  result[(row + 4u) * 512u + c] = s4 + bias[c];
+  result[(row + 5u) * 512u + c] = s5 + bias[c];
+  result[(row + 6u) * 512u + c] = s6 + bias[c];
+  result[(row + 7u) * 512u + c] = s7 + bias[c];
 }

@@ -166,10 +166,22 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     let a1 = left[l1 + k];
     let a2 = left[l2 + k];
     let a3 = left[l3 + k];
-    s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
-    s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
-    s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
-    s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
+    s0 += a0.x * b0;
+    s0 += a0.y * b1;
+    s0 += a0.z * b2;
+    s0 += a0.w * b3;
+    s1 += a1.x * b0;
+    s1 += a1.y * b1;
+    s1 += a1.z * b2;
+    s1 += a1.w * b3;
+    s2 += a2.x * b0;
+    s2 += a2.y * b1;
+    s2 += a2.z * b2;
+    s2 += a2.w * b3;
+    s3 += a3.x * b0;
+    s3 += a3.y * b1;
+    s3 += a3.z * b2;
+    s3 += a3.w * b3;
   }
   let b0 = right[rightStart + (4u * 12u) * 128u + c];
   let b1 = right[rightStart + (4u * 12u + 1u) * 128u + c];
@@ -177,10 +189,14 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let a1 = left[l1 + 12u];
   let a2 = left[l2 + 12u];
   let a3 = left[l3 + 12u];
-  s0 += a0.x * b0 + a0.y * b1;
-  s1 += a1.x * b0 + a1.y * b1;
-  s2 += a2.x * b0 + a2.y * b1;
-  s3 += a3.x * b0 + a3.y * b1;
+  s0 += a0.x * b0;
+  s0 += a0.y * b1;
+  s1 += a1.x * b0;
+  s1 += a1.y * b1;
+  s2 += a2.x * b0;
+  s2 += a2.y * b1;
+  s3 += a3.x * b0;
+  s3 += a3.y * b1;
   if (row < 50u) {
     result[resultStart + row * 128u + c] = s0;
   }
