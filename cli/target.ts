@@ -39,6 +39,7 @@ const profileSchema = z.strictObject({
   minWorkgroups: count,
   lanesPerRow: count,
   workgroup: count,
+  attention: z.enum(["three launches", "one launch"]),
 });
 
 /** The profile that `--target` names. Throws B2 where `auto` finds no adapter, U1 and W1 for what is no profile. */

@@ -28,6 +28,8 @@ export interface Profile {
   readonly lanesPerRow: number;
   /** Threads of a workgroup in kernels without cooperation. */
   readonly workgroup: number;
+  /** How attention is computed: scores kept between three launches, or none kept in one. */
+  readonly attention: "three launches" | "one launch";
   /** Whether applications share launches where they can; results are the same without. */
   readonly fuses?: boolean;
 }

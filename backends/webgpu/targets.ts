@@ -42,6 +42,7 @@ export const profiles: readonly Profile[] = [
     minWorkgroups: 4,
     lanesPerRow: 1,
     workgroup: 8,
+    attention: "three launches",
   },
   {
     name: "gpu-generic",
@@ -51,6 +52,7 @@ export const profiles: readonly Profile[] = [
     minWorkgroups: 128,
     lanesPerRow: 64,
     workgroup: 64,
+    attention: "one launch",
   },
   {
     name: "apple",
@@ -60,6 +62,7 @@ export const profiles: readonly Profile[] = [
     minWorkgroups: 64,
     lanesPerRow: 32,
     workgroup: 64,
+    attention: "one launch",
   },
   {
     // Dawn leaves f16 off on Vulkan, and one binding below 2 GiB.
@@ -70,6 +73,7 @@ export const profiles: readonly Profile[] = [
     minWorkgroups: 256,
     lanesPerRow: 64,
     workgroup: 128,
+    attention: "one launch",
   },
   {
     name: "amd",
@@ -79,6 +83,7 @@ export const profiles: readonly Profile[] = [
     minWorkgroups: 128,
     lanesPerRow: 64,
     workgroup: 64,
+    attention: "one launch",
   },
   {
     name: "intel",
@@ -88,6 +93,7 @@ export const profiles: readonly Profile[] = [
     minWorkgroups: 64,
     lanesPerRow: 32,
     workgroup: 64,
+    attention: "one launch",
   },
   {
     name: "mobile",
@@ -97,6 +103,7 @@ export const profiles: readonly Profile[] = [
     minWorkgroups: 16,
     lanesPerRow: 64,
     workgroup: 64,
+    attention: "one launch",
   },
   {
     // What every device that has WebGPU must offer.
@@ -107,6 +114,7 @@ export const profiles: readonly Profile[] = [
     minWorkgroups: 128,
     lanesPerRow: 32,
     workgroup: 32,
+    attention: "one launch",
   },
 ];
 

@@ -38,7 +38,16 @@ const row = ({ name, limits, features, tiles }: Profile): (string | number)[] =>
 ];
 
 /** A profile for people: one fact a line. */
-function describe({ name, limits, features, tiles, minWorkgroups, lanesPerRow, workgroup }: Profile): string {
+function describe({
+  name,
+  limits,
+  features,
+  tiles,
+  minWorkgroups,
+  lanesPerRow,
+  workgroup,
+  attention,
+}: Profile): string {
   const lines: [string, string | number][] = [
     ["target", name],
     ["buffer", mebibytes(limits.maxBufferSize)],
@@ -53,7 +62,7 @@ function describe({ name, limits, features, tiles, minWorkgroups, lanesPerRow, w
     ["tiles", tiles.map(tileOf).join(", ")],
     [
       "prefers",
-      `${minWorkgroups} workgroups or more, ${lanesPerRow} threads a row, ${workgroup} a workgroup`,
+      `${minWorkgroups} workgroups or more, ${lanesPerRow} threads a row, ${workgroup} a workgroup, attention in ${attention}`,
     ],
   ];
   return lines.map(([label, value]) => `${label.padEnd(10)} ${value}`).join("\n");

@@ -112,6 +112,8 @@ const shown: Readonly<Record<string, Value>> = {
   ),
   patchify: ops.patchify(f32(8, 224, 224, 3), { height: 32, width: 32 }),
   attention: ops.attention(f32(8, 50, 8, 64), f32(8, 50, 8, 64), f32(8, 50, 8, 64)),
+  "self-attention": ops.selfAttention(f32(8, 50, 1536), { heads: 8, width: 64 }),
+  "linear-one-row": ops.linear(f32(1, 512), f32(512, 1000), f32(1000)),
   "route-by-gate": ops.routeTopExperts(f32(1, 400, 8), { k: 2, capacity: 108, priority: "gate" }).tokens,
   "norm-and-gate": ops.normAndGate(f32(1, 400, 512), f32(512), f32(512), f32(512, 8), {
     epsilon: 1e-6,

@@ -1,6 +1,7 @@
 /** The kernels, one line a file; an op without one is decomposed. */
 import type { AnyOp } from "../../../ir/index.ts";
 import type { Kernel } from "../kernel.ts";
+import * as attention from "./attention.ts";
 import * as contraction from "./contraction.ts";
 import * as elementwise from "./elementwise.ts";
 import * as movement from "./movement.ts";
@@ -14,7 +15,7 @@ const isKernel = (value: unknown): value is Kernel =>
   typeof value === "object" && value !== null && "op" in value;
 
 export const kernels: ReadonlyMap<AnyOp, Kernel> = new Map(
-  [contraction, elementwise, movement, normAndGate, routedMlp, routing, rows, seatedMlp]
+  [attention, contraction, elementwise, movement, normAndGate, routedMlp, routing, rows, seatedMlp]
     .flatMap((family) => Object.values<unknown>(family).filter(isKernel))
     .map((kernel) => [kernel.op, kernel]),
 );

@@ -1,212 +1,117 @@
-// attention scores: 2 x 2 x 64 workgroups
-@group(0) @binding(0) var<storage, read> left: array<vec4f>;
-@group(0) @binding(1) var<storage, read> right: array<f32>;
-@group(0) @binding(2) var<storage, read_write> result: array<f32>;
-var<workgroup> leftTile: array<vec4f, 256>;
-var<workgroup> rightTile: array<vec4f, 256>;
-@compute @workgroup_size(8, 8)
-fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
-  let row0 = group.y * 32u;
-  let column0 = group.x * 8u;
-  let leftStart = (group.z / 8u) * 6400u + (group.z % 8u) * 16u;
-  let rightStart = (group.z / 8u) * 25600u + (group.z % 8u) * 64u;
-  let resultStart = group.z * 2600u;
-  var s0 = vec4f();
-  var s1 = vec4f();
-  var s2 = vec4f();
-  var s3 = vec4f();
-  for (var k0 = 0u; k0 < 16u; k0 += 8u) {
-    for (var i = lane; i < 256u; i += 64u) {
-      let r = row0 + i / 8u;
-      let k = k0 + i % 8u;
-      var v = vec4f();
-      if (r < 50u) { v = left[leftStart + r * 128u + k]; }
-      leftTile[i] = v;
-    }
-    for (var i = lane; i < 256u; i += 64u) {
-      let k = 4u * k0 + i / 8u;
-      let c = column0 + i % 8u;
-      let n0 = min(4u * c, 49u);
-      let n1 = min(4u * c + 1u, 49u);
-      let n2 = min(4u * c + 2u, 49u);
-      let n3 = min(4u * c + 3u, 49u);
-      var v = vec4f();
-      if (c < 13u) { v = vec4f(right[rightStart + n0 * 512u + k], right[rightStart + n1 * 512u + k], right[rightStart + n2 * 512u + k], right[rightStart + n3 * 512u + k]); }
-      rightTile[i] = v;
-    }
-    workgroupBarrier();
-    for (var q = 0u; q < 8u; q++) {
-      let b0 = rightTile[4u * q * 8u + local.x];
-      let b1 = rightTile[(4u * q + 1u) * 8u + local.x];
-      let b2 = rightTile[(4u * q + 2u) * 8u + local.x];
-      let b3 = rightTile[(4u * q + 3u) * 8u + local.x];
-      let a0 = leftTile[(local.y * 4u) * 8u + q];
-      s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
-      let a1 = leftTile[(local.y * 4u + 1u) * 8u + q];
-      s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
-      let a2 = leftTile[(local.y * 4u + 2u) * 8u + q];
-      s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
-      let a3 = leftTile[(local.y * 4u + 3u) * 8u + q];
-      s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
-    }
-    workgroupBarrier();
-  }
-  if (row0 + local.y * 4u < 50u) {
-    let m = row0 + local.y * 4u;
-    let c0 = column0 + local.x;
-    if (c0 < 13u) {
-      let v = (s0) * 0.125f;
-      let at = resultStart + m * 52u + 4u * c0;
-      if (4u * c0 < 50u) { result[at] = v.x; }
-      if (4u * c0 + 1u < 50u) { result[at + 1u] = v.y; }
-      if (4u * c0 + 2u < 50u) { result[at + 2u] = v.z; }
-      if (4u * c0 + 3u < 50u) { result[at + 3u] = v.w; }
-    }
-  }
-  if (row0 + local.y * 4u + 1u < 50u) {
-    let m = row0 + local.y * 4u + 1u;
-    let c0 = column0 + local.x;
-    if (c0 < 13u) {
-      let v = (s1) * 0.125f;
-      let at = resultStart + m * 52u + 4u * c0;
-      if (4u * c0 < 50u) { result[at] = v.x; }
-      if (4u * c0 + 1u < 50u) { result[at + 1u] = v.y; }
-      if (4u * c0 + 2u < 50u) { result[at + 2u] = v.z; }
-      if (4u * c0 + 3u < 50u) { result[at + 3u] = v.w; }
-    }
-  }
-  if (row0 + local.y * 4u + 2u < 50u) {
-    let m = row0 + local.y * 4u + 2u;
-    let c0 = column0 + local.x;
-    if (c0 < 13u) {
-      let v = (s2) * 0.125f;
-      let at = resultStart + m * 52u + 4u * c0;
-      if (4u * c0 < 50u) { result[at] = v.x; }
-      if (4u * c0 + 1u < 50u) { result[at + 1u] = v.y; }
-      if (4u * c0 + 2u < 50u) { result[at + 2u] = v.z; }
-      if (4u * c0 + 3u < 50u) { result[at + 3u] = v.w; }
-    }
-  }
-  if (row0 + local.y * 4u + 3u < 50u) {
-    let m = row0 + local.y * 4u + 3u;
-    let c0 = column0 + local.x;
-    if (c0 < 13u) {
-      let v = (s3) * 0.125f;
-      let at = resultStart + m * 52u + 4u * c0;
-      if (4u * c0 < 50u) { result[at] = v.x; }
-      if (4u * c0 + 1u < 50u) { result[at + 1u] = v.y; }
-      if (4u * c0 + 2u < 50u) { result[at + 2u] = v.z; }
-      if (4u * c0 + 3u < 50u) { result[at + 3u] = v.w; }
-    }
-  }
-}
-
-// softmax: 3200 x 1 x 1 workgroups
-@group(0) @binding(0) var<storage, read_write> y: array<f32>;
-var<workgroup> partial: array<f32, 64>;
+// attention: 1 x 64 x 1 workgroups
+@group(0) @binding(0) var<storage, read> q: array<vec4f>;
+@group(0) @binding(1) var<storage, read> k: array<vec4f>;
+@group(0) @binding(2) var<storage, read> v: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> result: array<vec4f>;
+var<workgroup> keys: array<vec4f, 256>;
+var<workgroup> values: array<vec4f, 256>;
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
-  let row = group.x;
-  let start = row * 52u;
-  var largest = -3.402823e38f;
-  for (var j = lane; j < 50u; j += 64u) { largest = max(largest, y[start + j]); }
-  partial[lane] = largest;
-  workgroupBarrier();
-  for (var step = 32u; step > 0u; step /= 2u) {
-    if (lane < step) { partial[lane] = max(partial[lane], partial[lane + step]); }
-    workgroupBarrier();
-  }
-  largest = partial[0];
-  workgroupBarrier();
-  var total = 0.0f;
-  for (var j = lane; j < 50u; j += 64u) {
-    let power = exp(y[start + j] - largest);
-    y[start + j] = power;
-    total += power;
-  }
-  partial[lane] = total;
-  workgroupBarrier();
-  for (var step = 32u; step > 0u; step /= 2u) {
-    if (lane < step) { partial[lane] = partial[lane] + partial[lane + step]; }
-    workgroupBarrier();
-  }
-  total = partial[0];
-  workgroupBarrier();
-  for (var j = lane; j < 50u; j += 64u) { y[start + j] = y[start + j] / total; }
-  for (var j = lane; j < 2u; j += 64u) { y[start + 50u + j] = 0.0f; }
-}
-
-// attention mix: 2 x 2 x 64 workgroups
-@group(0) @binding(0) var<storage, read> left: array<vec4f>;
-@group(0) @binding(1) var<storage, read> right: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> result: array<vec4f>;
-@compute @workgroup_size(8, 8)
-fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
-  let c = group.x * 8u + local.x;
-  if (c >= 16u) { return; }
-  let row = (group.y * 8u + local.y) * 4u;
-  if (row >= 50u) { return; }
-  let leftStart = group.z * 650u;
-  let rightStart = (group.z / 8u) * 6400u + (group.z % 8u) * 16u;
-  let resultStart = (group.z / 8u) * 6400u + (group.z % 8u) * 16u;
-  let l0 = leftStart + min(row, 50u - 1u) * 13u;
-  let l1 = leftStart + min(row + 1u, 50u - 1u) * 13u;
-  let l2 = leftStart + min(row + 2u, 50u - 1u) * 13u;
-  let l3 = leftStart + min(row + 3u, 50u - 1u) * 13u;
-  var s0 = vec4f();
-  var s1 = vec4f();
-  var s2 = vec4f();
-  var s3 = vec4f();
-  for (var k = 0u; k < 12u; k++) {
-    let b0 = right[rightStart + (4u * k) * 128u + c];
-    let b1 = right[rightStart + (4u * k + 1u) * 128u + c];
-    let b2 = right[rightStart + (4u * k + 2u) * 128u + c];
-    let b3 = right[rightStart + (4u * k + 3u) * 128u + c];
-    let a0 = left[l0 + k];
-    let a1 = left[l1 + k];
-    let a2 = left[l2 + k];
-    let a3 = left[l3 + k];
-    s0 += a0.x * b0;
-    s0 += a0.y * b1;
-    s0 += a0.z * b2;
-    s0 += a0.w * b3;
-    s1 += a1.x * b0;
-    s1 += a1.y * b1;
-    s1 += a1.z * b2;
-    s1 += a1.w * b3;
-    s2 += a2.x * b0;
-    s2 += a2.y * b1;
-    s2 += a2.z * b2;
-    s2 += a2.w * b3;
-    s3 += a3.x * b0;
-    s3 += a3.y * b1;
-    s3 += a3.z * b2;
-    s3 += a3.w * b3;
-  }
-  let b0 = right[rightStart + (4u * 12u) * 128u + c];
-  let b1 = right[rightStart + (4u * 12u + 1u) * 128u + c];
-  let a0 = left[l0 + 12u];
-  let a1 = left[l1 + 12u];
-  let a2 = left[l2 + 12u];
-  let a3 = left[l3 + 12u];
-  s0 += a0.x * b0;
-  s0 += a0.y * b1;
-  s1 += a1.x * b0;
-  s1 += a1.y * b1;
-  s2 += a2.x * b0;
-  s2 += a2.y * b1;
-  s3 += a3.x * b0;
-  s3 += a3.y * b1;
-  if (row < 50u) {
-    result[resultStart + row * 128u + c] = s0;
-  }
-  if (row + 1u < 50u) {
-    result[resultStart + (row + 1u) * 128u + c] = s1;
-  }
-  if (row + 2u < 50u) {
-    result[resultStart + (row + 2u) * 128u + c] = s2;
-  }
-  if (row + 3u < 50u) {
-    result[resultStart + (row + 3u) * 128u + c] = s3;
-  }
+        let kStart = (group.y / 8u) * 6400u + (group.y % 8u) * 16u;
+        let vStart = (group.y / 8u) * 6400u + (group.y % 8u) * 16u;
+        let row = group.x * 64u + lane;
+        let own = (group.y / 8u) * 6400u + (group.y % 8u) * 16u + min(row, 49u) * 128u;
+        let q0 = q[own + 0u] * 0.125f;
+  let q1 = q[own + 1u] * 0.125f;
+  let q2 = q[own + 2u] * 0.125f;
+  let q3 = q[own + 3u] * 0.125f;
+  let q4 = q[own + 4u] * 0.125f;
+  let q5 = q[own + 5u] * 0.125f;
+  let q6 = q[own + 6u] * 0.125f;
+  let q7 = q[own + 7u] * 0.125f;
+  let q8 = q[own + 8u] * 0.125f;
+  let q9 = q[own + 9u] * 0.125f;
+  let q10 = q[own + 10u] * 0.125f;
+  let q11 = q[own + 11u] * 0.125f;
+  let q12 = q[own + 12u] * 0.125f;
+  let q13 = q[own + 13u] * 0.125f;
+  let q14 = q[own + 14u] * 0.125f;
+  let q15 = q[own + 15u] * 0.125f;
+        var o0 = vec4f();
+  var o1 = vec4f();
+  var o2 = vec4f();
+  var o3 = vec4f();
+  var o4 = vec4f();
+  var o5 = vec4f();
+  var o6 = vec4f();
+  var o7 = vec4f();
+  var o8 = vec4f();
+  var o9 = vec4f();
+  var o10 = vec4f();
+  var o11 = vec4f();
+  var o12 = vec4f();
+  var o13 = vec4f();
+  var o14 = vec4f();
+  var o15 = vec4f();
+        var largest = -3.402823e38f;
+        var total = 0.0f;
+        for (var s0 = 0u; s0 < 50u; s0 += 16u) {
+          for (var i = lane; i < 256u; i += 64u) {
+          keys[i] = vec4f();
+          if (s0 + i / 16u < 50u) { keys[i] = k[kStart + (s0 + i / 16u) * 128u + i % 16u]; }
+          values[i] = vec4f();
+          if (s0 + i / 16u < 50u) { values[i] = v[vStart + (s0 + i / 16u) * 128u + i % 16u]; }
+          }
+          workgroupBarrier();
+          for (var j = 0u; j < min(16u, 50u - s0); j++) {
+            let at = j * 16u;
+            var score = 0.0f;
+            score += dot(q0, keys[at + 0u]);
+  score += dot(q1, keys[at + 1u]);
+  score += dot(q2, keys[at + 2u]);
+  score += dot(q3, keys[at + 3u]);
+  score += dot(q4, keys[at + 4u]);
+  score += dot(q5, keys[at + 5u]);
+  score += dot(q6, keys[at + 6u]);
+  score += dot(q7, keys[at + 7u]);
+  score += dot(q8, keys[at + 8u]);
+  score += dot(q9, keys[at + 9u]);
+  score += dot(q10, keys[at + 10u]);
+  score += dot(q11, keys[at + 11u]);
+  score += dot(q12, keys[at + 12u]);
+  score += dot(q13, keys[at + 13u]);
+  score += dot(q14, keys[at + 14u]);
+  score += dot(q15, keys[at + 15u]);
+            let most = max(largest, score);
+            let scale = exp(largest - most);
+            let power = exp(score - most);
+            total = total * scale + power;
+            largest = most;
+            o0 = o0 * scale + power * values[at + 0u];
+  o1 = o1 * scale + power * values[at + 1u];
+  o2 = o2 * scale + power * values[at + 2u];
+  o3 = o3 * scale + power * values[at + 3u];
+  o4 = o4 * scale + power * values[at + 4u];
+  o5 = o5 * scale + power * values[at + 5u];
+  o6 = o6 * scale + power * values[at + 6u];
+  o7 = o7 * scale + power * values[at + 7u];
+  o8 = o8 * scale + power * values[at + 8u];
+  o9 = o9 * scale + power * values[at + 9u];
+  o10 = o10 * scale + power * values[at + 10u];
+  o11 = o11 * scale + power * values[at + 11u];
+  o12 = o12 * scale + power * values[at + 12u];
+  o13 = o13 * scale + power * values[at + 13u];
+  o14 = o14 * scale + power * values[at + 14u];
+  o15 = o15 * scale + power * values[at + 15u];
+          }
+          workgroupBarrier();
+        }
+        if (row >= 50u) { return; }
+        let to = (group.y / 8u) * 6400u + (group.y % 8u) * 16u + row * 128u;
+        result[to + 0u] = o0 / total;
+  result[to + 1u] = o1 / total;
+  result[to + 2u] = o2 / total;
+  result[to + 3u] = o3 / total;
+  result[to + 4u] = o4 / total;
+  result[to + 5u] = o5 / total;
+  result[to + 6u] = o6 / total;
+  result[to + 7u] = o7 / total;
+  result[to + 8u] = o8 / total;
+  result[to + 9u] = o9 / total;
+  result[to + 10u] = o10 / total;
+  result[to + 11u] = o11 / total;
+  result[to + 12u] = o12 / total;
+  result[to + 13u] = o13 / total;
+  result[to + 14u] = o14 / total;
+  result[to + 15u] = o15 / total;
 }
