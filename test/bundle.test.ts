@@ -22,7 +22,7 @@ import { compile, type Profile, profileOf, profiles } from "../backends/webgpu/i
 import { kernelNeeds } from "../backends/webgpu/needs.ts";
 import { defaultLimits } from "../backends/webgpu/profile.ts";
 import { folderFiles, saveBundle, validate } from "../backends/webgpu/saveBundle.ts";
-import { Graph, input, ops } from "../ir/index.ts";
+import { Graph, input, ops, Tensor, weight } from "../ir/index.ts";
 import { createModel, presets } from "../models/index.ts";
 import { Device } from "../runtime/device.ts";
 import { type Bundle, fetchFiles, loadBundle, type ReadFile } from "../runtime/index.ts";
@@ -63,6 +63,42 @@ async function outputsOf(
     bundle.dispose();
   }
 }
+
+test("weights of several reads arrive whole, and in order", async () => {
+  const type = { dtype: "f32", shape: [3, 2 ** 19 + 5] } as const;
+  const [x, w, v] = [input("x", { dtype: "f32", shape: [1] }), weight("w", type), weight("v", type)];
+  const graph = new Graph(
+    "sums",
+    [x],
+    [
+      ["x", x],
+      ["w", w],
+      ["v", ops.reduceSum(v)],
+    ],
+  );
+  const tensor = Tensor.of("f32", type.shape, (i, j) => (i * 7 + j) % 1000);
+  const source = {
+    tensors: new Map([
+      ["w", type],
+      ["v", type],
+    ]),
+    read: (_name: string, [start, stop]: readonly [number, number] = [0, 3]) =>
+      Promise.resolve(
+        new Tensor(
+          { dtype: "f32", shape: [stop - start, type.shape[1]] },
+          tensor.data.slice(start * type.shape[1], stop * type.shape[1]),
+        ),
+      ),
+    close: () => Promise.resolve(),
+  };
+  const path = join(folder, "large");
+  await saveBundle(path, compile(graph, own), {}, source);
+  const bundle = await loadBundle(folderFiles(path), gpu);
+  const got = await bundle.run({ x: new Float32Array([1]) });
+  bundle.dispose();
+  expect(Buffer.compare(new Uint8Array(got["w"]!.buffer), tensor.bytes)).toBe(0);
+  expect(got["v"]!.length).toBe(3);
+}, 60_000);
 
 describe("a bundle of the tiny model", async () => {
   const engine = await dawn.open();

@@ -70,9 +70,12 @@ function expectSound(graph: Graph, profile: Profile, module: DeviceModule): void
       for (const writes of [false, true]) {
         for (const [j, { resource, access, name }] of launch.bindings.entries()) {
           if ((access === "read_write") !== writes) continue;
+          const { kernel, bindings } = placed[i]!;
+          if (writes && module.kernels[kernel]!.access[j] !== "read_write")
+            throw new Error(`${name} is read-only`);
           const value = "weight" in resource ? resource.weight : resource;
           const owner = "type" in value ? originOf(value).value : value;
-          step(`${launch.label}, ${name}`, owner, placed[i]!.bindings[j]!, writes);
+          step(`${launch.label}, ${name}`, owner, bindings[j]!, writes);
         }
       }
     }

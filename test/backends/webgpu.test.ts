@@ -34,7 +34,12 @@ const eighths = (shape: readonly number[], step: number): Tensor =>
     Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => ((i * step) % 101) / 50 - 1),
   );
 
-const tiles: readonly Tile[] = [...software.tiles, ...generic.tiles];
+/** Every tile that some profile has. */
+const tiles: readonly Tile[] = [
+  ...new Map(
+    profiles.flatMap((profile) => profile.tiles.map((tile) => [JSON.stringify(tile), tile])),
+  ).values(),
+];
 
 test.each(
   tiles.map((tile) => [
