@@ -8,6 +8,7 @@ import { expect, test } from "vitest";
 import { opset } from "../ir/index.ts";
 import { opsPage } from "../scripts/opsPage.ts";
 import { routersPage } from "../scripts/routersPage.ts";
+import { weightsPage } from "../scripts/weightsPage.ts";
 import { blocksOf } from "./support/blocks.ts";
 import { copyInto, linkModules, root, temporaryFolder } from "./support/folder.ts";
 
@@ -18,6 +19,7 @@ const page = (name: string): string => readFileSync(join(docs, name), "utf8");
 test.each([
   ["ops.md", opsPage],
   ["routers.md", routersPage],
+  ["weights.md", weightsPage],
 ])("docs/%s is what npm run docs writes", (name, written) => {
   expect(page(name)).toBe(written());
 });
