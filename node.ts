@@ -6,4 +6,5 @@ export { dawn, dawnFor, dawnGpu } from "./backends/webgpu/dawn.ts";
 export { folderFiles, saveBundle, validate } from "./backends/webgpu/saveBundle.ts";
 export { fileSource, writeFileAtomically } from "./files/disk.ts";
 export { type BackendCompileOptions, compile, type FileLoadOptions, load } from "./inference/node.ts";
+export { type Fit, readImages } from "./inference/photographs.ts";
 export { openWeights } from "./models/weights/open.ts";

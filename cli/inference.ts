@@ -2,6 +2,7 @@
 import { type Choice, chooseBackend, openBackend } from "../backends/choose.ts";
 import { compile, type Program } from "../inference/compile.ts";
 import type { Loaded } from "../inference/loaded.ts";
+import { type Fit, readImages } from "../inference/photographs.ts";
 import { CompileError, type Shape, showType, sizeOf, Tensor, type TensorType } from "../ir/index.ts";
 import {
   createModel,
@@ -14,7 +15,6 @@ import {
 } from "../models/index.ts";
 import { openWeights } from "../models/weights/open.ts";
 import { isBundle, noWeights, openBundle } from "./bundleModel.ts";
-import { type Fit, readImages } from "./image.ts";
 import { defaultSize, readConfig, weightsOf } from "./model.ts";
 import { readNpy } from "./npy.ts";
 import { isOnnx, openOnnx, refuseOverrides } from "./onnxModel.ts";

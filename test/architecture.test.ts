@@ -26,7 +26,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   webgpu: ["backends/webgpu/dawn.ts"],
   "onnx-proto": ["backends/onnx/proto.ts"],
   "onnxruntime-node": ["backends/onnx/runtime.ts"],
-  sharp: ["cli/image.ts"],
+  sharp: ["inference/photographs.ts"],
   tinyglobby: ["cli/pictures.ts"],
   commander: ["cli/main.ts", "cli/options.ts", "cli/commands/"],
   "cli-progress": ["cli/progress.ts"],

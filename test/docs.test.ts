@@ -1,6 +1,6 @@
 /** The documents: generated pages are fresh, letters are in the glossary, links lead somewhere, how-tos run. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { expect, test } from "vitest";
@@ -51,20 +51,34 @@ test("links lead somewhere", () => {
   expect(dead).toEqual([]);
 });
 
-test("the README's library example runs as it is written", () => {
-  const [code = ""] = blocksOf(readFileSync(join(root, "README.md"), "utf8")).flatMap(({ language, text }) =>
-    language === "ts" ? [text] : [],
-  );
-  // The package refers to itself by name, from inside; only the assertion is TypeScript.
-  const file = join(root, "dist", "readme-example.js");
-  writeFileSync(file, `${code.replaceAll(")!", ")")}\nprocess.exit(0);\n`);
+/** What a module prints, run in `folder`; the package refers to itself by name, from inside. */
+function printedBy(code: string, folder: string): string {
+  const file = join(root, "dist", `example-${process.pid}.js`);
+  // Dawn would keep the process.
+  writeFileSync(file, `${code}\nprocess.exit(0);\n`);
   try {
-    expect(execFileSync(process.execPath, [file], { cwd: root, stdio: "pipe" }).toString()).toBe(
-      "[ 1, 1000 ]\n",
-    );
+    return execFileSync(process.execPath, [file], { cwd: folder, stdio: "pipe" }).toString();
   } finally {
     rmSync(file);
   }
+}
+
+test("the README's library example runs as it is written", () => {
+  const code = blocksOf(readFileSync(join(root, "README.md"), "utf8")).find(
+    ({ language }) => language === "ts",
+  );
+  expect(printedBy(code!.text, root)).toBe("[ 1, 1000 ] 8\n");
+});
+
+test("library.md runs as it is written, and prints what it says", () => {
+  const folder = temporaryFolder("library");
+  cpSync(join(root, "test", "fixtures"), join(folder, "photos"), { recursive: true });
+  const blocks = blocksOf(page("library.md"));
+  const examples = blocks.flatMap(({ language, text }, i) =>
+    language === "ts" ? [[text, blocks[i + 1]?.text]] : [],
+  );
+  expect(examples).toHaveLength(4);
+  for (const [code, printed] of examples) expect(printedBy(code!, folder)).toBe(printed);
 });
 
 /** Applies lines of a diff: those with a space must stand in the file, in order; those with a plus follow them. */

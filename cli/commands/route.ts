@@ -2,8 +2,8 @@
 import { Command } from "commander";
 
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
+import { dataUri } from "../../inference/photographs.ts";
 import { type BlockRoutes, byMember, joinedRoutes, routeOutputs } from "../../models/index.ts";
-import { dataUri } from "../image.ts";
 import { infer, type InferenceOptions } from "../inference.ts";
 import { examples, inferring } from "../options.ts";
 import { showRoutes } from "../report.ts";

@@ -37,9 +37,10 @@ export const imageLibrary = async (): Promise<Readonly<Record<string, string>>> 
 /** The pictures at `paths` as f32[B, height, width, 3] in [-1, 1]. Throws W1 naming a file that is no picture. */
 export async function readImages(
   paths: readonly string[],
-  [height, width]: readonly [number, number],
-  fit: Fit,
+  size: number | readonly [height: number, width: number],
+  fit: Fit = "crop",
 ): Promise<Tensor> {
+  const [height, width] = typeof size === "number" ? [size, size] : size;
   if (fit === "crop" && height !== width) {
     throw new CompileError("U1", "--fit", `crop makes squares; for ${height} x ${width} use squash`);
   }
