@@ -1,57 +1,33 @@
 /**
  * V-MoE-S/32 Last-2 with 8 experts, 8 images of 224 pixels, by ONNX Runtime on the CPU, beside the best dense product
- * of the same engine. Prints a table; `--json` prints one line, for bench/results.
+ * of the same engine. Prints a table; `--json` prints one line, for bench/results. Traps: bench/traps.md.
  */
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { onnx } from "../backends/onnx/runtime.ts";
+import { median } from "../cli/statistics.ts";
 import { table } from "../cli/terminal.ts";
-import { createModel, mergeConfig, presets, randomWeights } from "../models/index.ts";
-import { denseProduct, type Measured, median, pictures, timesOf } from "./measure.ts";
+import { mergeConfig, presets } from "../models/index.ts";
+import { Distance, stayOnFirstCore } from "./cores.ts";
+import { denseProduct, imageModel, type Measured } from "./programs.ts";
+import { inTurns, type Runner, shares, timesOf } from "./turns.ts";
 
 const batch = 8;
-/** Rounds in which each program has its turn, and runs of a turn. */
-const rounds = 7;
-const runs = 3;
-const sides = [512, 1024, 2048];
+const sides = [512, 1024, 1536, 2048];
+const turns = { rounds: 15, runs: 3 };
+/** Cores that need longer, in nanoseconds there and back, share no cache. */
+const near = 200;
+/** Threads that went on spinning after a run would take the core from those of the next program. */
+const quiet = { extra: { session: { force_spinning_stop: "1" } } };
 
-function model(): Measured {
-  const config = mergeConfig(presets.get("vmoe-s32-last2") ?? {}, { encoder: { moe: { num_experts: 8 } } });
-  const { graph, parameters, flops } = createModel(config, { batch });
-  return {
-    graph: graph.select(["logits"]),
-    weights: randomWeights(parameters, 0),
-    inputs: new Map([["image", pictures(batch)]]),
-    flops: batch * flops,
-  };
-}
-
-interface Row {
-  readonly what: string;
-  readonly ms: number;
-  readonly gflops: number;
-}
-
-/** The programs in turns, so that what the machine does beside them falls on all alike. */
-async function inTurns(programs: ReadonlyMap<string, Measured>): Promise<Row[]> {
-  const engine = await onnx().open();
-  const all = await Promise.all(
-    [...programs].map(async ([what, { graph, weights, inputs, flops }]) => {
-      const executable = await engine.compile(graph, weights);
-      await executable.run(inputs);
-      return { what, flops, times: [] as number[], run: () => executable.run(inputs) };
-    }),
-  );
-  for (let round = 0; round < rounds; round++) {
-    for (const each of all) each.times.push(...(await timesOf(runs, each.run)));
-  }
-  return all.map(({ what, flops, times }) => ({
-    what,
-    ms: median(times),
-    gflops: flops / median(times) / 1e6,
-  }));
+/** The program, loaded by ONNX Runtime and run once. */
+async function loaded(what: string, { graph, weights, inputs, flops }: Measured): Promise<Runner> {
+  const engine = await onnx({ session: quiet }).open();
+  const executable = await engine.compile(graph, weights);
+  await executable.run(inputs);
+  return { what, flops, run: () => executable.run(inputs) };
 }
 
 /** One kernel in ONNX Runtime's own profile. */
@@ -65,11 +41,11 @@ interface Kernel {
 async function sparseShare({ graph, weights, inputs }: Measured): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "moec-profile-"));
   try {
-    const session = { enableProfiling: true, profileFilePrefix: join(folder, "profile") };
+    const session = { ...quiet, enableProfiling: true, profileFilePrefix: join(folder, "profile") };
     // Only plain nodes keep their scope when the runtime has loaded them.
     const engine = await onnx({ session, form: { inline: true } }).open();
     const executable = await engine.compile(graph, weights);
-    await timesOf(rounds, () => executable.run(inputs));
+    await timesOf(turns.rounds, () => executable.run(inputs));
     executable.dispose();
     const [file = ""] = await readdir(folder);
     const events = JSON.parse(await readFile(join(folder, file), "utf8")) as Kernel[];
@@ -81,25 +57,46 @@ async function sparseShare({ graph, weights, inputs }: Measured): Promise<number
   }
 }
 
-const name = `V-MoE-S/32 Last-2, E = 8, batch ${batch}`;
-const whole = model();
-const rows = await inTurns(
-  new Map([[name, whole], ...sides.map((side) => [`dense product, ${side}`, denseProduct(side)] as const)]),
-);
-const best = Math.max(...rows.slice(1).map(({ gflops }) => gflops));
+const percent = (ratio: number): string => `${(100 * ratio).toFixed(0)} %`;
+
+const distance = await Distance.open();
+const onFirstCore = stayOnFirstCore();
+const config = mergeConfig(presets.get("vmoe-s32-last2") ?? {}, { encoder: { moe: { num_experts: 8 } } });
+const whole = imageModel(config, batch);
+const runners = [await loaded(`V-MoE-S/32 Last-2, E = 8, batch ${batch}`, whole)];
+for (const side of sides) runners.push(await loaded(`dense product, ${side}`, denseProduct(side)));
+const apart: number[] = [];
+const rows = await inTurns(runners, { ...turns, before: () => void apart.push(distance.measure()) });
+await distance.close();
+const [model, ...products] = rows;
+const best = products.reduce((a, b) => (a.gflops >= b.gflops ? a : b));
+const ratios = shares(model ?? best, best);
 const share = await sparseShare(whole);
 const date = new Date().toISOString().slice(0, 10);
 const processor = `${cpus()[0]?.model.trim()}, ${cpus().length} threads`;
-if (process.argv.includes("--json")) console.log(JSON.stringify({ date, processor, rows, best, share }));
-else {
-  console.log(`ONNX Runtime on ${processor}, ${date}, medians of ${rounds * runs} runs in turns\n`);
-  const cells = rows.map(({ what, ms, gflops }) => [
-    what,
-    ms.toFixed(1),
-    gflops.toFixed(1),
-    `${((100 * gflops) / best).toFixed(0)} %`,
+if (process.argv.includes("--json")) {
+  const figures = { ofBest: median(ratios), ofBestByMedians: (model?.gflops ?? 0) / best.gflops, share };
+  console.log(JSON.stringify({ date, processor, onFirstCore, turns, apart, ratios, ...figures, rows }));
+} else {
+  console.log(
+    `ONNX Runtime on ${processor}, ${date}, medians of ${turns.rounds} turns of ${turns.runs} runs\n`,
+  );
+  const cells = rows.map((row) => [
+    row.what,
+    row.ms.toFixed(1),
+    row.gflops.toFixed(1),
+    percent(median(shares(row, best))),
+    percent(row.gflops / best.gflops),
   ]);
-  console.log(table([["what", "ms", "GFLOP/s", "of the best product"], ...cells]));
-  console.log(`\nsparse layers take ${(100 * share).toFixed(0)} % of the model's time`);
+  console.log(table([["what", "ms", "GFLOP/s", "of the best product beside it", "by medians"], ...cells]));
+  const isNear = (_: number, round: number): boolean => (apart[round] ?? 0) < near;
+  for (const [where, those] of [
+    ["near each other", ratios.filter(isNear)],
+    ["far apart", ratios.filter((ratio, round) => !isNear(ratio, round))],
+  ] as const) {
+    if (those.length > 0)
+      console.log(`cores ${where} in ${those.length} rounds: ${percent(median(those))} of the best product`);
+  }
+  console.log(`sparse layers take ${percent(share)} of the model's time`);
 }
 process.exit(0);

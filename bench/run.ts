@@ -2,12 +2,13 @@
  * How long models take on this machine's backends, side by side in one run, beside the backend's own dense product as
  * the ceiling. Prints a table; `--json` prints one line, for bench/results. Traps: bench/traps.md.
  */
-import type { Engine, Executable } from "../backends/backend.ts";
+import type { Engine } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
+import { median } from "../cli/statistics.ts";
 import { table } from "../cli/terminal.ts";
-import type { Tensor } from "../ir/index.ts";
-import { createModel, presets, randomWeights } from "../models/index.ts";
-import { denseProduct, median, pictures, timesOf } from "./measure.ts";
+import { presets } from "../models/index.ts";
+import { denseProduct, imageModel, type Measured } from "./programs.ts";
+import { timesOf } from "./turns.ts";
 
 const models = ["vit-s32", "vmoe-s32-last2-e8", "vmoe-s32-every2"];
 const batches = [1, 8];
@@ -26,14 +27,13 @@ interface Row {
 }
 
 async function measure(
+  engine: Engine,
   what: string,
   batch: number,
-  flops: number,
-  compile: () => Promise<Executable>,
-  inputs: ReadonlyMap<string, Tensor>,
+  { graph, weights, inputs, flops }: Measured,
 ): Promise<Row> {
   const started = performance.now();
-  const executable = await compile();
+  const executable = await engine.compile(graph, weights);
   const compiled = performance.now();
   await executable.run(inputs);
   const first = performance.now();
@@ -45,25 +45,13 @@ async function measure(
   return { ...row, gflops: flops / warmMs / 1e6, launches: launches ?? null };
 }
 
-/** What the backend's matrix kernels can do. */
-function ceiling(engine: Engine): Promise<Row> {
-  const { graph, weights, inputs, flops } = denseProduct(side);
-  const label = `dense product ${side}x${side}x${side}`;
-  return measure(label, 1, flops, () => engine.compile(graph, weights), inputs);
-}
-
-function modelRow(engine: Engine, name: string, batch: number): Promise<Row> {
-  const config = presets.get(name);
-  if (!config) throw new RangeError(`no preset ${name}`);
-  const { graph, parameters, flops } = createModel(config, { batch });
-  const compile = (): Promise<Executable> =>
-    engine.compile(graph, randomWeights(parameters, 0), { outputs: ["logits"] });
-  return measure(name, batch, batch * flops, compile, new Map([["image", pictures(batch)]]));
-}
-
 const { engine } = await openBackend("webgpu");
-const rows = [await ceiling(engine)];
-for (const name of models) for (const batch of batches) rows.push(await modelRow(engine, name, batch));
+const rows = [await measure(engine, `dense product ${side}x${side}x${side}`, 1, denseProduct(side))];
+for (const name of models) {
+  for (const batch of batches) {
+    rows.push(await measure(engine, name, batch, imageModel(presets.get(name) ?? {}, batch)));
+  }
+}
 const date = new Date().toISOString().slice(0, 10);
 if (process.argv.includes("--json"))
   console.log(JSON.stringify({ date, device: engine.device, repeats, rows }));

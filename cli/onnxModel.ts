@@ -1,7 +1,7 @@
 /** Models in files that `moec export` wrote: their programs and weights, and what their metadata says of them. */
 import { dirname, join } from "node:path";
 
-import { importOnnx } from "../backends/onnx/import/importOnnx.ts";
+import { importModel } from "../backends/onnx/import/importOnnx.ts";
 import { readModel } from "../backends/onnx/import/model.ts";
 import { fileError } from "../files/bytes.ts";
 import { fileSource } from "../files/disk.ts";
@@ -38,15 +38,15 @@ export async function openOnnx(
   try {
     const openData = (location: string): ReturnType<typeof fileSource> =>
       fileSource(join(dirname(path), location));
-    const { metadata } = await readModel(file);
-    const said = (key: string): unknown => parsed(path, key, metadata.get(key));
-    const { graph, weights } = await importOnnx(file, {
+    const read = await readModel(file);
+    const said = (key: string): unknown => parsed(path, key, read.metadata.get(key));
+    const { graph, weights } = await importModel(read, {
       batch: batchOf(path, said("moec.batch"), batch),
       openData,
     });
     const imageSize = said("moec.image_size") as readonly [number, number];
     const [first] = said("moec.capacity") as Model["blocks"];
-    const planned = metadata.has("moec.plan")
+    const planned = read.metadata.has("moec.plan")
       ? (said("moec.plan") as NonNullable<ModelOptions["capacities"]>)
       : undefined;
     const whole = createModel(said("moec.config") as Json, {

@@ -3,6 +3,7 @@ import type { Result } from "../inference/result.ts";
 import { CompileError } from "../ir/index.ts";
 import { type BlockRoutes, type Knobs, knobsOf, knobsPrefix, type Model } from "../models/index.ts";
 import type { Inference } from "./inference.ts";
+import { median } from "./statistics.ts";
 import { table } from "./terminal.ts";
 
 const knobs: Readonly<Record<keyof Knobs, (text: string) => number | string | undefined>> = {
@@ -78,12 +79,11 @@ export async function runSweep(
       const [k = 0, slots = 0] = given.get(knobsPrefix + block)?.numbers() ?? [];
       return { block, k, slots };
     });
-    const median = times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] ?? 0;
     const [result] = results as [Result];
     rows.push({
       knobs: setting,
       limits,
-      milliseconds: Math.round(10 * median) / 10,
+      milliseconds: Math.round(10 * median(times)) / 10,
       dropRate: dropRateOf(result.routes, limits),
       classes: result.top(1).map(([best]) => best?.class ?? -1),
     });

@@ -13,6 +13,7 @@ import { growthOf, type SymbolicBatch, Symbols } from "./batch.ts";
 import { writeGraph } from "./graph.ts";
 import type { Operator } from "./operator.ts";
 import { contribOperators } from "./operators/contrib.ts";
+import { cpuOperators } from "./operators/cpu.ts";
 import { operators } from "./operators/index.ts";
 import type { ModelProto } from "./proto.ts";
 import type { WeightTensor } from "./weights.ts";
@@ -40,6 +41,8 @@ export interface ExportOptions {
   readonly inline?: boolean;
   /** Each MoE layer as one node of ONNX Runtime's own op, com.microsoft.MoE; throws O1 for one that it cannot say. */
   readonly contrib?: boolean;
+  /** For ONNX Runtime's CPU engine alone: attention as its own op, and each expert apart, with weights of its own. */
+  readonly cpu?: boolean;
   /**
    * `half-weights`: weights are float16 in the file and widened where they are used. `half`: arithmetic is float16,
    * too, but for routing and what else wants float32; inputs and outputs stay as they are.
@@ -75,13 +78,20 @@ export const supportsIn =
 
 /** `graph` in ONNX. Throws O1 for what cannot be written, such as an unknown opset. */
 export function exportOnnx(graph: Graph, options: ExportOptions = {}): OnnxProgram {
-  const { opset = defaultOpset, inline = false, contrib = false, batch, metadata = {} } = options;
+  const {
+    opset = defaultOpset,
+    inline = false,
+    contrib = false,
+    cpu = false,
+    batch,
+    metadata = {},
+  } = options;
   const irVersion = formats.get(opset);
   if (irVersion === undefined) {
     const [least, most] = [Math.min(...formats.keys()), Math.max(...formats.keys())];
     throw new CompileError("O1", "opset", `must be from ${least} to ${most}; got ${opset}`);
   }
-  const known = contrib ? contribOperators : operators;
+  const known = contrib ? contribOperators : cpu ? cpuOperators : operators;
   const lower = (program: Graph): Graph => {
     const outputs = options.outputs ?? [...program.outputs.keys()];
     const narrow = narrowing[options.precision ?? "single"];

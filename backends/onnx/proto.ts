@@ -11,6 +11,9 @@ export type AttributeProto = Onnx.IAttributeProto;
 export type TensorProto = Onnx.ITensorProto;
 export type ValueInfoProto = Onnx.IValueInfoProto;
 
+/** The domain of ONNX Runtime's own ops. */
+export const microsoft = "com.microsoft";
+
 /** Codes of element types: `TensorProto.DataType`. */
 export const element = {
   float: 1,

@@ -86,8 +86,9 @@ async function prepare(
   source: WeightSource,
   options: CompileOptions & OnnxOptions,
 ): Promise<Executable> {
-  const { outputs, progress, form } = options;
-  const program = exportOnnx(graph, { ...form, ...(outputs && { outputs }), passes: options });
+  const { outputs, progress, form, provider = "cpu" } = options;
+  const cpu = provider === "cpu";
+  const program = exportOnnx(graph, { cpu, ...form, ...(outputs && { outputs }), passes: options });
   // From a file the runtime maps the weights into memory; from memory it would copy them.
   const folder = await mkdtemp(join(tmpdir(), "moec-onnx-"));
   const path = join(folder, "program.onnx");

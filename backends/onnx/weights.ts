@@ -35,15 +35,38 @@ export function weightTensor(weight: Value): WeightTensor {
     element,
     shape,
     bytes: sizeOf(shape) * elementBytes[element],
-    async *parts(source) {
-      for (const rows of cuts(shape, byteLength(type))) {
-        const tensor = await readWeight(source, weight, rows);
-        // A bfloat16 weight is held as the float32 that it stands for.
-        yield dtype === "bf16"
-          ? Tensor.from({ ...tensor.type, dtype: "f32" }, tensor.numbers()).bytes
-          : tensor.bytes;
-      }
-    },
+    parts: (source) => read(weight, source, cuts(shape, byteLength(type))),
+  };
+}
+
+/** Ranges of a weight's first axis; undefined is all of it. */
+type Rows = readonly [number, number] | undefined;
+
+/** The bytes of a weight's `ranges`, one after the other. */
+async function* read(
+  weight: Value,
+  source: WeightSource,
+  ranges: readonly Rows[],
+): AsyncIterable<Uint8Array> {
+  for (const rows of ranges) {
+    const tensor = await readWeight(source, weight, rows);
+    // A bfloat16 weight is held as the float32 that it stands for.
+    yield weight.type.dtype === "bf16"
+      ? Tensor.from({ ...tensor.type, dtype: "f32" }, tensor.numbers()).bytes
+      : tensor.bytes;
+  }
+}
+
+/** The tensor of one entry of a weight's first axis, such as one expert's matrix. */
+export function entryTensor(weight: Value, entry: number): WeightTensor {
+  const { name, element, shape, bytes } = weightTensor(weight);
+  const [entries = 1, ...rest] = shape;
+  return {
+    name: `${name}/${entry}`,
+    element,
+    shape: rest,
+    bytes: bytes / entries,
+    parts: (source) => read(weight, source, [[entry, entry + 1]]),
   };
 }
 
@@ -86,7 +109,7 @@ function turned(bytes: Uint8Array, [M = 1, N = 1]: Shape): Uint8Array {
 }
 
 /** Ranges of the first axis, of about `partBytes` each; one of everything where there is no axis. */
-function cuts(shape: Shape, bytes: number): ([number, number] | undefined)[] {
+function cuts(shape: Shape, bytes: number): Rows[] {
   const [entries] = shape;
   if (entries === undefined || bytes <= partBytes) return [undefined];
   const step = Math.max(1, Math.floor((partBytes * entries) / bytes));

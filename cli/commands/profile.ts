@@ -7,6 +7,7 @@ import { CompileError } from "../../ir/index.ts";
 import { drawFlame } from "../flame.ts";
 import { infer, type Inference, type InferenceOptions } from "../inference.ts";
 import { examples, inferring, parseCount } from "../options.ts";
+import { median } from "../statistics.ts";
 import { bold, dim, table } from "../terminal.ts";
 
 interface ProfileOptions extends InferenceOptions {
@@ -77,10 +78,10 @@ async function measured(
       runs.push(await run());
       progress.show(i / repeat, "timing");
     }
-    return (runs[0] ?? []).map((launch, i) => {
-      const times = runs.map((each) => each[i]?.ms ?? 0).toSorted((a, b) => a - b);
-      return { ...launch, ms: times[Math.floor(times.length / 2)] ?? 0 };
-    });
+    return (runs[0] ?? []).map((launch, i) => ({
+      ...launch,
+      ms: median(runs.map((each) => each[i]?.ms ?? 0)),
+    }));
   } finally {
     await program.close();
   }

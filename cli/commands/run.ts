@@ -22,6 +22,7 @@ import {
   showLoads,
   showTimes,
 } from "../report.ts";
+import { median } from "../statistics.ts";
 import { parseSweep, runSweep, type Sweep } from "../sweep.ts";
 
 interface RunOptions extends InferenceOptions {
@@ -201,9 +202,6 @@ const perMoeLayer = ({ blocks }: Model, byScope: ReadonlyMap<string, number>): R
   );
 
 const rounded = (ms: number): number => Math.round(ms * 10) / 10;
-
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 
 /** `moec run`. */
 export const runCommand: Command = inferring(new Command("run"))

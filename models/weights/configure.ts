@@ -16,7 +16,7 @@ export function configFor(config: Json, isPreset: boolean, file: WeightFile | un
  * The patch that gives a configuration the head of `file`: its classes, and the layer before it or none. Empty where the
  * file has no head, which is for the user to say.
  */
-function headOf({ tensors }: WeightFile): Json {
+export function headOf({ tensors }: WeightFile): Json {
   const classes = tensors.get("head/kernel")?.shape[1];
   const features = tensors.get("pre_logits/kernel")?.shape[1];
   return classes === undefined ? {} : { num_classes: classes, representation_size: features ?? null };

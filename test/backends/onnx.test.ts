@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 import { afterAll, describe, expect, test } from "vitest";
 
-import { exportOnnx } from "../../backends/onnx/export.ts";
+import { exportOnnx, type ExportOptions } from "../../backends/onnx/export.ts";
 import { openModel } from "../../backends/onnx/runtime.ts";
 import { saveProgram } from "../../backends/onnx/save.ts";
 import { reference } from "../../backends/reference/index.ts";
@@ -24,6 +24,7 @@ interface Form {
   readonly opset: number;
   readonly inline: boolean;
   readonly dynamic: boolean;
+  readonly cpu: boolean;
   readonly provider: string;
 }
 
@@ -33,13 +34,14 @@ const forms: Form[] = ["cpu", "webgpu"]
   .flatMap((provider) =>
     [18, 21, 26].flatMap((opset) =>
       [false, true].flatMap((inline) =>
-        [false, true].map((dynamic) => ({ provider, opset, inline, dynamic })),
+        [false, true].map((dynamic) => ({ provider, opset, inline, dynamic, cpu: false })),
       ),
     ),
   )
   // Opset 18 lacks ops that others have; by day it is tried once, and the slow engine on the default opset.
   .filter(({ provider, opset }) => isNightly || opset === 21 || (provider === "cpu" && opset === 26))
-  .concat(isNightly ? [] : [{ provider: "cpu", opset: 18, inline: false, dynamic: true }]);
+  .concat(isNightly ? [] : [{ provider: "cpu", opset: 18, inline: false, dynamic: true, cpu: false }])
+  .concat([{ provider: "cpu", opset: 21, inline: false, dynamic: true, cpu: true }]);
 
 /** Rounding at the experts' door moves logits by more than the noise that put a value on the other side. */
 const accepted = (name: string): number => (name.includes("bf16") ? 2e-3 : 1e-5);
@@ -54,25 +56,48 @@ async function seatsOf(model: Model): Promise<ReadonlyMap<string, Tensor>> {
 
 const weightsOf = ({ parameters }: Model): WeightSource => matchWeights(parameters, tiny.weights, "golden");
 
-describe.each(forms)("opset $opset, inline $inline, dynamic $dynamic on $provider", (form) => {
-  test.each([...tiny.cases])("%s", async (name, { config, logits }) => {
-    const options = { batch: 4, imageSize };
-    const model = createModel(config, options);
-    const seats = await seatsOf(model);
-    const open = form.dynamic ? anyBatch(config, options) : undefined;
-    const program = exportOnnx((open?.model ?? model).graph, {
-      ...form,
-      outputs: ["logits", ...seats.keys()],
-      ...(open && { batch: { axis: "batch", sizes: open.sizes, other: open.other.graph } }),
+describe.each(forms)(
+  "opset $opset, inline $inline, dynamic $dynamic, for the CPU alone $cpu on $provider",
+  (form) => {
+    test.each([...tiny.cases])("%s", async (name, { config, logits }) => {
+      const options = { batch: 4, imageSize };
+      const model = createModel(config, options);
+      const seats = await seatsOf(model);
+      const open = form.dynamic ? anyBatch(config, options) : undefined;
+      const program = exportOnnx((open?.model ?? model).graph, {
+        ...form,
+        outputs: ["logits", ...seats.keys()],
+        ...(open && { batch: { axis: "batch", sizes: open.sizes, other: open.other.graph } }),
+      });
+      const path = join(folder, "tiny.onnx");
+      await saveProgram(path, program, weightsOf(model));
+      const session = await openModel(path, form);
+      const got = await session.run(new Map([["image", tiny.image]]));
+      await session.close();
+      const off = [...got.get("logits")!.numbers()].map((v, i) => Math.abs(v - logits[i]!));
+      expect(Math.max(...off)).toBeLessThan(accepted(name));
+      for (const [output, tensor] of seats) expect(got.get(output), output).toEqual(tensor);
     });
-    const path = join(folder, "tiny.onnx");
-    await saveProgram(path, program, weightsOf(model));
-    const session = await openModel(path, form);
-    const got = await session.run(new Map([["image", tiny.image]]));
-    await session.close();
-    const off = [...got.get("logits")!.numbers()].map((v, i) => Math.abs(v - logits[i]!));
-    expect(Math.max(...off)).toBeLessThan(accepted(name));
-    for (const [output, tensor] of seats) expect(got.get(output), output).toEqual(tensor);
+  },
+);
+
+describe("a file for the CPU alone", () => {
+  const { config } = [...tiny.cases.values()][0]!;
+  const { graph } = createModel(config, { batch: 4, imageSize });
+  const expertWeights = (options: ExportOptions): string[] =>
+    exportOnnx(graph, options)
+      .weights.map(({ name }) => name)
+      .filter((name) => /encoderblock_1.*Moe\/Mlp\/Dense_0\/kernel/.test(name));
+
+  test("has a matrix for each expert", () => {
+    const [whole = "", ...none] = expertWeights({});
+    expect(none).toEqual([]);
+    expect(expertWeights({ cpu: true })).toEqual([0, 1, 2, 3].map((e) => `${whole}/${e}`));
+  });
+
+  test("leaves experts together whose weights are computed", () => {
+    const half = { precision: "half-weights" } as const;
+    expect(expertWeights({ ...half, cpu: true })).toEqual(expertWeights(half));
   });
 });
 

@@ -48,14 +48,23 @@ export interface ImportedProgram {
  */
 export async function importOnnx(
   model: ByteSource | Uint8Array,
+  options?: ImportOptions,
+): Promise<ImportedProgram> {
+  return importModel(
+    await readModel(model instanceof Uint8Array ? memorySource("model", model) : model),
+    options,
+  );
+}
+
+/** The program in a model whose message has been read; see `importOnnx`. */
+export async function importModel(
+  model: Model,
   { batch, openData }: ImportOptions = {},
 ): Promise<ImportedProgram> {
-  const source = model instanceof Uint8Array ? memorySource("model", model) : model;
-  const read = await readModel(source);
-  const tensors = new Tensors(read.file, openData);
+  const tensors = new Tensors(model.file, openData);
   try {
-    const graph = await program(read, tensors, batch);
-    return { graph, weights: tensors.source(), metadata: read.metadata, opset: read.opset };
+    const graph = await program(model, tensors, batch);
+    return { graph, weights: tensors.source(), metadata: model.metadata, opset: model.opset };
   } catch (error) {
     await tensors.close();
     throw error;

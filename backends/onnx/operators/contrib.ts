@@ -7,11 +7,9 @@
 import { type AnyOp, CompileError, type Node, type Op, ops, type Value } from "../../../ir/index.ts";
 import type { Body } from "../body.ts";
 import { type Context, type Operator, operator } from "../operator.ts";
-import { element } from "../proto.ts";
+import { element, microsoft } from "../proto.ts";
 import { expertsTensor } from "../weights.ts";
 import { operators } from "./index.ts";
-
-const microsoft = "com.microsoft";
 
 /** Logarithm of a probability that rounds to 0 beside any other; GPUs need not have infinities. */
 const never = -1e4;

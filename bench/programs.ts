@@ -1,20 +1,6 @@
-/** Times of repeated runs, and the programs that are measured. */
+/** The programs that are measured. */
 import { Graph, input, ops, Tensor, weight, type WeightSource } from "../ir/index.ts";
-
-/** The middle of some numbers. */
-export const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
-
-/** Milliseconds of each of `repeats` runs. */
-export async function timesOf(repeats: number, run: () => Promise<unknown>): Promise<number[]> {
-  const times: number[] = [];
-  for (let i = 0; i < repeats; i++) {
-    const before = performance.now();
-    await run();
-    times.push(performance.now() - before);
-  }
-  return times;
-}
+import { createModel, type Json, randomWeights } from "../models/index.ts";
 
 /** A program with its weights and inputs, and the operations of one run. */
 export interface Measured {
@@ -22,6 +8,17 @@ export interface Measured {
   readonly weights: WeightSource;
   readonly inputs: ReadonlyMap<string, Tensor>;
   readonly flops: number;
+}
+
+/** The logits of `batch` images of 224 pixels, by a model with random weights. */
+export function imageModel(config: Json, batch: number): Measured {
+  const { graph, parameters, flops } = createModel(config, { batch });
+  return {
+    graph: graph.select(["logits"]),
+    weights: randomWeights(parameters, 0),
+    inputs: new Map([["image", pictures(batch)]]),
+    flops: batch * flops,
+  };
 }
 
 /** The dense product of two square matrices, whose sums alone come back: what an engine's matrix kernels can do. */
@@ -43,5 +40,5 @@ export function denseProduct(side: number): Measured {
 }
 
 /** An image batch of 224 pixels that is nowhere flat. */
-export const pictures = (batch: number): Tensor =>
+const pictures = (batch: number): Tensor =>
   Tensor.of("f32", [batch, 224, 224, 3], (b, y, x, c) => Math.sin(b + y / 9 + x / 7 + c));
