@@ -12,6 +12,7 @@ import {
   type Launch,
   type LaunchKernel,
   type Output,
+  type Rows,
   typeOf,
   write,
 } from "./kernel.ts";
@@ -49,11 +50,6 @@ interface Members {
   readonly inlined: ReadonlySet<Node>;
   readonly leaves: ReadonlySet<Value>;
 }
-
-/** The values that a group reads from buffers. */
-const readBy = ({ main, leaves }: Members): Value[] => [
-  ...new Set([...(main ? operandsOf(main) : []), ...leaves]),
-];
 
 const kernelOf = (node: Node): Kernel => kernels.get(node.op) as Kernel;
 const operandsOf = (node: Node): Value[] => node.operands.map(originOf);
@@ -100,14 +96,14 @@ class Grouping {
       if (joined.has(node)) continue;
       const launches = "emit" in kernelOf(node);
       if (!launches && !node.results.some((result) => this.#kept.has(result))) continue;
-      const alone = { sink: node, inlined: new Set<Node>(), leaves: new Set(operandsOf(node)) };
-      const members = launches
-        ? { ...alone, main: node }
+      const alone = { sink: node, inlined: new Set<Node>() };
+      const members: Members = launches
+        ? { ...alone, main: node, leaves: new Set() }
         : viewOf(node) === undefined
           ? this.#grow(node)
-          : { ...alone, main: undefined };
+          : { ...alone, main: undefined, leaves: new Set(operandsOf(node)) };
       if (members.main) joined.add(members.main);
-      for (const value of readBy(members)) this.#kept.add(value);
+      for (const value of this.#readBy(members)) this.#kept.add(value);
       found.push(members);
     }
     return found.toReversed().map((members) => this.#group(members));
@@ -143,8 +139,30 @@ class Grouping {
     return bindings <= this.#profile.limits.maxStorageBuffersPerShaderStage;
   }
 
+  /** The values that a group reads from buffers. */
+  #readBy({ main, leaves }: Members): Value[] {
+    const gathered = main && this.#gathered(main);
+    const own = main ? operandsOf(main) : [];
+    const read = own.map((value) => (value === gathered?.made ? originOf(gathered.rows.value) : value));
+    return [...new Set([...read, ...leaves])];
+  }
+
+  /** The operand that is made by moving alone, for this application alone, and that its kernel can do without. */
+  #gathered({ op, operands }: Node): { readonly made: Value; readonly rows: Rows } | undefined {
+    const { gathers } = kernels.get(op) as LaunchKernel;
+    const operand = operands[op.operands.findIndex(({ name }) => name === gathers)];
+    if (!operand || !this.#profile.fuses) return undefined;
+    const made = originOf(operand);
+    const kernel = made.node && kernelOf(made.node);
+    if (!kernel || !("pieces" in kernel) || this.#fixed.has(made)) return undefined;
+    if (!kernel.free && this.#uses.get(made) !== 1) return undefined;
+    const rows = kernel.rows?.(made.node, operand.type.shape.at(-1) ?? 1);
+    return rows && { made, rows };
+  }
+
   #group(members: Members): Group {
     const { sink, main, inlined } = members;
+    const rows = main && this.#gathered(main)?.rows;
     const profile = this.#profile;
     const nodes = [...(main ? [main] : []), ...[...inlined].toReversed()];
     const names = nodes
@@ -154,7 +172,7 @@ class Grouping {
     return {
       scope: (main ?? sink).scope,
       label,
-      operands: readBy(members),
+      operands: this.#readBy(members),
       results: [...sink.results, ...(main ? main.results.slice(1) : [])],
       emit(context) {
         if (!main) return inlined.size > 0 ? [mapLaunch(label, sink, inlined, profile)] : [];
@@ -165,6 +183,7 @@ class Grouping {
           sizes,
           profile,
           ...context,
+          rows,
           output: (lanes) => outputOf(onlyResult(main), onlyResult(sink), inlined, lanes),
         });
         if (inlined.size === 0) return launches;

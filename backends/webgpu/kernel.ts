@@ -118,6 +118,18 @@ export interface Context<O, R, S> {
   readonly shards: (weight: Value) => readonly Shard[];
   /** How the op's first result is stored, `lanes` elements at a time. */
   readonly output: (lanes: Lanes) => Output;
+  /** Where the rows of operand `LaunchKernel.gathers` lie, when they are to be read from what it is made of. */
+  readonly rows: Rows | undefined;
+}
+
+/** A matrix whose entry (m, k) is the element of `value` at the sum of a place of m and one of k. */
+export interface Rows {
+  readonly value: Value;
+  /** Whether four neighbours in a row, from a multiple of four on, are a vector of `value`. */
+  readonly vectors: boolean;
+  /** WGSL for the places, in `lanes`; `k` counts those, too. */
+  row(m: string, lanes: Lanes): string;
+  column(k: string, lanes: Lanes): string;
 }
 
 /** How a launch stores the elements of a result, and what is made of each on its way. */
@@ -142,6 +154,8 @@ export interface LaunchKernel {
    * and by `Context.output`: then what is made of each element alone may be made of it there.
    */
   readonly epilogue?: number;
+  /** The operand whose rows, along its last axis, may be read by `Context.rows` instead. */
+  readonly gathers?: string;
 }
 
 /** A kernel that is an expression: each element of the result from those of the operands at the same index. */
@@ -170,6 +184,8 @@ export interface MoveKernel {
   pieces(node: Node, i: string, lanes: Lanes): readonly Piece[] | undefined;
   /** Where the one element is that all four of vector `i` are; undefined where they differ. */
   repeated?(node: Node, i: string): Piece | undefined;
+  /** The result as rows of `width` elements, where the places of rows and of columns in the one operand add up. */
+  rows?(node: Node, width: number): Rows | undefined;
   /** Whether an operand's neighbours stay neighbours, so that moving them twice costs no more than keeping them. */
   readonly free: boolean;
 }
@@ -183,9 +199,9 @@ export function kernel<S extends string>(
   emit: (
     context: Context<Named<Operands<S>, Value>, Named<Results<S>, Value>, Bound<S>>,
   ) => readonly Launch[],
-  epilogue?: number,
+  traits: Pick<LaunchKernel, "epilogue" | "gathers"> = {},
 ): LaunchKernel {
-  return { op, emit, ...(epilogue !== undefined && { epilogue }) };
+  return { op, emit, ...traits };
 }
 
 /** How elements of a dtype are stored on the device: the 16-bit floats as the f32 they stand for. */

@@ -130,6 +130,15 @@ const producers: Readonly<Record<string, (x: Value, w: Value, row: Value) => Val
   matmul: (x, w) => ops.matmul(x, w),
   "layer norm": (x, w, row) => ops.layerNorm(ops.matmul(x, w), row, row, { epsilon: 1e-6 }),
   "an elementwise map": (x, w) => ops.tanh(ops.matmul(x, w)),
+  "linear of moved rows": (x, w, row) => {
+    // Patches of 3 x 2 pixels of two channels, which leave pixels out.
+    const [M = 1] = x.type.shape;
+    const pixels = ops.concat(x, ops.exp(x), { axis: 1 });
+    const image = ops.reshape(pixels, { shape: [M, 4, 3, 2] });
+    return ops.reshape(ops.linear(ops.patchify(image, { height: 3, width: 2 }), w, row), {
+      shape: [M, row.type.shape[0] ?? 1],
+    });
+  },
   attention: (x, w) => {
     const [M = 1] = x.type.shape;
     const y = ops.matmul(x, w);
@@ -148,6 +157,8 @@ const combinations = [
   ["CPU", onCpu, "layer norm", 12, few],
   ["CPU", onCpu, "an elementwise map", 7, few],
   ["CPU", onCpu, "attention", 12, few],
+  ["CPU", onCpu, "linear of moved rows", 12, few],
+  ["GPU", onGpu, "linear of moved rows", 7, few],
   ["GPU", onGpu, "linear", 12, few],
   ["GPU", onGpu, "layer norm", 7, few],
   ["GPU", onGpu, "attention", 7, few],
@@ -213,6 +224,15 @@ describe("what shares a launch", () => {
     ]);
     expect(labels([ops.multiply(positive, positive)])).toEqual(["linear + exp + multiply"]);
     expect(labels([y, ops.exp(y)])).toEqual(["linear", "exp"]);
+  });
+
+  test("rows that are only moved are read where they are", () => {
+    const image = f32("image", 2, 6, 6, 2);
+    const patches = ops.patchify(image, { height: 2, width: 2 });
+    expect(labels([ops.linear(patches, w, b)])).toEqual(["linear"]);
+    expect(labels([ops.linear(patches, w, b), patches])).toEqual(["patchify", "linear"]);
+    const first = ops.slice(ops.reshape(y, { shape: [2, 2, 8] }), { start: [0, 0, 0], limit: [2, 1, 8] });
+    expect(labels([ops.linear(ops.reshape(first, { shape: [2, 8] }), w, b)])).toEqual(["linear", "linear"]);
   });
 
   test("numbers and repetitions are in no buffer, however often they are used", () => {

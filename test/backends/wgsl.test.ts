@@ -110,6 +110,11 @@ const shown: Readonly<Record<string, Value>> = {
     ),
     { to: "bf16" },
   ),
+  "patch-embedding": ops.linear(
+    ops.patchify(f32(8, 224, 224, 3), { height: 32, width: 32 }),
+    f32(3072, 512),
+    f32(512),
+  ),
   patchify: ops.patchify(f32(8, 224, 224, 3), { height: 32, width: 32 }),
   attention: ops.attention(f32(8, 50, 8, 64), f32(8, 50, 8, 64), f32(8, 50, 8, 64)),
   "self-attention": ops.selfAttention(f32(8, 50, 1536), { heads: 8, width: 64 }),

@@ -1,5 +1,5 @@
 /** What a matrix product is to the code generator, and the WGSL that both kernel families share. */
-import type { Binding, Lanes, Output } from "../kernel.ts";
+import type { Binding, Lanes, Output, Rows } from "../kernel.ts";
 import type { Tile } from "../profile.ts";
 
 /** A matrix in a buffer, row-major. */
@@ -31,8 +31,8 @@ export interface Gemm {
   readonly K: number;
   /** Number of products, `group.z` counts them; 1 by default. */
   readonly batch?: number;
-  /** [M, K]; `row` is WGSL for which row of the matrix is row m of the factor. */
-  readonly left: Matrix & { readonly row?: (m: string) => string };
+  /** [M, K]; `row` is WGSL for which row of the matrix is row m of the factor, `places` says where else rows lie. */
+  readonly left: Matrix & { readonly row?: (m: string) => string; readonly places?: Rows };
   /** [K, N], or [N, K] when transposed. */
   readonly right: Matrix & { readonly transposed?: boolean };
   /** [M, N]: a buffer, or the result of an op. */
@@ -101,7 +101,13 @@ const startOf = (name: keyof Plan["vec"], plan: Plan): string | undefined =>
 export function leftRow(plan: Plan, m: string): string {
   const { left, vec } = plan;
   const row = left.row ? left.row(m) : m;
+  if (left.places) return left.places.row(`(${row})`, vec.left ? 4 : 1);
   return sum(startOf("left", plan), product(row, left.stride / (vec.left ? 4 : 1)));
+}
+
+/** WGSL for where column `k` of the left factor lies in its row, in its own units. */
+export function leftColumn({ left, vec }: Plan, k: string): string {
+  return left.places ? left.places.column(k, vec.left ? 4 : 1) : k;
 }
 
 /** WGSL for element (or vector) `at` of row `row` of the right factor as it is stored. */

@@ -3,6 +3,7 @@ import type { Tile } from "../profile.ts";
 import {
   block,
   columnsOf,
+  leftColumn,
   leftRow,
   type Plan,
   plus,
@@ -81,7 +82,7 @@ function innerLoop(plan: Plan, rows: readonly number[]): string[] {
   if (!vec.left) {
     const step = [
       `let b = ${rightColumns(plan, "k", "c")};`,
-      ...rows.map((r) => `s${r} += left[l${r} + k] * b;`),
+      ...rows.map((r) => `s${r} += left[l${r} + ${leftColumn(plan, "k")}] * b;`),
     ];
     return [loop(K), block(2, step), "}"];
   }
@@ -100,7 +101,7 @@ function innerLoop(plan: Plan, rows: readonly number[]): string[] {
 function outerStep(plan: Plan, rows: readonly number[], k: string, count: number): string[] {
   return [
     ...times(count, (i) => `let b${i} = ${rightColumns(plan, plus(`4u * ${k}`, i), "c")};`),
-    ...rows.map((r) => `let a${r} = left[l${r} + ${k}];`),
+    ...rows.map((r) => `let a${r} = left[l${r} + ${leftColumn(plan, k)}];`),
     ...rows.flatMap((r) => times(count, (i) => `s${r} += a${r}.${xyzw[i]} * b${i};`)),
   ];
 }
@@ -112,7 +113,7 @@ function dotStep(plan: Plan, rows: readonly number[], k: string, count: number):
     count === 1 ? `${part(a)} * ${part(b)}` : `dot(${part(a)}, ${part(b)})`;
   return [
     ...times(4, (i) => `let b${i} = ${rightEntry(plan, `n${i}`, k)};`),
-    ...rows.map((r) => `let a${r} = left[l${r} + ${k}];`),
+    ...rows.map((r) => `let a${r} = left[l${r} + ${leftColumn(plan, k)}];`),
     ...rows.map((r) => `s${r} += vec4f(${times(4, (i) => dot(`a${r}`, `b${i}`)).join(", ")});`),
   ];
 }

@@ -3,6 +3,7 @@ import type { Tile } from "../profile.ts";
 import {
   block,
   columnsOf,
+  leftColumn,
   leftRow,
   type Plan,
   plus,
@@ -58,7 +59,7 @@ function fill(plan: Plan): string[] {
   const [threads, height, width, depth] = [wx * wy, wy * tm, wx * tv, bk / 4];
   const columns = Math.ceil(N / 4);
   const rowGuard = tiles ? "r < rows" : M % height ? `r < ${M}u` : "";
-  const left = `left[${leftRow(plan, tiles ? "first + r" : "r")} + k]`;
+  const left = `left[${leftRow(plan, tiles ? "first + r" : "r")} + ${leftColumn(plan, "k")}]`;
   return [
     `for (var i = lane; i < ${height * depth}u; i += ${threads}u) {`,
     block(2, [

@@ -167,7 +167,7 @@ export const attention: LaunchKernel = kernel(
     const heads = (value: Value): Heads => ({ value, stride: sizes.H * sizes.W, offset: 0 });
     return attend([heads(q), heads(k), heads(v)], sizes, context);
   },
-  4,
+  { epilogue: 4 },
 );
 
 export const selfAttention: LaunchKernel = kernel(
@@ -176,5 +176,5 @@ export const selfAttention: LaunchKernel = kernel(
     const part = (n: number): Heads => ({ value: qkv, stride: F, offset: n * heads * width });
     return attend([part(0), part(1), part(2)], { B, T, S: T, H: heads, W: width }, context);
   },
-  4,
+  { epilogue: 4 },
 );

@@ -31,19 +31,21 @@ export const matmul: LaunchKernel = kernel(
       ),
     ];
   },
-  3,
+  { epilogue: 3 },
 );
 
 export const linear: LaunchKernel = kernel(
   ops.linear,
-  ({ operands: { x, w, b }, sizes: { dims, D, F }, profile, output }) => [
+  ({ operands: { x, w, b }, sizes: { dims, D, F }, profile, output, rows }) => [
     gemm(
       {
         label: "linear",
         M: sizeOf(dims),
         N: F,
         K: D,
-        left: { binding: read("left", x), stride: D },
+        left: rows
+          ? { binding: read("left", rows.value), stride: D, aligned: rows.vectors, places: rows }
+          : { binding: read("left", x), stride: D },
         right: { binding: read("right", w), stride: F },
         result: { output, stride: F },
         bias: { binding: read("bias", b) },
@@ -51,5 +53,5 @@ export const linear: LaunchKernel = kernel(
       profile,
     ),
   ],
-  4,
+  { epilogue: 4, gathers: "x" },
 );

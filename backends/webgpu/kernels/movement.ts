@@ -1,6 +1,6 @@
 /** Ops whose results' elements are their operands', at places that are arithmetic on constants. */
-import { type AnyOp, type Node, ops, type Shape, sizeOf, stridesOf } from "../../../ir/index.ts";
-import type { MoveKernel, Piece } from "../kernel.ts";
+import { type AnyOp, type Node, ops, type Shape, sizeOf, stridesOf, type Value } from "../../../ir/index.ts";
+import type { MoveKernel, Piece, Rows } from "../kernel.ts";
 import { stridedIndex } from "../wgsl.ts";
 
 /** The element at an index over `shape` lies at `offset` plus `strides` times the index. */
@@ -56,12 +56,36 @@ function strided(op: AnyOp, free: boolean, stridedOf: (node: Node) => Strided): 
       const wanted = lanes === 1 ? places : inVectors(places);
       return wanted && [place(i, wanted)];
     },
+    rows: (node, width) => rowsOf(stridedOf(node), width, node.operands[0] as Value),
     repeated(node, i) {
       const { shape, strides, offset = 0 } = merged(stridedOf(node));
       const last = shape.at(-1) ?? 1;
       if (strides.at(-1) !== 0 || !whole(last)) return undefined;
       return place(i, { shape: [...shape.slice(0, -1), last / 4], strides, offset });
     },
+  };
+}
+
+/** `rows` of a strided result: the axes after some axis are the columns. */
+function rowsOf({ shape, strides, offset = 0 }: Strided, width: number, value: Value): Rows | undefined {
+  let axis = shape.length;
+  for (let size = 1; axis > 0 && size < width;) size *= shape[--axis] ?? 1;
+  if (sizeOf(shape.slice(axis)) !== width) return undefined;
+  const row = merged({ shape: shape.slice(0, axis), strides: strides.slice(0, axis), offset });
+  const column = merged({ shape: shape.slice(axis), strides: strides.slice(axis) });
+  const wide = inVectors(column);
+  const vectors = wide !== undefined && whole(offset) && row.strides.every(whole);
+  return {
+    value,
+    vectors,
+    row: (m, lanes) =>
+      stridedIndex(
+        m,
+        row.shape,
+        row.strides.map((stride) => stride / lanes),
+        offset / lanes,
+      ),
+    column: (k, lanes) => place(k, lanes === 4 && wide ? wide : column).at,
   };
 }
 

@@ -138,7 +138,7 @@ export const layerNorm: LaunchKernel = kernel(
       profile,
     ),
   ],
-  4,
+  { epilogue: 4 },
 );
 
 /** Sums and maxima, also of integers: the partial results are kept in the row's own type. */
@@ -170,7 +170,7 @@ export const reduceSum: LaunchKernel = kernel(
   ({ operands: { x }, profile, output }) => [
     reduction(x, output(1), "reduce_sum", `${elementOf[x.type.dtype]}()`, plus, profile),
   ],
-  2,
+  { epilogue: 2 },
 );
 
 export const reduceMax: LaunchKernel = kernel(
@@ -178,7 +178,7 @@ export const reduceMax: LaunchKernel = kernel(
   ({ operands: { x }, profile, output }) => [
     reduction(x, output(1), "reduce_max", `x[row * ${rowsOf(x)[1]}u]`, larger, profile),
   ],
-  2,
+  { epilogue: 2 },
 );
 
 /** One thread a row: running sums are not shared. */
@@ -201,7 +201,7 @@ export const cumsum: LaunchKernel = kernel(
       { ...profile, lanesPerRow: 1 },
     ),
   ],
-  2,
+  { epilogue: 2 },
 );
 
 /**
