@@ -147,7 +147,7 @@ export const routedMlp: LaunchKernel = kernel(
       ),
     ];
   },
-  5,
+  { epilogue: 5 },
 );
 
 /** The occupied slots, expert by expert, as rows; and the rows in tiles of one expert each. */

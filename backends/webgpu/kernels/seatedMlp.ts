@@ -62,7 +62,7 @@ function emit(
 export const seatedMlp: LaunchKernel = kernel(
   ops.seatedMlp,
   (context) => emit(context, context.sizes.priority === "gate"),
-  4,
+  { epilogue: 4 },
 );
 
 export const seatedMlpWithin: LaunchKernel = kernel(
@@ -71,5 +71,5 @@ export const seatedMlpWithin: LaunchKernel = kernel(
     const { limits, ...operands } = context.operands;
     return emit({ ...context, operands }, true, limits);
   },
-  4,
+  { epilogue: 4 },
 );

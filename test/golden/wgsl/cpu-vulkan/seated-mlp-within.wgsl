@@ -45,16 +45,16 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     var tile = 0u;
     for (var c = 0u; c < e; c++) {
       row += total[c];
-      tile += (total[c] + 3u) / 4u;
+      tile += (total[c] + 7u) / 8u;
     }
     first[e] += row;
     if (group.x == 0u && group.y == 0u) {
-      for (var done = 0u; done < total[e]; done += 4u) {
-        tiles[tile] = vec4u(e, row + done, min(4u, total[e] - done), 0u);
+      for (var done = 0u; done < total[e]; done += 8u) {
+        tiles[tile] = vec4u(e, row + done, min(8u, total[e] - done), 0u);
         tile++;
       }
       if (e == 299u) {
-        for (; tile < 694u; tile++) { tiles[tile] = vec4u(); }
+        for (; tile < 497u; tile++) { tiles[tile] = vec4u(); }
       }
     }
   }
@@ -88,7 +88,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
   }
 }
 
-// experts, first layer: 3 x 694 x 1 workgroups
+// experts, first layer: 3 x 497 x 1 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
@@ -107,7 +107,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 4u;
+  let row = local.y * 8u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 24u;
@@ -115,10 +115,18 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let l1 = (sources[first + min(row + 1u, rows - 1u)]) * 96u;
   let l2 = (sources[first + min(row + 2u, rows - 1u)]) * 96u;
   let l3 = (sources[first + min(row + 3u, rows - 1u)]) * 96u;
+  let l4 = (sources[first + min(row + 4u, rows - 1u)]) * 96u;
+  let l5 = (sources[first + min(row + 5u, rows - 1u)]) * 96u;
+  let l6 = (sources[first + min(row + 6u, rows - 1u)]) * 96u;
+  let l7 = (sources[first + min(row + 7u, rows - 1u)]) * 96u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
+  var s4 = vec4f();
+  var s5 = vec4f();
+  var s6 = vec4f();
+  var s7 = vec4f();
   for (var k = 0u; k < 96u; k++) {
     let b0 = right[rightStart + (4u * k) * 24u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 24u + c];
@@ -128,10 +136,42 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     let a1 = left[l1 + k];
     let a2 = left[l2 + k];
     let a3 = left[l3 + k];
-    s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
-    s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
-    s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
-    s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
+    let a4 = left[l4 + k];
+    let a5 = left[l5 + k];
+    let a6 = left[l6 + k];
+    let a7 = left[l7 + k];
+    s0 += a0.x * b0;
+    s0 += a0.y * b1;
+    s0 += a0.z * b2;
+    s0 += a0.w * b3;
+    s1 += a1.x * b0;
+    s1 += a1.y * b1;
+    s1 += a1.z * b2;
+    s1 += a1.w * b3;
+    s2 += a2.x * b0;
+    s2 += a2.y * b1;
+    s2 += a2.z * b2;
+    s2 += a2.w * b3;
+    s3 += a3.x * b0;
+    s3 += a3.y * b1;
+    s3 += a3.z * b2;
+    s3 += a3.w * b3;
+    s4 += a4.x * b0;
+    s4 += a4.y * b1;
+    s4 += a4.z * b2;
+    s4 += a4.w * b3;
+    s5 += a5.x * b0;
+    s5 += a5.y * b1;
+    s5 += a5.z * b2;
+    s5 += a5.w * b3;
+    s6 += a6.x * b0;
+    s6 += a6.y * b1;
+    s6 += a6.z * b2;
+    s6 += a6.w * b3;
+    s7 += a7.x * b0;
+    s7 += a7.y * b1;
+    s7 += a7.z * b2;
+    s7 += a7.w * b3;
   }
   if (row < rows) {
     result[(first + row) * 24u + c] = gelu4(s0 + bias[biasStart + c]);
@@ -145,9 +185,21 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (row + 3u < rows) {
     result[(first + row + 3u) * 24u + c] = gelu4(s3 + bias[biasStart + c]);
   }
+  if (row + 4u < rows) {
+    result[(first + row + 4u) * 24u + c] = gelu4(s4 + bias[biasStart + c]);
+  }
+  if (row + 5u < rows) {
+    result[(first + row + 5u) * 24u + c] = gelu4(s5 + bias[biasStart + c]);
+  }
+  if (row + 6u < rows) {
+    result[(first + row + 6u) * 24u + c] = gelu4(s6 + bias[biasStart + c]);
+  }
+  if (row + 7u < rows) {
+    result[(first + row + 7u) * 24u + c] = gelu4(s7 + bias[biasStart + c]);
+  }
 }
 
-// experts, second layer: 12 x 694 x 1 workgroups
+// experts, second layer: 12 x 497 x 1 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
@@ -161,7 +213,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 4u;
+  let row = local.y * 8u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 96u;
@@ -169,10 +221,18 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let l1 = (first + min(row + 1u, rows - 1u)) * 24u;
   let l2 = (first + min(row + 2u, rows - 1u)) * 24u;
   let l3 = (first + min(row + 3u, rows - 1u)) * 24u;
+  let l4 = (first + min(row + 4u, rows - 1u)) * 24u;
+  let l5 = (first + min(row + 5u, rows - 1u)) * 24u;
+  let l6 = (first + min(row + 6u, rows - 1u)) * 24u;
+  let l7 = (first + min(row + 7u, rows - 1u)) * 24u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
+  var s4 = vec4f();
+  var s5 = vec4f();
+  var s6 = vec4f();
+  var s7 = vec4f();
   for (var k = 0u; k < 24u; k++) {
     let b0 = right[rightStart + (4u * k) * 96u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 96u + c];
@@ -182,10 +242,42 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     let a1 = left[l1 + k];
     let a2 = left[l2 + k];
     let a3 = left[l3 + k];
-    s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
-    s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
-    s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
-    s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
+    let a4 = left[l4 + k];
+    let a5 = left[l5 + k];
+    let a6 = left[l6 + k];
+    let a7 = left[l7 + k];
+    s0 += a0.x * b0;
+    s0 += a0.y * b1;
+    s0 += a0.z * b2;
+    s0 += a0.w * b3;
+    s1 += a1.x * b0;
+    s1 += a1.y * b1;
+    s1 += a1.z * b2;
+    s1 += a1.w * b3;
+    s2 += a2.x * b0;
+    s2 += a2.y * b1;
+    s2 += a2.z * b2;
+    s2 += a2.w * b3;
+    s3 += a3.x * b0;
+    s3 += a3.y * b1;
+    s3 += a3.z * b2;
+    s3 += a3.w * b3;
+    s4 += a4.x * b0;
+    s4 += a4.y * b1;
+    s4 += a4.z * b2;
+    s4 += a4.w * b3;
+    s5 += a5.x * b0;
+    s5 += a5.y * b1;
+    s5 += a5.z * b2;
+    s5 += a5.w * b3;
+    s6 += a6.x * b0;
+    s6 += a6.y * b1;
+    s6 += a6.z * b2;
+    s6 += a6.w * b3;
+    s7 += a7.x * b0;
+    s7 += a7.y * b1;
+    s7 += a7.z * b2;
+    s7 += a7.w * b3;
   }
   if (row < rows) {
     result[(first + row) * 96u + c] = s0 + bias[biasStart + c];
@@ -198,6 +290,18 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   }
   if (row + 3u < rows) {
     result[(first + row + 3u) * 96u + c] = s3 + bias[biasStart + c];
+  }
+  if (row + 4u < rows) {
+    result[(first + row + 4u) * 96u + c] = s4 + bias[biasStart + c];
+  }
+  if (row + 5u < rows) {
+    result[(first + row + 5u) * 96u + c] = s5 + bias[biasStart + c];
+  }
+  if (row + 6u < rows) {
+    result[(first + row + 6u) * 96u + c] = s6 + bias[biasStart + c];
+  }
+  if (row + 7u < rows) {
+    result[(first + row + 7u) * 96u + c] = s7 + bias[biasStart + c];
   }
 }
 
