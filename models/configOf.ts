@@ -2,9 +2,13 @@
 import { CompileError, type Shape, type WeightSource } from "../ir/index.ts";
 import type { Json } from "./config.ts";
 
+/** Numbers of a head, in every Vision Transformer that was published without saying so. */
+const usualHead = 64;
+
 /**
  * The configuration of weights under the original's names: a class token or attention pooling where there are its
- * parameters, else the mean of all tokens; learned positions where there are some, else none. Throws W2 for weights that
+ * parameters, else the mean of all tokens; learned positions where there are some, else none; heads of
+ * 64 where a file has them joined. Throws W2 for weights that
  * are of no Vision Transformer, and for those of a sparse one: no file says what its routers choose.
  */
 export function configOf({ tensors }: WeightSource, name: string): Json {
@@ -17,7 +21,7 @@ export function configOf({ tensors }: WeightSource, name: string): Json {
     refuse(`does not say how its routers choose (${sparse}): its configuration must be given`);
   const [high, wide, , width] = shape("embedding/kernel") ?? [];
   const [, mlpDim] = shape("Encoder/encoderblock_0/Mlp/Dense_0/kernel") ?? [];
-  const [, heads] = shape("Encoder/encoderblock_0/SelfAttention/query/kernel") ?? [];
+  const [, heads = 0, ...more] = shape("Encoder/encoderblock_0/SelfAttention/query/kernel") ?? [];
   if (!high || !wide || !width || !mlpDim || !heads)
     refuse("is no Vision Transformer by its names: its configuration must be given");
   let layers = 1;
@@ -34,7 +38,7 @@ export function configOf({ tensors }: WeightSource, name: string): Json {
     encoder: {
       num_layers: layers,
       mlp_dim: mlpDim,
-      num_heads: heads,
+      num_heads: more.length > 0 ? heads : Math.max(1, Math.floor(heads / usualHead)),
       ...(tensors.has("Encoder/encoderblock_0/SelfAttention/query_ln/scale") && { attention_qk_norm: true }),
       ...(!positions && { position_emb: { name: "none" } }),
     },

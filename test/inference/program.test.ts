@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
+import type { Engine } from "../../backends/backend.ts";
 import { reference } from "../../backends/reference/index.ts";
 import { batchesOf } from "../../inference/batches.ts";
 import { compile, type ModelCompileOptions, type Program } from "../../inference/compile.ts";
@@ -151,12 +152,29 @@ describe("results", () => {
     expect(got.routes[0]!.groups).toBe(4);
   });
 
-  test("of runs at once are each its own", async () => {
-    const one = await program(1);
+  test("of runs at once are each its own, and no two are on the device together", async () => {
+    let [busy, most] = [0, 0];
+    const watched: Engine = {
+      ...engine,
+      async compile(...given) {
+        const executable = await engine.compile(...given);
+        return {
+          ...executable,
+          async run(inputs) {
+            most = Math.max(most, ++busy);
+            const outputs = await executable.run(inputs);
+            busy--;
+            return outputs;
+          },
+        };
+      },
+    };
+    const one = await compile(load(alone, { weights: tiny.weights, batch: 1 }), { engine: watched });
     const apart = [];
     for (let i = 0; i < 4; i++) apart.push((await one.run(pictures(i, i + 1))).logits);
     const together = await Promise.all([0, 1, 2, 3].map((i) => one.run(pictures(i, i + 1))));
     expect(together.map(({ logits }) => logits)).toEqual(apart);
+    expect(most).toBe(1);
   });
 
   test("say what was not asked for", async () => {

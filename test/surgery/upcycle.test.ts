@@ -82,6 +82,32 @@ describe("with weights renormalised", () => {
   });
 });
 
+test("renormalised weights sum to 1 over the choices that have a slot, and are 0 elsewhere", async () => {
+  const { config, weights, name } = upcycled(await trainedOf(denseConfig(1)), {
+    experts: 4,
+    blocks: [0],
+    renormalise: true,
+    imageSize,
+    overrides: [routing({ dispatcher: { capacity_factor: 0.4, capacity_multiple_of: null } })],
+  });
+  const outputs = ["encoderblock_0/slots", "encoderblock_0/weights"];
+  const got = await answers({ config, weights, name }, outputs);
+  const [slots, scales] = outputs.map((output) => got.get(output)!);
+  const strays: unknown[] = [];
+  const sums = { served: [] as number[], unserved: [] as number[] };
+  for (let t = 0; t < slots!.length; t += 2) {
+    const choices = [0, 1].map((j) => ({ slot: slots![t + j]!, scale: scales![t + j]! }));
+    strays.push(...choices.filter(({ slot, scale }) => slot < 0 && scale !== 0));
+    const served = choices.some(({ slot }) => slot >= 0);
+    sums[served ? "served" : "unserved"].push(choices[0]!.scale + choices[1]!.scale);
+  }
+  expect(strays).toEqual([]);
+  for (const sum of sums.served) expect(sum).toBeCloseTo(1, 6);
+  expect(sums.unserved.every((sum) => sum === 0)).toBe(true);
+  expect(Math.min(sums.served.length, sums.unserved.length)).toBeGreaterThan(0);
+  expect(slots!.filter((slot) => slot < 0).length).toBeGreaterThan(2 * sums.unserved.length);
+});
+
 test("as they are, gates of all experts sum to 1 as well", async () => {
   await fc.assert(
     fc.asyncProperty(sizes, async (drawn) => {
@@ -175,6 +201,14 @@ test("a configuration is read off the weights of any dense model", async () => {
     }),
     { numRuns: runs(15) },
   );
+});
+
+test("where heads are joined, they are of 64 numbers", async () => {
+  const { weights } = await trainedOf(denseConfig(1));
+  const joined = new Map(weights.tensors);
+  const shape = { dtype: "f32", shape: [192, 192] } as const;
+  joined.set("Encoder/encoderblock_0/SelfAttention/query/kernel", shape);
+  expect(configOf({ ...weights, tensors: joined }, "weights")).toMatchObject({ encoder: { num_heads: 3 } });
 });
 
 test.each([

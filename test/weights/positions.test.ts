@@ -82,6 +82,10 @@ test("of an equal number of tokens it is the very same table", async () => {
   );
 });
 
+test("of as many tokens in another form it is taken to be that form's", async () => {
+  expect(await resize(2, [4, 1], (y, x) => 2 * y + x)).toEqual([0, 1, 2, 3]);
+});
+
 test("a constant stays one, and the class token's row is kept", async () => {
   await fc.assert(
     fc.asyncProperty(side, target, fc.integer({ min: -9, max: 9 }), async (n, to, value) => {
