@@ -151,7 +151,7 @@ class Grouping {
   #gathered({ op, operands }: Node): { readonly made: Value; readonly rows: Rows } | undefined {
     const { gathers } = kernels.get(op) as LaunchKernel;
     const operand = operands[op.operands.findIndex(({ name }) => name === gathers)];
-    if (!operand || !this.#profile.fuses) return undefined;
+    if (!operand || this.#profile.fuses === false) return undefined;
     const made = originOf(operand);
     const kernel = made.node && kernelOf(made.node);
     if (!kernel || !("pieces" in kernel) || this.#fixed.has(made)) return undefined;

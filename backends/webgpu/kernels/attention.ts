@@ -110,15 +110,16 @@ function inOneLaunch(
   const lines = (f: (i: number) => string): string => times(width, f).join("\n");
   const start = (rows: number, { stride, offset }: Omit<Heads, "value">): string =>
     plus(`(group.y / ${H}u) * ${(rows * stride) / 4}u + (group.y % ${H}u) * ${width}u`, offset / 4);
-  const fill = (tile: string, from: string, { stride }: Heads): string => `
+  // What holds several of them is bound once: a plan of memory may then let the launch write beside it.
+  const bound = new Map([v, k, q].map(({ value }, i) => [value, ["v", "k", "q"][i] as string]));
+  const bufferOf = ({ value }: Heads): string => bound.get(value) as string;
+  const fill = (tile: string, from: string, part: Heads): string => `
         ${tile}[i] = vec4f();
-        if (s0 + i / ${width}u < ${S}u) { ${tile}[i] = ${from}[${from}Start + (s0 + i / ${width}u) * ${stride / 4}u + i % ${width}u]; }`;
+        if (s0 + i / ${width}u < ${S}u) { ${tile}[i] = ${bufferOf(part)}[${from}Start + (s0 + i / ${width}u) * ${part.stride / 4}u + i % ${width}u]; }`;
   return launch({
     label: "attention",
     bindings: [
-      bind("q", q.value, "vec4f"),
-      bind("k", k.value, "vec4f"),
-      bind("v", v.value, "vec4f"),
+      ...[...bound].toReversed().map(([value, name]) => bind(name, value, "vec4f")),
       ...stored.extra,
       stored.binding,
     ],
@@ -134,7 +135,7 @@ function inOneLaunch(
       let vStart = ${start(S, v)};
       let row = group.x * ${threads}u + lane;
       let own = ${start(T, q)} + min(row, ${T - 1}u) * ${q.stride / 4}u;
-      ${lines((i) => `let q${i} = q[own + ${i}u] * ${f32(1 / Math.sqrt(W))};`)}
+      ${lines((i) => `let q${i} = ${bufferOf(q)}[own + ${i}u] * ${f32(1 / Math.sqrt(W))};`)}
       ${lines((i) => `var o${i} = vec4f();`)}
       var largest = ${lowest};
       var total = 0.0f;

@@ -1,14 +1,3 @@
-// patchify: 37632 x 1 x 1 workgroups
-@group(0) @binding(0) var<storage, read> x0: array<vec4f>;
-@group(0) @binding(1) var<storage, read_write> result: array<vec4f>;
-@compute @workgroup_size(8)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let i = id.x;
-  if (i >= arrayLength(&result)) { return; }
-  let i0 = (i / 5376u) * 5376u + (i / 768u % 7u) * 24u + (i / 24u % 32u) * 168u + i % 24u;
-  result[i] = x0[i0];
-}
-
 // linear: 16 x 49 x 1 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
@@ -20,14 +9,14 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (c >= 128u) { return; }
   let row = group.y * 8u;
   if (row >= 392u) { return; }
-  let l0 = row * 768u;
-  let l1 = (row + 1u) * 768u;
-  let l2 = (row + 2u) * 768u;
-  let l3 = (row + 3u) * 768u;
-  let l4 = (row + 4u) * 768u;
-  let l5 = (row + 5u) * 768u;
-  let l6 = (row + 6u) * 768u;
-  let l7 = (row + 7u) * 768u;
+  let l0 = ((row) / 7u) * 5376u + ((row) % 7u) * 24u;
+  let l1 = ((row + 1u) / 7u) * 5376u + ((row + 1u) % 7u) * 24u;
+  let l2 = ((row + 2u) / 7u) * 5376u + ((row + 2u) % 7u) * 24u;
+  let l3 = ((row + 3u) / 7u) * 5376u + ((row + 3u) % 7u) * 24u;
+  let l4 = ((row + 4u) / 7u) * 5376u + ((row + 4u) % 7u) * 24u;
+  let l5 = ((row + 5u) / 7u) * 5376u + ((row + 5u) % 7u) * 24u;
+  let l6 = ((row + 6u) / 7u) * 5376u + ((row + 6u) % 7u) * 24u;
+  let l7 = ((row + 7u) / 7u) * 5376u + ((row + 7u) % 7u) * 24u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -41,14 +30,14 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     let b1 = right[(4u * k + 1u) * 128u + c];
     let b2 = right[(4u * k + 2u) * 128u + c];
     let b3 = right[(4u * k + 3u) * 128u + c];
-    let a0 = left[l0 + k];
-    let a1 = left[l1 + k];
-    let a2 = left[l2 + k];
-    let a3 = left[l3 + k];
-    let a4 = left[l4 + k];
-    let a5 = left[l5 + k];
-    let a6 = left[l6 + k];
-    let a7 = left[l7 + k];
+    let a0 = left[l0 + (k / 24u) * 168u + k % 24u];
+    let a1 = left[l1 + (k / 24u) * 168u + k % 24u];
+    let a2 = left[l2 + (k / 24u) * 168u + k % 24u];
+    let a3 = left[l3 + (k / 24u) * 168u + k % 24u];
+    let a4 = left[l4 + (k / 24u) * 168u + k % 24u];
+    let a5 = left[l5 + (k / 24u) * 168u + k % 24u];
+    let a6 = left[l6 + (k / 24u) * 168u + k % 24u];
+    let a7 = left[l7 + (k / 24u) * 168u + k % 24u];
     s0 += a0.x * b0;
     s0 += a0.y * b1;
     s0 += a0.z * b2;

@@ -1,14 +1,3 @@
-// patchify: 4704 x 1 x 1 workgroups
-@group(0) @binding(0) var<storage, read> x0: array<vec4f>;
-@group(0) @binding(1) var<storage, read_write> result: array<vec4f>;
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let i = id.x;
-  if (i >= arrayLength(&result)) { return; }
-  let i0 = (i / 5376u) * 5376u + (i / 768u % 7u) * 24u + (i / 24u % 32u) * 168u + i % 24u;
-  result[i] = x0[i0];
-}
-
 // linear: 16 x 13 x 1 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
@@ -29,7 +18,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       let r = row0 + i / 8u;
       let k = k0 + i % 8u;
       var v = vec4f();
-      if (r < 392u) { v = left[r * 768u + k]; }
+      if (r < 392u) { v = left[((r) / 7u) * 5376u + ((r) % 7u) * 24u + (k / 24u) * 168u + k % 24u]; }
       leftTile[i] = v;
     }
     for (var i = lane; i < 256u; i += 64u) {

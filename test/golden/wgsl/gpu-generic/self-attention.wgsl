@@ -1,8 +1,6 @@
 // attention: 1 x 64 x 1 workgroups
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;
-@group(0) @binding(1) var<storage, read> k: array<vec4f>;
-@group(0) @binding(2) var<storage, read> v: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> result: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> result: array<vec4f>;
 var<workgroup> keys: array<vec4f, 256>;
 var<workgroup> values: array<vec4f, 256>;
 @compute @workgroup_size(64)
@@ -48,9 +46,9 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
         for (var s0 = 0u; s0 < 50u; s0 += 16u) {
           for (var i = lane; i < 256u; i += 64u) {
           keys[i] = vec4f();
-          if (s0 + i / 16u < 50u) { keys[i] = k[kStart + (s0 + i / 16u) * 384u + i % 16u]; }
+          if (s0 + i / 16u < 50u) { keys[i] = q[kStart + (s0 + i / 16u) * 384u + i % 16u]; }
           values[i] = vec4f();
-          if (s0 + i / 16u < 50u) { values[i] = v[vStart + (s0 + i / 16u) * 384u + i % 16u]; }
+          if (s0 + i / 16u < 50u) { values[i] = q[vStart + (s0 + i / 16u) * 384u + i % 16u]; }
           }
           workgroupBarrier();
           for (var j = 0u; j < min(16u, 50u - s0); j++) {
