@@ -1,6 +1,9 @@
 /** The programs that are measured. */
 import { Graph, input, ops, Tensor, weight, type WeightSource } from "../ir/index.ts";
-import { createModel, type Json, randomWeights } from "../models/index.ts";
+import { createModel, type Json, parseConfig, probing, randomWeights, routerOf } from "../models/index.ts";
+import { moeMlp } from "../models/moe.ts";
+import { Parameters } from "../models/parameters.ts";
+import { normalDraws } from "../models/random.ts";
 
 /** A program with its weights and inputs, and the operations of one run. */
 export interface Measured {
@@ -10,14 +13,36 @@ export interface Measured {
   readonly flops: number;
 }
 
-/** The logits of `batch` images of 224 pixels, by a model with random weights. */
+/** The logits of `batch` images of 224 pixels, by a model whose random weights are all of effect. */
 export function imageModel(config: Json, batch: number): Measured {
   const { graph, parameters, flops } = createModel(config, { batch });
   return {
     graph: graph.select(["logits"]),
-    weights: randomWeights(parameters, 0),
+    weights: randomWeights(probing(parameters), 0),
     inputs: new Map([["image", pictures(batch)]]),
     flops: batch * flops,
+  };
+}
+
+/** One MoE layer alone, of a model's configuration, on the tokens of `batch` images of 224 pixels as one group. */
+export function moeLayer(config: Json, batch: number): Measured {
+  const { encoder, hidden_size: D, patch_size: patch } = parseConfig(config);
+  const { moe } = encoder;
+  if (!moe) throw new RangeError("an MoE layer is measured of a sparse configuration");
+  const T = Math.floor(224 / patch[0]) * Math.floor(224 / patch[1]) + 1;
+  const parameters = new Parameters();
+  const type = { dtype: "f32", shape: [batch, T, D] } as const;
+  const x = input("x", type);
+  const router = routerOf(moe.router.name).bind(moe.router, moe.num_experts, 1);
+  const groupSize = batch * T;
+  const context = { config: moe, router, hidden: encoder.mlp_dim, groupSize, parameters, noise: undefined };
+  const { y, plan } = moeMlp(x, context);
+  const [G = 1, E = 1, capacity = 1] = plan.tokens.type.shape;
+  return {
+    graph: new Graph("moe", [x], [["y", y]]),
+    weights: randomWeights(probing(parameters.all), 0),
+    inputs: new Map([["x", new Tensor(type, normalDraws(0, "x", batch * T * D))]]),
+    flops: 4 * G * E * capacity * D * encoder.mlp_dim,
   };
 }
 

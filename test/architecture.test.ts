@@ -26,6 +26,8 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   webgpu: ["backends/webgpu/dawn.ts"],
   "onnx-proto": ["backends/onnx/proto.ts"],
   "onnxruntime-node": ["backends/onnx/runtime.ts"],
+  "@tensorflow/tfjs-core": ["bench/tfjs.ts"],
+  "@tensorflow/tfjs-backend-webgpu": ["bench/tfjs.ts"],
   sharp: ["inference/photographs.ts"],
   tinyglobby: ["cli/pictures.ts"],
   commander: ["cli/main.ts", "cli/options.ts", "cli/commands/"],

@@ -18,3 +18,10 @@ export async function dawnGpu(flags: readonly string[] = []): Promise<GPU> {
 export const dawnFor = (profile?: Profile): Backend => webgpuOn(() => dawnGpu(), profile);
 
 export const dawn: Backend = dawnFor();
+
+/** Gives the process what a browser's page has: `navigator.gpu`, and WebGPU's constants. For libraries made for pages. */
+export async function asInBrowsers(): Promise<void> {
+  const { globals } = await import("webgpu");
+  Object.assign(globalThis, globals);
+  Object.defineProperty(globalThis, "navigator", { value: { gpu: await dawnGpu() }, configurable: true });
+}
