@@ -270,11 +270,13 @@ class Growth implements Members {
     this.inlined.add(node);
     const isMap = "map" in kernelOf(node);
     if (isMap && moved === 0) this.#inPlace.add(node);
-    const size = sizeOf(onlyResult(node).type.shape);
+    // A concatenation has room for all of its operands; what has more than that repeats one.
+    const given = node.operands.reduce((sum, { type }) => sum + sizeOf(type.shape), 0);
+    const repeats = !isMap && given < sizeOf(onlyResult(node).type.shape);
     for (const operand of operandsOf(node)) {
       const uses = this.#uses.get(operand) ?? { inPlace: 0, moved: 0, spread: false };
       uses[this.#inPlace.has(node) ? "inPlace" : "moved"]++;
-      uses.spread ||= spread || (!isMap && sizeOf(operand.type.shape) < size);
+      uses.spread ||= spread || repeats;
       this.#uses.set(operand, uses);
       this.#users.set(operand, [...(this.#users.get(operand) ?? []), node]);
       this.leaves.add(operand);

@@ -130,6 +130,10 @@ const producers: Readonly<Record<string, (x: Value, w: Value, row: Value) => Val
   matmul: (x, w) => ops.matmul(x, w),
   "layer norm": (x, w, row) => ops.layerNorm(ops.matmul(x, w), row, row, { epsilon: 1e-6 }),
   "an elementwise map": (x, w) => ops.tanh(ops.matmul(x, w)),
+  "linear in bfloat16": (x, w, row) => {
+    const [a, b, c] = [x, w, row].map((value) => ops.cast(value, { to: "bf16" })) as [Value, Value, Value];
+    return ops.cast(ops.linear(a, b, c), { to: "f32" });
+  },
   "linear of moved rows": (x, w, row) => {
     // Patches of 3 x 2 pixels of two channels, which leave pixels out.
     const [M = 1] = x.type.shape;
@@ -157,6 +161,7 @@ const combinations = [
   ["CPU", onCpu, "layer norm", 12, few],
   ["CPU", onCpu, "an elementwise map", 7, few],
   ["CPU", onCpu, "attention", 12, few],
+  ["CPU", onCpu, "linear in bfloat16", 12, few],
   ["CPU", onCpu, "linear of moved rows", 12, few],
   ["GPU", onGpu, "linear of moved rows", 7, few],
   ["GPU", onGpu, "linear", 12, few],
@@ -245,6 +250,7 @@ describe("what shares a launch", () => {
 
   test("what a broadcast repeats is made once before it, and what no input changes once for all runs", () => {
     expect(labels([ops.add(x, spread(ops.exp(b), x))])).toEqual(["exp", "broadcast + add"]);
+    expect(labels([ops.concat(ops.exp(x), ops.tanh(x), { axis: 0 })])).toEqual(["exp + tanh + concat"]);
     const kept = number(2, x);
     expect(labels([ops.add(x, ops.exp(kept))])).toEqual(["constant", "exp", "add"]);
   });
