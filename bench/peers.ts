@@ -134,10 +134,10 @@ async function onEngine(engine: Engine, { graph, weights, inputs }: Measured): P
   }
 }
 
-/** What `measure` finds, or nothing where the peer cannot do it, which is said. */
-async function attempt(peer: string, measure: () => Promise<Result>): Promise<Result | undefined> {
+/** What `run` finds, or nothing where the peer cannot do it, which is said. */
+async function attempt(peer: string, run: () => Promise<Result>): Promise<Result | undefined> {
   try {
-    return await measure();
+    return await run();
   } catch (error) {
     console.error(`${peer}: ${error instanceof Error ? error.message : String(error)}`);
     return undefined;

@@ -35,7 +35,9 @@ export function moeLayer(config: Json, batch: number): Measured {
   const x = input("x", type);
   const router = routerOf(moe.router.name).bind(moe.router, moe.num_experts, 1);
   const groupSize = batch * T;
-  const context = { config: moe, router, hidden: encoder.mlp_dim, groupSize, parameters, noise: undefined };
+  const hidden = { width: encoder.mlp_dim, gelu: encoder.gelu };
+  const given = { capacity: undefined, noise: undefined, limits: undefined };
+  const context = { config: moe, router, hidden, groupSize, parameters, ...given };
   const { y, plan } = moeMlp(x, context);
   const [G = 1, E = 1, capacity = 1] = plan.tokens.type.shape;
   return {

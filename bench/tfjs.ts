@@ -45,6 +45,12 @@ export async function tfjsProduct({ graph, weights, inputs }: Measured): Promise
   });
 }
 
+/** GELU in its tanh form. */
+function gelu(x: tf.Tensor): tf.Tensor {
+  const inner = tf.mul(Math.sqrt(2 / Math.PI), tf.add(x, tf.mul(0.044715, tf.mul(x, tf.mul(x, x)))));
+  return tf.mul(tf.mul(0.5, x), tf.add(1, tf.tanh(inner)));
+}
+
 /** The shape of a weight where heads are no axis of the stored kernels and biases of attention. */
 function withoutHeads(name: string, shape: Shape): Shape {
   const [first = 1, second = 1, third = 1] = shape;
@@ -71,7 +77,7 @@ export async function tfjsVit(
 
   /** `x` [..., N] through an affine map. */
   const dense = (name: string, x: tf.Tensor): tf.Tensor => {
-    const rows = tf.reshape(x, [-1, x.shape.at(-1) ?? 1]) as tf.Tensor2D;
+    const rows = tf.reshape<tf.Rank.R2>(x, [-1, x.shape.at(-1) ?? 1]);
     const y = tf.fused.matMul({
       a: rows,
       b: w(`${name}/kernel`),
@@ -83,10 +89,6 @@ export async function tfjsVit(
     const { mean, variance } = tf.moments(x, -1, true);
     const scaled = tf.mul(tf.sub(x, mean), tf.rsqrt(tf.add(variance, 1e-6)));
     return tf.add(tf.mul(scaled, w(`${name}/scale`)), w(`${name}/bias`));
-  };
-  const gelu = (x: tf.Tensor): tf.Tensor => {
-    const inner = tf.mul(Math.sqrt(2 / Math.PI), tf.add(x, tf.mul(0.044715, tf.mul(x, tf.mul(x, x)))));
-    return tf.mul(tf.mul(0.5, x), tf.add(1, tf.tanh(inner)));
   };
   const heads = (x: tf.Tensor): tf.Tensor =>
     tf.transpose(tf.reshape(x, [B, x.shape[1] ?? 1, H, D / H]), [0, 2, 1, 3]);
