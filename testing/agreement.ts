@@ -1,6 +1,6 @@
 /** Whether two ways to compute a program agree: integers exactly, floats within a tolerance. */
 import type { Engine, Tolerance } from "../backends/backend.ts";
-import type { Tensor } from "../ir/index.ts";
+import { Tensor, type WeightSource } from "../ir/index.ts";
 import { outputsOf, type Program } from "./program.ts";
 
 /** What two ways to compute one op in rounded arithmetic may differ by. */
@@ -38,15 +38,23 @@ export function disagreement(
 /** What of a program is compared: the plan, and what experts make of it. */
 export const compared: readonly string[] = ["tokens", "slots", "weights", "y"];
 
+const inMemory = (weights: Program["weights"]): WeightSource => ({
+  tensors: new Map([...weights].map(([name, { type }]) => [name, type])),
+  read(name, rows) {
+    const tensor = weights.get(name) as Tensor;
+    if (!rows) return Promise.resolve(tensor);
+    const [entries = 1, ...rest] = tensor.type.shape;
+    const [start, stop] = rows.map((row) => (row * tensor.data.length) / entries);
+    const type = { ...tensor.type, shape: [rows[1] - rows[0], ...rest] };
+    return Promise.resolve(new Tensor(type, tensor.data.slice(start, stop)));
+  },
+  close: () => Promise.resolve(),
+});
+
 /** Throws where `engine` computes something else than what `program` declares. */
 export async function expectAgreement(engine: Engine, program: Program, tolerance: Tolerance): Promise<void> {
   const { graph, inputs, weights } = program;
-  const source = {
-    tensors: new Map([...weights].map(([name, { type }]) => [name, type])),
-    read: (name: string) => Promise.resolve(weights.get(name) as Tensor),
-    close: () => Promise.resolve(),
-  };
-  const executable = await engine.compile(graph, source, { outputs: compared, check: true });
+  const executable = await engine.compile(graph, inMemory(weights), { outputs: compared, check: true });
   try {
     const off = disagreement(await executable.run(inputs), outputsOf(program, graph), tolerance);
     if (off !== undefined) throw new Error(off);

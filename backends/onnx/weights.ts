@@ -1,8 +1,11 @@
 /** The tensors that a program's weights become in a file, read and written part by part. */
 import {
   byteLength,
+  CompileError,
   readWeight,
+  sameType,
   type Shape,
+  showType,
   sizeOf,
   Tensor,
   type Value,
@@ -42,7 +45,7 @@ export function weightTensor(weight: Value): WeightTensor {
 /** Ranges of a weight's first axis; undefined is all of it. */
 type Rows = readonly [number, number] | undefined;
 
-/** The bytes of a weight's `ranges`, one after the other. */
+/** The bytes of a weight's `ranges`, one after the other. Throws W4 where the source gives something else. */
 async function* read(
   weight: Value,
   source: WeightSource,
@@ -50,6 +53,12 @@ async function* read(
 ): AsyncIterable<Uint8Array> {
   for (const rows of ranges) {
     const tensor = await readWeight(source, weight, rows);
+    const { shape } = weight.type;
+    const want = { ...weight.type, shape: rows ? [rows[1] - rows[0], ...shape.slice(1)] : shape };
+    if (!sameType(tensor.type, want)) {
+      const message = `must read as ${showType(want)}; got ${showType(tensor.type)}`;
+      throw new CompileError("W4", weight.leaf?.name ?? "", message);
+    }
     // A bfloat16 weight is held as the float32 that it stands for.
     yield weight.type.dtype === "bf16"
       ? Tensor.from({ ...tensor.type, dtype: "f32" }, tensor.numbers()).bytes

@@ -95,6 +95,13 @@ describe("a file for the CPU alone", () => {
     expect(expertWeights({ cpu: true })).toEqual([0, 1, 2, 3].map((e) => `${whole}/${e}`));
   });
 
+  test("is not written from a source that gives all experts for one", async () => {
+    const source = { ...tiny.weights, read: (name: string) => tiny.weights.read(name) };
+    const program = exportOnnx(graph, { cpu: true });
+    const written = saveProgram(join(folder, "whole.onnx"), program, source);
+    await expect(written).rejects.toThrow(/must read as f32\[1, .*; got f32\[4, .* \[W4\]$/);
+  });
+
   test("leaves experts together whose weights are computed", () => {
     const half = { precision: "half-weights" } as const;
     expect(expertWeights({ ...half, cpu: true })).toEqual(expertWeights(half));
