@@ -68,10 +68,11 @@ function byThread(
     parts("v", tall)
       .map((v) => `${statement(v)};`)
       .join(" ");
+  // One by one, as matrix products add them.
   const added = (c: number): string =>
     parts("n", tall)
-      .map((n, i) => `${n} * kernel[at + ${i * columns + c}u]`)
-      .join(" + ");
+      .map((n, i) => `s${c} += ${n} * kernel[at + ${i * columns + c}u];`)
+      .join(" ");
   const entries = (c: number): string =>
     parts(`s${c}`, wide)
       .map((s, i) => `gates[${wide ? 4 : 1}u * (first + ${c}u) + ${i}u] = ${s};`)
@@ -96,7 +97,7 @@ function byThread(
           let n = (x[start + d] - mean) * factor * scale[d] + bias[d];
           if (first == 0u) { items[start + d] = ${rounded(type.dtype, "n", tall ? 4 : 1)}; }
           let at = d * ${(tall ? 4 : 1) * columns}u + first;
-          ${each.map((c) => `s${c} += ${added(c)};`).join("\n          ")}
+          ${each.map(added).join("\n          ")}
         }
         ${each.map(entries).join("\n        ")}
       }

@@ -28,8 +28,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
       let n = (x[start + d] - mean) * factor * scale[d] + bias[d];
       if (first == 0u) { items[start + d] = bfloat4(n); }
       let at = d * 8u + first;
-      s0 += n.x * kernel[at + 0u] + n.y * kernel[at + 2u] + n.z * kernel[at + 4u] + n.w * kernel[at + 6u];
-      s1 += n.x * kernel[at + 1u] + n.y * kernel[at + 3u] + n.z * kernel[at + 5u] + n.w * kernel[at + 7u];
+      s0 += n.x * kernel[at + 0u]; s0 += n.y * kernel[at + 2u]; s0 += n.z * kernel[at + 4u]; s0 += n.w * kernel[at + 6u];
+      s1 += n.x * kernel[at + 1u]; s1 += n.y * kernel[at + 3u]; s1 += n.z * kernel[at + 5u]; s1 += n.w * kernel[at + 7u];
     }
     gates[4u * (first + 0u) + 0u] = s0.x; gates[4u * (first + 0u) + 1u] = s0.y; gates[4u * (first + 0u) + 2u] = s0.z; gates[4u * (first + 0u) + 3u] = s0.w;
     gates[4u * (first + 1u) + 0u] = s1.x; gates[4u * (first + 1u) + 1u] = s1.y; gates[4u * (first + 1u) + 2u] = s1.z; gates[4u * (first + 1u) + 3u] = s1.w;
