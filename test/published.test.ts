@@ -28,7 +28,7 @@ const run = (command: string): string =>
   }).toString();
 
 // As npm installs it, but for what it depends on, which is here already.
-linkModules(folder);
+linkModules(folder, [".bin"]);
 mkdirSync(join(modules, ".bin"));
 const packed = execFileSync("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], {
   cwd: root,

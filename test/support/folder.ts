@@ -20,11 +20,12 @@ export function copyInto(folder: string, entries: readonly string[]): void {
   for (const entry of entries) cpSync(join(root, entry), join(folder, entry), { recursive: true });
 }
 
-/** Gives `folder` all that the package depends on, but for those packages; what npm would run is not there. */
+/** Gives `folder` all that the package depends on and the commands of it, `.bin`, but for what `without` names. */
 export function linkModules(folder: string, without: readonly string[] = []): void {
   const [from, to] = [join(root, "node_modules"), join(folder, "node_modules")];
   mkdirSync(to, { recursive: true });
   for (const entry of readdirSync(from)) {
-    if (!entry.startsWith(".") && !without.includes(entry)) symlinkSync(join(from, entry), join(to, entry));
+    const isKept = entry === ".bin" || !entry.startsWith(".");
+    if (isKept && !without.includes(entry)) symlinkSync(join(from, entry), join(to, entry));
   }
 }
