@@ -5,7 +5,7 @@ import { kernels } from "./kernels/index.ts";
 import { rounded, roundingModule } from "./wgsl.ts";
 
 /** The value whose elements, in order, are those of `value`: what a view views. */
-export function originOf(value: Value): Value {
+export function unviewed(value: Value): Value {
   let origin = value;
   while (origin.node?.op.has("view")) origin = origin.node.operands[0] as Value;
   return origin;
@@ -48,7 +48,7 @@ export class Elements {
   }
 
   #element(value: Value, i: string, lanes: Lanes, body: Body): string {
-    const origin = originOf(value);
+    const origin = unviewed(value);
     if (origin === this.#given) return "v";
     const { node } = origin;
     if (!node || !this.#inlined.has(node)) return this.#load(origin, i, lanes);

@@ -1,7 +1,7 @@
 /** Which applications share launches: those of each element alone are made where an element is computed or loaded. */
 import type { Graph, Node, Value } from "../../ir/index.ts";
 import { sizeOf } from "../../ir/index.ts";
-import { Elements, originOf } from "./elements.ts";
+import { Elements, unviewed } from "./elements.ts";
 import {
   bind,
   type Context,
@@ -52,7 +52,7 @@ interface Members {
 }
 
 const kernelOf = (node: Node): Kernel => kernels.get(node.op) as Kernel;
-const operandsOf = (node: Node): Value[] => node.operands.map(originOf);
+const operandsOf = (node: Node): Value[] => node.operands.map(unviewed);
 const onlyResult = (node: Node): Value => node.results[0] as Value;
 
 class Grouping {
@@ -83,8 +83,8 @@ class Grouping {
       }
     }
     for (const value of graph.outputs.values()) {
-      count(originOf(value));
-      this.#kept.add(originOf(value));
+      count(unviewed(value));
+      this.#kept.add(unviewed(value));
     }
   }
 
@@ -143,7 +143,7 @@ class Grouping {
   #readBy({ main, leaves }: Members): Value[] {
     const gathered = main && this.#gathered(main);
     const own = main ? operandsOf(main) : [];
-    const read = own.map((value) => (value === gathered?.made ? originOf(gathered.rows.value) : value));
+    const read = own.map((value) => (value === gathered?.made ? unviewed(gathered.rows.value) : value));
     return [...new Set([...read, ...leaves])];
   }
 
@@ -152,7 +152,7 @@ class Grouping {
     const { gathers } = kernels.get(op) as LaunchKernel;
     const operand = operands[op.operands.findIndex(({ name }) => name === gathers)];
     if (!operand || this.#profile.fuses === false) return undefined;
-    const made = originOf(operand);
+    const made = unviewed(operand);
     const kernel = made.node && kernelOf(made.node);
     if (!kernel || !("pieces" in kernel) || this.#fixed.has(made)) return undefined;
     if (!kernel.free && this.#uses.get(made) !== 1) return undefined;
@@ -286,7 +286,7 @@ class Growth implements Members {
 
 /** Whether every element of a value is a number in the program. */
 function isNumber(value: Value): boolean {
-  const { node } = originOf(value);
+  const { node } = unviewed(value);
   if (!node) return false;
   return node.operands.length === 0 || ("pieces" in kernelOf(node) && node.operands.every(isNumber));
 }
