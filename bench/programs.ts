@@ -67,5 +67,5 @@ export function denseProduct(side: number): Measured {
 }
 
 /** An image batch of 224 pixels that is nowhere flat. */
-const pictures = (batch: number): Tensor =>
+export const pictures = (batch: number): Tensor =>
   Tensor.of("f32", [batch, 224, 224, 3], (b, y, x, c) => Math.sin(b + y / 9 + x / 7 + c));
