@@ -240,6 +240,30 @@ describe("what shares a launch", () => {
     expect(labels([ops.linear(ops.reshape(first, { shape: [2, 8] }), w, b)])).toEqual(["linear", "linear"]);
   });
 
+  test("an op of several results takes in what follows its first, unless another is read before", () => {
+    const seated = (): { readonly y: Value; readonly slots: Value } =>
+      ops.seatedMlp(
+        f32("tokens", 1, 4, 8),
+        input("choices", { dtype: "i32", shape: [1, 4, 1] }),
+        f32("weights", 1, 4, 1),
+        f32("w1", 2, 8, 4),
+        f32("b1", 2, 4),
+        f32("w2", 2, 4, 8),
+        f32("b2", 2, 8),
+        { capacity: 2, priority: "token", approximate: "tanh", through: "f32" },
+      );
+    const [kept, read] = [seated(), seated()];
+    const residual = f32("residual", 1, 4, 8);
+    expect(labels([ops.add(kept.y, residual), kept.slots])).toEqual(["seated_mlp + add"]);
+    const scores = ops.cast(read.slots, { to: "f32" });
+    expect(labels([ops.add(read.y, ops.broadcast(scores, { shape: [1, 4, 8] }))])).toEqual([
+      "seated_mlp",
+      "cast",
+      "broadcast + add",
+    ]);
+    expect(labels([ops.add(read.y, residual), scores])).toEqual(["seated_mlp", "add", "cast"]);
+  });
+
   test("numbers and repetitions are in no buffer, however often they are used", () => {
     const wide = spread(b, x);
     const half = number(0.5, x);
