@@ -1,6 +1,6 @@
 /** The model that a command line names: a preset or a file, with overrides. */
 import { configNamed } from "../inference/node.ts";
-import type { WeightSource } from "../ir/index.ts";
+import type { Graph, WeightSource } from "../ir/index.ts";
 import {
   createModel,
   type Json,
@@ -37,6 +37,10 @@ export async function readModel(
 ): Promise<Model> {
   return createModel(await readConfig(name, overrides), options);
 }
+
+/** The outputs that a list names; `all` is every one. */
+export const outputsOf = ({ outputs }: Graph, list: string): string[] =>
+  list === "all" ? [...outputs.keys()] : list.split(",").map((output) => output.trim());
 
 /** What photographs are made of where neither the user nor the weights say. */
 export const defaultSize: readonly [number, number] = [224, 224];

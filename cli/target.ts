@@ -1,12 +1,11 @@
 /** The device that a command line names to compile for: this machine's, a built-in profile, or one in a file. */
-import { readFile } from "node:fs/promises";
-
 import { z } from "zod";
 
 import { dawnGpu } from "../backends/webgpu/dawn.ts";
 import { type Profile, profileOf, profiles } from "../backends/webgpu/index.ts";
 import { fits } from "../backends/webgpu/profile.ts";
 import { fileError } from "../files/bytes.ts";
+import { readJson } from "../files/disk.ts";
 import { CompileError } from "../ir/index.ts";
 import { Device } from "../runtime/device.ts";
 
@@ -61,10 +60,7 @@ export async function ownTarget(): Promise<Profile> {
 }
 
 async function readProfile(path: string): Promise<Profile> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw fileError(path, error.code === "ENOENT" ? "no such file" : `cannot be read (${error.code})`);
-  });
-  const { data, error } = profileSchema.safeParse(parsed(path, text));
+  const { data, error } = profileSchema.safeParse(await readJson(path));
   if (!data) {
     const [issue] = error.issues;
     const where = issue?.path.join(".") ?? "";
@@ -74,12 +70,4 @@ async function readProfile(path: string): Promise<Profile> {
   if (large >= 0)
     throw fileError(path, `tiles.${large}: takes more threads or workgroup memory than the limits`);
   return data;
-}
-
-function parsed(path: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw fileError(path, `is not JSON: ${(error as Error).message}`);
-  }
 }

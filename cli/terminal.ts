@@ -18,6 +18,9 @@ const paint = (text: string, code: string): string => (colours ? `\u001B[${code}
 export const dim = (text: string): string => paint(text, "2");
 export const bold = (text: string): string => paint(text, "1");
 
+/** Bytes as people read them. */
+export const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
 /** One character for an expert: 0-9, a-z, A-Z, then +. */
 const letter = (e: number): string =>
   "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[e] ?? "+";

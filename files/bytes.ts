@@ -18,6 +18,15 @@ export type ByteSink = (bytes: Uint8Array) => Promise<void>;
 export const fileError = (name: string, message: string): CompileError =>
   new CompileError("W1", name, message);
 
+/** What the text of the file `name` is as JSON. Throws W1 where it is none. */
+export function parseJson(name: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw fileError(name, `is not JSON: ${(error as Error).message}`);
+  }
+}
+
 /** Bytes of `source`, after checking that they are there: a file may be shorter than it says. */
 export function readExactly(
   source: ByteSource,

@@ -1,12 +1,20 @@
 /** Files on disk as ranges of bytes, for Node. */
 import { rmSync } from "node:fs";
-import { access, constants, mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { access, constants, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 
-import { type ByteSink, type ByteSource, fileError } from "./bytes.ts";
+import { type ByteSink, type ByteSource, fileError, parseJson } from "./bytes.ts";
 
 /** One read call takes at most this many bytes; the operating systems' limit is 2 GiB. */
 const readLimit = 2 ** 30;
+
+/** What stands in the file at `path`, as JSON. Throws W1 when it cannot be read or is none. */
+export async function readJson(path: string): Promise<unknown> {
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    throw fileError(path, error.code === "ENOENT" ? "no such file" : `cannot be read (${error.code})`);
+  });
+  return parseJson(path, text);
+}
 
 /** The file at `path`, read in parts. Throws W1 when it cannot be opened. */
 export async function fileSource(path: string): Promise<ByteSource> {

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 
 import type { EngineOptions } from "../backends/backend.ts";
 import { type Choice, chooseBackend, openBackend } from "../backends/choose.ts";
-import { fileError } from "../files/bytes.ts";
+import { fileError, parseJson } from "../files/bytes.ts";
 import { CompileError, type WeightSource } from "../ir/index.ts";
 import { type Json, presets } from "../models/index.ts";
 import { openWeights } from "../models/weights/open.ts";
@@ -19,11 +19,7 @@ export async function configNamed(name: string): Promise<Json> {
       throw fileError(name, error.code === "ENOENT" ? "no such file" : `cannot be read (${error.code})`);
     throw new CompileError("M1", name, "is neither a preset (see moec models) nor a configuration file");
   });
-  try {
-    return JSON.parse(text) as Json;
-  } catch (error) {
-    throw fileError(name, `is not JSON: ${(error as Error).message}`);
-  }
+  return parseJson(name, text) as Json;
 }
 
 /** What is chosen when a model is loaded from files. */

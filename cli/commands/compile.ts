@@ -5,12 +5,12 @@ import { compile } from "../../backends/webgpu/index.ts";
 import type { Profile } from "../../backends/webgpu/profile.ts";
 import { saveBundle, validate } from "../../backends/webgpu/saveBundle.ts";
 import { checkReplaceable } from "../../files/disk.ts";
-import type { Graph, WeightSource } from "../../ir/index.ts";
+import type { WeightSource } from "../../ir/index.ts";
 import { createModel, imageSizeOf, type Model } from "../../models/index.ts";
 import { openWeights } from "../../models/weights/open.ts";
 import { manifestFile } from "../../runtime/bundle.ts";
 import type { DeviceModule } from "../../runtime/module.ts";
-import { defaultSize, readConfig, weightsOf } from "../model.ts";
+import { defaultSize, outputsOf, readConfig, weightsOf } from "../model.ts";
 import {
   batchOption,
   examples,
@@ -28,6 +28,7 @@ import { readPlan } from "../plan.ts";
 import { loadRouters } from "../plugins.ts";
 import { progressBar } from "../progress.ts";
 import { readTarget } from "../target.ts";
+import { mebibytes } from "../terminal.ts";
 import { packageVersion } from "../version.ts";
 
 interface CompileOptions {
@@ -133,10 +134,6 @@ async function compileModel(name: string, options: CompileOptions): Promise<void
 
 const peakMiB = (): number => Math.round(process.resourceUsage().maxRSS / 2 ** 10);
 
-/** The outputs that a list names; `all` is every one. */
-const outputsOf = ({ outputs }: Graph, list: string): string[] =>
-  list === "all" ? [...outputs.keys()] : list.split(",").map((output) => output.trim());
-
 async function sourceOf(
   model: Model,
   file: WeightSource | undefined,
@@ -147,8 +144,6 @@ async function sourceOf(
   const given = { seed, ...(weights !== undefined && { weights }) };
   return weightsOf(model, file, given, { show: onProgress, stop: () => undefined });
 }
-
-const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 /** The summary for people. */
 function describe(summary: Summary, { limits }: Profile): string {

@@ -14,6 +14,7 @@ import { defaultSize, readConfig } from "../model.ts";
 import { examples, jsonOption, pluginOption, setOption, weightsHelp } from "../options.ts";
 import { loadRouters } from "../plugins.ts";
 import { progressBar } from "../progress.ts";
+import { mebibytes } from "../terminal.ts";
 
 interface ConvertOptions {
   readonly output: string;
@@ -86,7 +87,7 @@ async function fittedTo(
 const describe = ({ input, origin, output, tensors, parameters, bytes }: Summary): string =>
   [
     `${input} (names of ${origin}) to ${output}`,
-    `${tensors} tensors, ${(parameters / 1e6).toFixed(1)} M parameters, ${(bytes / 2 ** 20).toFixed(1)} MiB`,
+    `${tensors} tensors, ${(parameters / 1e6).toFixed(1)} M parameters, ${mebibytes(bytes)}`,
   ].join("\n");
 
 /** `moec convert`. */

@@ -5,7 +5,7 @@ import { exportOnnx, type OnnxProgram, type Precision } from "../../backends/onn
 import { embedded } from "../../backends/onnx/file.ts";
 import { saveProgram } from "../../backends/onnx/save.ts";
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
-import { CompileError, type Graph, type WeightSource } from "../../ir/index.ts";
+import { CompileError, type WeightSource } from "../../ir/index.ts";
 import {
   anyBatch,
   createModel,
@@ -15,7 +15,7 @@ import {
   type ModelOptions,
 } from "../../models/index.ts";
 import { openWeights } from "../../models/weights/open.ts";
-import { defaultSize, readConfig, weightsOf } from "../model.ts";
+import { defaultSize, outputsOf, readConfig, weightsOf } from "../model.ts";
 import {
   batchOption,
   examples,
@@ -32,6 +32,7 @@ import {
 import { readPlan } from "../plan.ts";
 import { loadRouters } from "../plugins.ts";
 import { progressBar } from "../progress.ts";
+import { mebibytes } from "../terminal.ts";
 import { packageVersion } from "../version.ts";
 
 interface ExportOptions {
@@ -133,11 +134,6 @@ function prepare(
   return { model, program, outputs, batchMultiple: open?.groupImages ?? null };
 }
 
-/** The outputs that a list names; `all` is every one. */
-function outputsOf({ outputs }: Graph, list: string): string[] {
-  return list === "all" ? [...outputs.keys()] : list.split(",").map((output) => output.trim());
-}
-
 async function write(
   program: OnnxProgram,
   source: WeightSource,
@@ -182,7 +178,7 @@ function describe({
   const calls = functions.length > 0 ? `, functions ${functions.join(", ")}` : "";
   return [
     `${model} in ${files.join(" and ")}`,
-    `weights: ${weights}, ${(weightBytes / 2 ** 20).toFixed(1)} MiB`,
+    `weights: ${weights}, ${mebibytes(weightBytes)}`,
     `opset ${opset}, ${nodes} nodes${calls}`,
     ...(batchMultiple === null ? [] : [`any batch that is a multiple of ${batchMultiple}`]),
   ].join("\n");

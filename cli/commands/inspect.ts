@@ -19,7 +19,7 @@ import {
 } from "../options.ts";
 import { readPlan } from "../plan.ts";
 import { loadRouters } from "../plugins.ts";
-import { table } from "../terminal.ts";
+import { mebibytes, table } from "../terminal.ts";
 
 interface InspectOptions {
   readonly set: readonly string[];
@@ -76,8 +76,6 @@ function summaryOf(model: Model, batch: number, imageSize: readonly [number, num
     router: router ? { name: router.name, ...router.contract } : null,
   };
 }
-
-const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 async function inspect(name: string, options: InspectOptions): Promise<void> {
   const { model, batch, size } = await (isOnnx(name) ? inFile(name, options) : described(name, options));

@@ -33,7 +33,7 @@ import {
 } from "../options.ts";
 import { writePlan } from "../plan.ts";
 import { loadRouters } from "../plugins.ts";
-import { bold, table } from "../terminal.ts";
+import { bold, mebibytes, table } from "../terminal.ts";
 
 interface PlanOptions {
   readonly set: readonly string[];
@@ -142,8 +142,6 @@ function curvesOf(model: Model, trace: RoutingTrace): Curve[] {
 }
 
 const percent = (share: number | null): string => (share === null ? "-" : `${(100 * share).toFixed(2)} %`);
-const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-
 /** The plan for people: a row a block, and below what other capacities would lose. */
 function report(layers: readonly LayerPlan[], curves: readonly Curve[], priority: Priority): string {
   const head = [
