@@ -23,6 +23,7 @@ const profileSchema = z.strictObject({
     maxComputeWorkgroupsPerDimension: count,
   }),
   features: z.array(z.string()),
+  subgroupMinSize: z.int().nonnegative().optional(),
   tiles: z
     .array(
       z.strictObject({
@@ -32,6 +33,7 @@ const profileSchema = z.strictObject({
         tv: count,
         bk: z.int().nonnegative(),
         split: count.optional(),
+        broadcast: z.boolean().optional(),
       }),
     )
     .min(1),
@@ -66,8 +68,11 @@ async function readProfile(path: string): Promise<Profile> {
     const where = issue?.path.join(".") ?? "";
     throw fileError(path, `${where ? `${where}: ` : ""}${issue?.message.replace(/^Invalid input: /, "")}`);
   }
-  const large = data.tiles.findIndex((tile) => !fits(tile, data.limits));
+  const large = data.tiles.findIndex((tile) => !fits(tile, data));
   if (large >= 0)
-    throw fileError(path, `tiles.${large}: takes more threads or workgroup memory than the limits`);
+    throw fileError(
+      path,
+      `tiles.${large}: takes more threads or workgroup memory than the limits, or subgroups that there are not`,
+    );
   return data;
 }

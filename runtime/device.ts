@@ -35,6 +35,7 @@ const oneLine = (message: string): string => message.trim().split("\n")[0] ?? ""
 export interface Wanted {
   readonly limits: Limits;
   readonly features: readonly string[];
+  readonly subgroupMinSize?: number | undefined;
 }
 
 export class Device {
@@ -80,6 +81,11 @@ export class Device {
     return this.gpu.features;
   }
 
+  /** Threads of the smallest subgroup that there may be. */
+  get subgroupMinSize(): number {
+    return this.gpu.adapterInfo.subgroupMinSize ?? 0;
+  }
+
   get vendor(): string {
     return this.gpu.adapterInfo.vendor;
   }
@@ -96,7 +102,7 @@ export class Device {
   }
 
   /** Throws B3 for the first limit or feature of what a program wants that the device does not have. */
-  ensure(program: string, { limits, features }: Wanted): void {
+  ensure(program: string, { limits, features, subgroupMinSize: threads = 0 }: Wanted): void {
     for (const name of limitNames) {
       const [want, has] = [limits[name], this.gpu.limits[name]];
       if (want > has) throw new CompileError("B3", program, `needs ${name} ${want}; the device has ${has}`);
@@ -104,6 +110,14 @@ export class Device {
     const missing = features.find((feature) => !this.features.has(feature));
     if (missing !== undefined)
       throw new CompileError("B3", program, `needs ${missing}, which the device lacks`);
+    if (threads > this.subgroupMinSize) {
+      const has = this.subgroupMinSize;
+      throw new CompileError(
+        "B3",
+        program,
+        `needs subgroups of at least ${threads} threads; they may have ${has}`,
+      );
+    }
   }
 
   /** A buffer of at least `bytes`, named for errors. Throws B3 when the device has no room for it. */

@@ -89,6 +89,8 @@ export interface DeviceModule {
   readonly limits: Limits;
   /** WebGPU's optional features that its kernels use. */
   readonly features: readonly string[];
+  /** Threads of the smallest subgroup that its kernels can do with; 0 where they use none. */
+  readonly subgroupMinSize: number;
   readonly kernels: readonly ModuleKernel[];
   readonly buffers: readonly ModuleBuffer[];
   /** How many of the buffers, the first ones, hold weights. */

@@ -124,7 +124,8 @@ describe("a bundle of the tiny model", async () => {
 
   test("runs on a device that is open already, and leaves it open", async () => {
     const adapter = (await gpu.requestAdapter())!;
-    const opened = await adapter.requestDevice();
+    const { module } = JSON.parse(readFileSync(join(tiny, "manifest.json"), "utf8"));
+    const opened = await adapter.requestDevice({ requiredFeatures: module.features });
     expectSame(await outputsOf(folderFiles(tiny), opened));
     expectSame(await outputsOf(folderFiles(tiny), opened));
     opened.destroy();
@@ -136,7 +137,7 @@ describe("a bundle of the tiny model", async () => {
     const listed = [...module.kernels.map(({ file }: { file: string }) => file), ...rest.weights];
     expect(new Set(files(tiny))).toEqual(new Set(["manifest.json", ...listed]));
     expect(statSync(join(tiny, rest.weights[0])).size).toBe(module.buffers[0].bytes);
-    expect(readFileSync(join(tiny, module.kernels[0].file), "utf8")).toMatch(/^@group\(0\) @binding\(0\)/);
+    expect(readFileSync(join(tiny, module.kernels[0].file), "utf8")).toMatch(/^@group\(0\) @binding\(0\)/m);
   });
 
   test("refuses inputs that do not fit", async () => {
@@ -186,8 +187,13 @@ const breakers: readonly [string, (path: string) => void, RegExp][] = [
   ],
   [
     "it needs a feature that the device lacks",
-    (path) => edit(path, /"features":\[\]/, '"features":["time-travel"]'),
+    (path) => edit(path, /"features":\[[^\]]*\]/, '"features":["time-travel"]'),
     /needs time-travel, which the device lacks \[B3\]$/,
+  ],
+  [
+    "it needs larger subgroups",
+    (path) => edit(path, /"subgroupMinSize":\d+/, `"subgroupMinSize":4096`),
+    /needs subgroups of at least 4096 threads; they may have \d+ \[B3\]$/,
   ],
 ];
 

@@ -61,9 +61,11 @@ export interface LaunchSpec {
   readonly bindings: readonly Binding[];
   readonly workgroups: Launch["workgroups"];
   readonly workgroupSize: readonly [x: number, y?: number, z?: number];
+  /** WGSL's directives, such as `enable subgroups;`. */
+  readonly directives?: readonly string[];
   /** Declarations outside the entry point; equal ones are made once. */
   readonly module?: string | readonly string[];
-  /** The entry point's body; it sees `id`, `local`, `lane` and `group` (WebGPU's built-in ids). */
+  /** The entry point's body; it sees `id`, `local`, `lane`, `group` and `member` (WebGPU's built-in ids). */
   readonly body: string;
 }
 
@@ -72,6 +74,7 @@ const builtins: Readonly<Record<string, string>> = {
   local: "@builtin(local_invocation_id) local: vec3u",
   lane: "@builtin(local_invocation_index) lane: u32",
   group: "@builtin(workgroup_id) group: vec3u",
+  member: "@builtin(subgroup_invocation_id) member: u32",
 };
 
 export function launch({
@@ -79,6 +82,7 @@ export function launch({
   bindings,
   workgroups,
   workgroupSize,
+  directives = [],
   module = [],
   body,
 }: LaunchSpec): Launch {
@@ -88,6 +92,7 @@ export function launch({
   );
   const used = Object.entries(builtins).filter(([name]) => new RegExp(`\\b${name}\\b`).test(body));
   const wgsl = [
+    ...directives,
     ...declarations,
     ...new Set([module].flat().flatMap((part) => part.trim() || [])),
     `@compute @workgroup_size(${workgroupSize.join(", ")})`,

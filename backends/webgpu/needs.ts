@@ -19,13 +19,16 @@ export const kernelNeeds = ({ wgsl, access }: ModuleKernel, limits: Limits): Pic
 
 /** What running a module takes: of the profile's limits and features, those that it uses. */
 export function needed(
-  { limits }: Profile,
+  { limits, subgroupMinSize = 0 }: Profile,
   kernels: readonly ModuleKernel[],
   buffers: DeviceModule["buffers"],
   launches: readonly ModuleLaunch[],
-): Pick<DeviceModule, "limits" | "features"> {
+): Pick<DeviceModule, "limits" | "features" | "subgroupMinSize"> {
   const each = kernels.map((kernel) => kernelNeeds(kernel, limits));
   const ofKernels = (limit: KernelLimit): number => most(each.map((needs) => needs[limit]));
+  const features = Object.entries(enabling).flatMap(([word, feature]) =>
+    kernels.some(({ wgsl }) => new RegExp(`^enable [^;]*\\b${word}\\b`, "m").test(wgsl)) ? [feature] : [],
+  );
   return {
     limits: {
       maxBufferSize: most(buffers.map(({ bytes }) => bytes)),
@@ -37,9 +40,8 @@ export function needed(
       maxComputeInvocationsPerWorkgroup: ofKernels("maxComputeInvocationsPerWorkgroup"),
       maxComputeWorkgroupsPerDimension: most(launches.flatMap(({ workgroups }) => workgroups)),
     },
-    features: Object.entries(enabling).flatMap(([word, feature]) =>
-      kernels.some(({ wgsl }) => new RegExp(`^enable [^;]*\\b${word}\\b`, "m").test(wgsl)) ? [feature] : [],
-    ),
+    features,
+    subgroupMinSize: features.includes("subgroups") ? subgroupMinSize : 0,
   };
 }
 

@@ -13,6 +13,11 @@ export interface Tile {
   readonly bk: number;
   /** Threads that share a block's inner axis, each a part, where there are few blocks; only without workgroup memory for steps. */
   readonly split?: number | undefined;
+  /**
+   * Whether the workgroup is one subgroup whose threads load rows of the left factor for one another, which pays where
+   * loads cost more than sums; only with one thread down, and without workgroup memory for steps.
+   */
+  readonly broadcast?: boolean | undefined;
 }
 
 export interface Profile {
@@ -20,6 +25,8 @@ export interface Profile {
   readonly limits: Limits;
   /** WebGPU's optional features that kernels may use, by WebGPU's names. */
   readonly features: readonly string[];
+  /** Threads of the smallest subgroup that there may be; left out where it is not known. */
+  readonly subgroupMinSize?: number | undefined;
   /** Tiles for matrix products, largest first; the last one fits everything. */
   readonly tiles: readonly Tile[];
   /** A tile is chosen when its grid has at least this many workgroups. */
@@ -44,8 +51,12 @@ export const defaultLimits: Limits = {
   maxComputeWorkgroupsPerDimension: 65_535,
 };
 
-/** Whether a device of these limits can run a tile. */
-export const fits = ({ wx, wy, tm, tv, bk, split = 1 }: Tile, limits: Limits): boolean =>
+/** Whether a device can run a tile. */
+export const fits = (
+  { wx, wy, tm, tv, bk, split = 1, broadcast }: Tile,
+  { limits, features, subgroupMinSize = 0 }: Pick<Profile, "limits" | "features" | "subgroupMinSize">,
+): boolean =>
+  (!broadcast || (features.includes("subgroups") && wx * wy <= subgroupMinSize)) &&
   wx * wy * split <= limits.maxComputeInvocationsPerWorkgroup &&
   16 * (split > 1 ? wx * wy * split * tm : (wy * tm * bk) / 4 + bk * wx * tv) <=
     limits.maxComputeWorkgroupStorageSize;

@@ -12,6 +12,9 @@ const tile32x32shallow: Tile = { ...tile32x32, bk: 16 };
 /** Family `reg`: no workgroup memory, no barrier. */
 const reg = (wx: number, wy: number, tm = 4): Tile => ({ wx, wy, tm, tv: 1, bk: 0 });
 
+/** The same for a subgroup of 8 threads, which load rows of the left factor for one another. */
+const subgroup = (tm: number): Tile => ({ ...reg(8, 1, tm), broadcast: true });
+
 /** For products of few blocks: 16 threads share the inner axis of each. */
 const shared: Tile = { ...reg(8, 1), split: 16 };
 
@@ -34,11 +37,12 @@ const subgroups = "subgroups";
 /** The built-in profiles. What a device itself says of its limits and features goes before what is said here. */
 export const profiles: readonly Profile[] = [
   {
-    // A workgroup is one vector of lanes there, and a barrier a switch of coroutines.
+    // A workgroup is one vector of lanes there, a barrier a switch of coroutines, and a load a branch for each lane.
     name: "cpu-vulkan",
     limits: defaultLimits,
-    features: [],
-    tiles: [reg(8, 1, 8), reg(8, 1)],
+    features: [subgroups],
+    subgroupMinSize: 8,
+    tiles: [subgroup(16), subgroup(8), reg(8, 1, 8), reg(8, 1)],
     minWorkgroups: 4,
     lanesPerRow: 1,
     workgroup: 8,
@@ -146,17 +150,19 @@ const ofVendor: Readonly<Record<string, string>> = {
 interface Described {
   readonly limits: Limits;
   readonly features: ReadonlySet<string>;
+  readonly subgroupMinSize: number;
   readonly vendor: string;
   readonly software: boolean;
 }
 
 /** The profile of a device: the preferences of its kind, with its own limits, and those features that it has. */
-export function profileOf({ limits, features, vendor, software }: Described): Profile {
+export function profileOf({ limits, features, subgroupMinSize, vendor, software }: Described): Profile {
   const kind = named(software ? "cpu-vulkan" : (ofVendor[vendor] ?? "gpu-generic"));
-  return {
+  const own = {
     ...kind,
     limits,
     features: kind.features.filter((feature) => features.has(feature)),
-    tiles: kind.tiles.filter((tile) => fits(tile, limits)),
+    subgroupMinSize,
   };
+  return { ...own, tiles: kind.tiles.filter((tile) => fits(tile, own)) };
 }

@@ -35,19 +35,21 @@ const eighths = (shape: readonly number[], step: number): Tensor =>
   );
 
 /** Every tile that some profile has. */
-const tiles: readonly Tile[] = [
+const allTiles: readonly Tile[] = [
   ...new Map(
     profiles.flatMap((profile) => profile.tiles.map((tile) => [JSON.stringify(tile), tile])),
   ).values(),
 ];
 
 test.each(
-  tiles.map((tile) => [
-    `${tile.wx}x${tile.wy}x${tile.split ?? 1} threads of ${tile.tm}x${4 * tile.tv}, ${tile.bk || "no"} steps held`,
+  allTiles.map((tile) => [
+    `${tile.wx}x${tile.wy}x${tile.split ?? 1} ${tile.broadcast ? "broadcasting " : ""}threads of ${tile.tm}x${4 * tile.tv}, ${tile.bk || "no"} steps held`,
     tile,
   ]),
 )("matrix products by %s, of sizes on and off the tile", async (_, tile) => {
-  const profile = { ...generic, tiles: [tile, software.tiles[0]!], minWorkgroups: 1 };
+  const { features, subgroupMinSize } = tile.broadcast ? software : generic;
+  const tiles = [tile, software.tiles.at(-1)!];
+  const profile = { ...generic, features, subgroupMinSize, tiles, minWorkgroups: 1 };
   await withEngine(profile, async (engine) => {
     for (const [M, N, K] of [
       [64, 64, 64],

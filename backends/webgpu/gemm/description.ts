@@ -60,6 +60,13 @@ export interface Plan extends Gemm {
   };
 }
 
+/**
+ * Whether neighbouring workgroups are neighbours down the result: then a strip of the right factor is read for all rows
+ * before the next one. Tiles of rows that are listed change the right factor themselves.
+ */
+export const downFirst = ({ tile, tiles }: Pick<Plan, "tile" | "tiles">): boolean =>
+  tile.broadcast === true && !tiles;
+
 export const whole = (n: number): boolean => n % 4 === 0;
 
 export const times = (n: number, f: (i: number) => string): string[] =>

@@ -1,8 +1,8 @@
 /** Matrix products: a kernel family and a tile are chosen for a description, and the launch is written. */
 import { type Binding, type Lanes, launch, type Launch, type Output } from "../kernel.ts";
 import type { Profile, Tile } from "../profile.ts";
-import { type Gemm, type Matrix, type Plan, whole } from "./description.ts";
-import { regBody, regMemory } from "./reg.ts";
+import { downFirst, type Gemm, type Matrix, type Plan, whole } from "./description.ts";
+import { regBody, regDirectives, regMemory } from "./reg.ts";
 import { tileBody, tileMemory } from "./tile.ts";
 
 export type { Gemm, RowTiles } from "./description.ts";
@@ -17,6 +17,8 @@ const accessible = ({ stride, aligned = true }: Pick<Matrix, "stride" | "aligned
 export function gemm(spec: Gemm, profile: Profile): Launch {
   const plan = planOf(spec, profile);
   const { tile, vec, output, batch = 1 } = plan;
+  const across = Math.ceil(spec.N / (4 * tile.wx * tile.tv));
+  const down = spec.tiles?.bound ?? Math.ceil(spec.M / (tile.wy * tile.tm));
   const rows = spec.tiles ? spec.tiles.rows : spec.M * batch;
   const launched = launch({
     label: spec.label,
@@ -28,12 +30,9 @@ export function gemm(spec: Gemm, profile: Profile): Launch {
       ...output.extra,
       output.binding,
     ],
-    workgroups: [
-      Math.ceil(spec.N / (4 * tile.wx * tile.tv)),
-      spec.tiles?.bound ?? Math.ceil(spec.M / (tile.wy * tile.tm)),
-      batch,
-    ],
+    workgroups: downFirst(plan) ? [down, across, batch] : [across, down, batch],
     workgroupSize: tile.split ? [tile.wx, tile.wy, tile.split] : [tile.wx, tile.wy],
+    directives: regDirectives(tile),
     module: [
       ...[spec.module ?? []].flat(),
       ...output.module,
@@ -105,6 +104,8 @@ function chooseTile({ M, N, K, batch, tiled, listed }: Wanted, { tiles, minWorkg
     return (bk === 0 || (tiled && K >= bk)) && busy(tile) && padded(tile) <= waste * fewest;
   };
   const chosen = tiles.find(suits) ?? last;
-  // Rows that do not exist need no sums.
-  return chosen.bk === 0 && !listed && M < chosen.tm ? { ...chosen, tm: M } : chosen;
+  if (chosen.bk > 0 || listed) return chosen;
+  // Rows that do not exist need no sums: as many blocks, as low as they can be.
+  const blocks = Math.ceil(M / (chosen.wy * chosen.tm)) * chosen.wy;
+  return { ...chosen, tm: Math.ceil(M / blocks) };
 }

@@ -3,6 +3,7 @@ import type { Tile } from "../profile.ts";
 import {
   block,
   columnsOf,
+  downFirst,
   leftColumn,
   leftRow,
   type Plan,
@@ -19,16 +20,22 @@ import {
 export const regMemory = ({ wx, wy, tm, split }: Tile): readonly string[] =>
   split ? [`var<workgroup> partial: array<vec4f, ${wx * wy * tm * split}>;`] : [];
 
+/** What a kernel says of subgroups: that they are used, and that each is a workgroup, so that control flow is theirs. */
+export const regDirectives = ({ broadcast }: Tile): readonly string[] =>
+  broadcast ? ["enable subgroups;", "diagnostic(off, subgroup_uniformity);"] : [];
+
 /** The entry point's body. */
 export function regBody(plan: Plan): string {
   const { M, N, tile, tiles, vec, right } = plan;
-  const { wx, wy, tm, split } = tile;
+  const { wx, wy, tm, split, broadcast } = tile;
   const rows = [...Array(tm).keys()];
   const limit = tiles ? "rows" : `${M}u`;
-  const fits = !tiles && M % tm === 0 && !split;
-  const inRange = (r: number): string => (fits ? plus("row", r) : `min(${plus("row", r)}, ${limit} - 1u)`);
+  const fits = !tiles && M % tm === 0 && !split && !broadcast;
+  // Threads that work together may not return one by one before they are done.
+  const together = split !== undefined || broadcast === true;
   const own = (row: string): string => (tiles ? `first + ${row}` : row);
-  const thread = wy === 1 ? "group.y" : `(group.y * ${wy}u + local.y)`;
+  const [x, y] = downFirst(plan) ? ["group.y", "group.x"] : ["group.x", "group.y"];
+  const thread = wy === 1 ? y : `(${y} * ${wy}u + local.y)`;
   const columns = Math.ceil(N / 4);
   const stores = rows.flatMap((r) => {
     const stored = store(plan, `s${r}`, own(plus("row", r)), "c");
@@ -36,21 +43,44 @@ export function regBody(plan: Plan): string {
     return head ? [head, block(2, stored), "}"] : stored;
   });
   return block(2, [
-    // Threads that meet at a barrier may not return before it.
-    ...(split
-      ? [`let column = group.x * ${wx}u + local.x;`, `let c = min(column, ${columns - 1}u);`]
-      : [`let c = group.x * ${wx}u + local.x;`, `if (c >= ${columns}u) { return; }`]),
+    ...(together
+      ? [`let column = ${x} * ${wx}u + local.x;`, `let c = min(column, ${columns - 1}u);`]
+      : [`let c = ${x} * ${wx}u + local.x;`, `if (c >= ${columns}u) { return; }`]),
     ...(tiles ? [tiles.head, `let row = local.y * ${tm}u;`] : [`let row = ${thread} * ${tm}u;`]),
     ...(split ? [] : [`if (row >= ${limit}) { return; }`]),
     ...starts(plan),
     ...(vec.right && !right.transposed ? [] : columnsOf("c", N)),
-    ...rows.map((r) => `let l${r} = ${leftRow(plan, own(inRange(r)))};`),
+    ...loadedRows(tile).map(
+      (row, i) => `let l${i} = ${leftRow(plan, own(fits ? row : `min(${row}, ${limit} - 1u)`))};`,
+    ),
     ...rows.map((r) => `var s${r} = vec4f();`),
-    ...innerLoop(plan, rows),
-    ...(split
-      ? [...gathered(tile, split, rows), `if (local.z > 0u || column >= ${columns}u) { return; }`]
-      : []),
+    ...innerLoop(plan),
+    ...(split ? [...gathered(tile, split, rows), "if (local.z > 0u) { return; }"] : []),
+    ...(together ? [`if (column >= ${columns}u) { return; }`] : []),
     ...stores,
+  ]);
+}
+
+/** Rows of the left factor that a thread loads: those of its sums; or one for each thread, all of which get all. */
+const loadedRows = ({ wx, tm, broadcast }: Tile): string[] =>
+  broadcast
+    ? times(Math.ceil(tm / wx), (i) => `${plus("row", i * wx)} + member`)
+    : times(tm, (r) => plus("row", r));
+
+/** Statements that load the left factor at column `k`, and after each load those that `use` makes of its rows. */
+function eachLoad(
+  { tile: { wx, tm, broadcast } }: Plan,
+  load: (i: number) => string,
+  use: (row: number, entry: (part: string) => string) => readonly string[],
+): string[] {
+  const rows = [...Array(tm).keys()];
+  if (!broadcast) return [...rows.map(load), ...rows.flatMap((r) => use(r, (part) => `a${r}${part}`))];
+  const loads = [...Array(Math.ceil(tm / wx)).keys()];
+  return loads.flatMap((i) => [
+    load(i),
+    ...rows
+      .slice(i * wx, (i + 1) * wx)
+      .flatMap((r) => use(r, (part) => `subgroupBroadcast(a${i}${part}, ${r % wx}u)`)),
   ]);
 }
 
@@ -72,9 +102,9 @@ function gathered({ wx, wy, tm }: Tile, split: number, rows: readonly number[]):
 }
 
 /** Statements that add up the products of the thread's rows with its columns, over the inner axis. */
-function innerLoop(plan: Plan, rows: readonly number[]): string[] {
-  const { K, vec, right } = plan;
-  const { split } = plan.tile;
+function innerLoop(plan: Plan): string[] {
+  const { K, vec, tile } = plan;
+  const { split } = tile;
   const loop = (steps: number): string =>
     split
       ? `for (var k = local.z; k < ${steps}u; k += ${split}u) {`
@@ -82,38 +112,43 @@ function innerLoop(plan: Plan, rows: readonly number[]): string[] {
   if (!vec.left) {
     const step = [
       `let b = ${rightColumns(plan, "k", "c")};`,
-      ...rows.map((r) => `s${r} += left[l${r} + ${leftColumn(plan, "k")}] * b;`),
+      ...eachLoad(
+        plan,
+        (i) => `let a${i} = left[l${i} + ${leftColumn(plan, "k")}];`,
+        (r, entry) => [`s${r} += ${entry("")} * b;`],
+      ),
     ];
     return [loop(K), block(2, step), "}"];
   }
-  const step = right.transposed ? dotStep : outerStep;
   const [vectors, rest] = [Math.floor(K / 4), K % 4];
-  const last = rest ? step(plan, rows, `${vectors}u`, rest) : [];
+  const last = rest ? innerStep(plan, `${vectors}u`, rest) : [];
   return [
     loop(vectors),
-    block(2, step(plan, rows, "k", 4)),
+    block(2, innerStep(plan, "k", 4)),
     "}",
     ...(split && rest ? ["if (local.z == 0u) {", block(2, last), "}"] : last),
   ];
 }
 
 /** `count` inner steps from vector `k` on: each column of the left rows times a row of four of the right. */
-function outerStep(plan: Plan, rows: readonly number[], k: string, count: number): string[] {
+function innerStep(plan: Plan, k: string, count: number): string[] {
   return [
-    ...times(count, (i) => `let b${i} = ${rightColumns(plan, plus(`4u * ${k}`, i), "c")};`),
-    ...rows.map((r) => `let a${r} = left[l${r} + ${leftColumn(plan, k)}];`),
-    ...rows.flatMap((r) => times(count, (i) => `s${r} += a${r}.${xyzw[i]} * b${i};`)),
+    ...rightSteps(plan, k, count),
+    ...eachLoad(
+      plan,
+      (i) => `let a${i} = left[l${i} + ${leftColumn(plan, k)}];`,
+      (r, entry) => times(count, (i) => `s${r} += ${entry(`.${xyzw[i]}`)} * b${i};`),
+    ),
   ];
 }
 
-/** The same for a right factor stored transposed: vectors lie along the inner axis of both factors. */
-function dotStep(plan: Plan, rows: readonly number[], k: string, count: number): string[] {
-  const part = (v: string): string => (count === 4 ? v : `${v}.${xyzw.slice(0, count)}`);
-  const dot = (a: string, b: string): string =>
-    count === 1 ? `${part(a)} * ${part(b)}` : `dot(${part(a)}, ${part(b)})`;
+/** Statements that define `b0, ...`, four columns of the right factor at each of the steps. */
+function rightSteps(plan: Plan, k: string, count: number): string[] {
+  if (!plan.right.transposed)
+    return times(count, (i) => `let b${i} = ${rightColumns(plan, plus(`4u * ${k}`, i), "c")};`);
+  // Vectors lie along the inner axis of both factors there.
   return [
-    ...times(4, (i) => `let b${i} = ${rightEntry(plan, `n${i}`, k)};`),
-    ...rows.map((r) => `let a${r} = left[l${r} + ${leftColumn(plan, k)}];`),
-    ...rows.map((r) => `s${r} += vec4f(${times(4, (i) => dot(`a${r}`, `b${i}`)).join(", ")});`),
+    ...times(4, (n) => `let c${n} = ${rightEntry(plan, `n${n}`, k)};`),
+    ...times(count, (i) => `let b${i} = vec4f(${times(4, (n) => `c${n}.${xyzw[i]}`).join(", ")});`),
   ];
 }

@@ -1,4 +1,6 @@
-// linear + gelu: 64 x 50 x 1 workgroups
+// linear + gelu: 25 x 64 x 1 workgroups
+enable subgroups;
+diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
@@ -12,19 +14,13 @@ fn epilogue(v: vec4f, i: u32) -> vec4f {
   return t0;
 }
 @compute @workgroup_size(8, 1)
-fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
-  let c = group.x * 8u + local.x;
-  if (c >= 512u) { return; }
-  let row = group.y * 8u;
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
+  let column = group.y * 8u + local.x;
+  let c = min(column, 511u);
+  let row = group.x * 16u;
   if (row >= 400u) { return; }
-  let l0 = row * 128u;
-  let l1 = (row + 1u) * 128u;
-  let l2 = (row + 2u) * 128u;
-  let l3 = (row + 3u) * 128u;
-  let l4 = (row + 4u) * 128u;
-  let l5 = (row + 5u) * 128u;
-  let l6 = (row + 6u) * 128u;
-  let l7 = (row + 7u) * 128u;
+  let l0 = min(row + member, 400u - 1u) * 128u;
+  let l1 = min(row + 8u + member, 400u - 1u) * 128u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -33,58 +29,133 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s5 = vec4f();
   var s6 = vec4f();
   var s7 = vec4f();
+  var s8 = vec4f();
+  var s9 = vec4f();
+  var s10 = vec4f();
+  var s11 = vec4f();
+  var s12 = vec4f();
+  var s13 = vec4f();
+  var s14 = vec4f();
+  var s15 = vec4f();
   for (var k = 0u; k < 128u; k++) {
     let b0 = right[(4u * k) * 512u + c];
     let b1 = right[(4u * k + 1u) * 512u + c];
     let b2 = right[(4u * k + 2u) * 512u + c];
     let b3 = right[(4u * k + 3u) * 512u + c];
     let a0 = left[l0 + k];
+    s0 += subgroupBroadcast(a0.x, 0u) * b0;
+    s0 += subgroupBroadcast(a0.y, 0u) * b1;
+    s0 += subgroupBroadcast(a0.z, 0u) * b2;
+    s0 += subgroupBroadcast(a0.w, 0u) * b3;
+    s1 += subgroupBroadcast(a0.x, 1u) * b0;
+    s1 += subgroupBroadcast(a0.y, 1u) * b1;
+    s1 += subgroupBroadcast(a0.z, 1u) * b2;
+    s1 += subgroupBroadcast(a0.w, 1u) * b3;
+    s2 += subgroupBroadcast(a0.x, 2u) * b0;
+    s2 += subgroupBroadcast(a0.y, 2u) * b1;
+    s2 += subgroupBroadcast(a0.z, 2u) * b2;
+    s2 += subgroupBroadcast(a0.w, 2u) * b3;
+    s3 += subgroupBroadcast(a0.x, 3u) * b0;
+    s3 += subgroupBroadcast(a0.y, 3u) * b1;
+    s3 += subgroupBroadcast(a0.z, 3u) * b2;
+    s3 += subgroupBroadcast(a0.w, 3u) * b3;
+    s4 += subgroupBroadcast(a0.x, 4u) * b0;
+    s4 += subgroupBroadcast(a0.y, 4u) * b1;
+    s4 += subgroupBroadcast(a0.z, 4u) * b2;
+    s4 += subgroupBroadcast(a0.w, 4u) * b3;
+    s5 += subgroupBroadcast(a0.x, 5u) * b0;
+    s5 += subgroupBroadcast(a0.y, 5u) * b1;
+    s5 += subgroupBroadcast(a0.z, 5u) * b2;
+    s5 += subgroupBroadcast(a0.w, 5u) * b3;
+    s6 += subgroupBroadcast(a0.x, 6u) * b0;
+    s6 += subgroupBroadcast(a0.y, 6u) * b1;
+    s6 += subgroupBroadcast(a0.z, 6u) * b2;
+    s6 += subgroupBroadcast(a0.w, 6u) * b3;
+    s7 += subgroupBroadcast(a0.x, 7u) * b0;
+    s7 += subgroupBroadcast(a0.y, 7u) * b1;
+    s7 += subgroupBroadcast(a0.z, 7u) * b2;
+    s7 += subgroupBroadcast(a0.w, 7u) * b3;
     let a1 = left[l1 + k];
-    let a2 = left[l2 + k];
-    let a3 = left[l3 + k];
-    let a4 = left[l4 + k];
-    let a5 = left[l5 + k];
-    let a6 = left[l6 + k];
-    let a7 = left[l7 + k];
-    s0 += a0.x * b0;
-    s0 += a0.y * b1;
-    s0 += a0.z * b2;
-    s0 += a0.w * b3;
-    s1 += a1.x * b0;
-    s1 += a1.y * b1;
-    s1 += a1.z * b2;
-    s1 += a1.w * b3;
-    s2 += a2.x * b0;
-    s2 += a2.y * b1;
-    s2 += a2.z * b2;
-    s2 += a2.w * b3;
-    s3 += a3.x * b0;
-    s3 += a3.y * b1;
-    s3 += a3.z * b2;
-    s3 += a3.w * b3;
-    s4 += a4.x * b0;
-    s4 += a4.y * b1;
-    s4 += a4.z * b2;
-    s4 += a4.w * b3;
-    s5 += a5.x * b0;
-    s5 += a5.y * b1;
-    s5 += a5.z * b2;
-    s5 += a5.w * b3;
-    s6 += a6.x * b0;
-    s6 += a6.y * b1;
-    s6 += a6.z * b2;
-    s6 += a6.w * b3;
-    s7 += a7.x * b0;
-    s7 += a7.y * b1;
-    s7 += a7.z * b2;
-    s7 += a7.w * b3;
+    s8 += subgroupBroadcast(a1.x, 0u) * b0;
+    s8 += subgroupBroadcast(a1.y, 0u) * b1;
+    s8 += subgroupBroadcast(a1.z, 0u) * b2;
+    s8 += subgroupBroadcast(a1.w, 0u) * b3;
+    s9 += subgroupBroadcast(a1.x, 1u) * b0;
+    s9 += subgroupBroadcast(a1.y, 1u) * b1;
+    s9 += subgroupBroadcast(a1.z, 1u) * b2;
+    s9 += subgroupBroadcast(a1.w, 1u) * b3;
+    s10 += subgroupBroadcast(a1.x, 2u) * b0;
+    s10 += subgroupBroadcast(a1.y, 2u) * b1;
+    s10 += subgroupBroadcast(a1.z, 2u) * b2;
+    s10 += subgroupBroadcast(a1.w, 2u) * b3;
+    s11 += subgroupBroadcast(a1.x, 3u) * b0;
+    s11 += subgroupBroadcast(a1.y, 3u) * b1;
+    s11 += subgroupBroadcast(a1.z, 3u) * b2;
+    s11 += subgroupBroadcast(a1.w, 3u) * b3;
+    s12 += subgroupBroadcast(a1.x, 4u) * b0;
+    s12 += subgroupBroadcast(a1.y, 4u) * b1;
+    s12 += subgroupBroadcast(a1.z, 4u) * b2;
+    s12 += subgroupBroadcast(a1.w, 4u) * b3;
+    s13 += subgroupBroadcast(a1.x, 5u) * b0;
+    s13 += subgroupBroadcast(a1.y, 5u) * b1;
+    s13 += subgroupBroadcast(a1.z, 5u) * b2;
+    s13 += subgroupBroadcast(a1.w, 5u) * b3;
+    s14 += subgroupBroadcast(a1.x, 6u) * b0;
+    s14 += subgroupBroadcast(a1.y, 6u) * b1;
+    s14 += subgroupBroadcast(a1.z, 6u) * b2;
+    s14 += subgroupBroadcast(a1.w, 6u) * b3;
+    s15 += subgroupBroadcast(a1.x, 7u) * b0;
+    s15 += subgroupBroadcast(a1.y, 7u) * b1;
+    s15 += subgroupBroadcast(a1.z, 7u) * b2;
+    s15 += subgroupBroadcast(a1.w, 7u) * b3;
   }
-  result[row * 512u + c] = epilogue(s0 + bias[c], row * 512u + c);
-  result[(row + 1u) * 512u + c] = epilogue(s1 + bias[c], (row + 1u) * 512u + c);
-  result[(row + 2u) * 512u + c] = epilogue(s2 + bias[c], (row + 2u) * 512u + c);
-  result[(row + 3u) * 512u + c] = epilogue(s3 + bias[c], (row + 3u) * 512u + c);
-  result[(row + 4u) * 512u + c] = epilogue(s4 + bias[c], (row + 4u) * 512u + c);
-  result[(row + 5u) * 512u + c] = epilogue(s5 + bias[c], (row + 5u) * 512u + c);
-  result[(row + 6u) * 512u + c] = epilogue(s6 + bias[c], (row + 6u) * 512u + c);
-  result[(row + 7u) * 512u + c] = epilogue(s7 + bias[c], (row + 7u) * 512u + c);
+  if (column >= 512u) { return; }
+  if (row < 400u) {
+    result[row * 512u + c] = epilogue(s0 + bias[c], row * 512u + c);
+  }
+  if (row + 1u < 400u) {
+    result[(row + 1u) * 512u + c] = epilogue(s1 + bias[c], (row + 1u) * 512u + c);
+  }
+  if (row + 2u < 400u) {
+    result[(row + 2u) * 512u + c] = epilogue(s2 + bias[c], (row + 2u) * 512u + c);
+  }
+  if (row + 3u < 400u) {
+    result[(row + 3u) * 512u + c] = epilogue(s3 + bias[c], (row + 3u) * 512u + c);
+  }
+  if (row + 4u < 400u) {
+    result[(row + 4u) * 512u + c] = epilogue(s4 + bias[c], (row + 4u) * 512u + c);
+  }
+  if (row + 5u < 400u) {
+    result[(row + 5u) * 512u + c] = epilogue(s5 + bias[c], (row + 5u) * 512u + c);
+  }
+  if (row + 6u < 400u) {
+    result[(row + 6u) * 512u + c] = epilogue(s6 + bias[c], (row + 6u) * 512u + c);
+  }
+  if (row + 7u < 400u) {
+    result[(row + 7u) * 512u + c] = epilogue(s7 + bias[c], (row + 7u) * 512u + c);
+  }
+  if (row + 8u < 400u) {
+    result[(row + 8u) * 512u + c] = epilogue(s8 + bias[c], (row + 8u) * 512u + c);
+  }
+  if (row + 9u < 400u) {
+    result[(row + 9u) * 512u + c] = epilogue(s9 + bias[c], (row + 9u) * 512u + c);
+  }
+  if (row + 10u < 400u) {
+    result[(row + 10u) * 512u + c] = epilogue(s10 + bias[c], (row + 10u) * 512u + c);
+  }
+  if (row + 11u < 400u) {
+    result[(row + 11u) * 512u + c] = epilogue(s11 + bias[c], (row + 11u) * 512u + c);
+  }
+  if (row + 12u < 400u) {
+    result[(row + 12u) * 512u + c] = epilogue(s12 + bias[c], (row + 12u) * 512u + c);
+  }
+  if (row + 13u < 400u) {
+    result[(row + 13u) * 512u + c] = epilogue(s13 + bias[c], (row + 13u) * 512u + c);
+  }
+  if (row + 14u < 400u) {
+    result[(row + 14u) * 512u + c] = epilogue(s14 + bias[c], (row + 14u) * 512u + c);
+  }
+  if (row + 15u < 400u) {
+    result[(row + 15u) * 512u + c] = epilogue(s15 + bias[c], (row + 15u) * 512u + c);
+  }
 }

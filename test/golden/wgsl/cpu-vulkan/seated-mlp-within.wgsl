@@ -45,16 +45,16 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     var tile = 0u;
     for (var c = 0u; c < e; c++) {
       row += total[c];
-      tile += (total[c] + 7u) / 8u;
+      tile += (total[c] + 15u) / 16u;
     }
     first[e] += row;
     if (group.x == 0u && group.y == 0u) {
-      for (var done = 0u; done < total[e]; done += 8u) {
-        tiles[tile] = vec4u(e, row + done, min(8u, total[e] - done), 0u);
+      for (var done = 0u; done < total[e]; done += 16u) {
+        tiles[tile] = vec4u(e, row + done, min(16u, total[e] - done), 0u);
         tile++;
       }
       if (e == 299u) {
-        for (; tile < 497u; tile++) { tiles[tile] = vec4u(); }
+        for (; tile < 398u; tile++) { tiles[tile] = vec4u(); }
       }
     }
   }
@@ -88,7 +88,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
   }
 }
 
-// experts, first layer: 3 x 497 x 1 workgroups
+// experts, first layer: 3 x 398 x 1 workgroups
+enable subgroups;
+diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
@@ -100,25 +102,19 @@ fn gelu4(x: vec4f) -> vec4f {
   return 0.5f * x * (1.0f + tanh(clamp(bend, vec4f(-10.0f), vec4f(10.0f))));
 }
 @compute @workgroup_size(8, 1)
-fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
-  let c = group.x * 8u + local.x;
-  if (c >= 24u) { return; }
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
+  let column = group.x * 8u + local.x;
+  let c = min(column, 23u);
   let tile = tiles[group.y];
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 8u;
+  let row = local.y * 16u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 24u;
-  let l0 = (sources[first + min(row, rows - 1u)]) * 96u;
-  let l1 = (sources[first + min(row + 1u, rows - 1u)]) * 96u;
-  let l2 = (sources[first + min(row + 2u, rows - 1u)]) * 96u;
-  let l3 = (sources[first + min(row + 3u, rows - 1u)]) * 96u;
-  let l4 = (sources[first + min(row + 4u, rows - 1u)]) * 96u;
-  let l5 = (sources[first + min(row + 5u, rows - 1u)]) * 96u;
-  let l6 = (sources[first + min(row + 6u, rows - 1u)]) * 96u;
-  let l7 = (sources[first + min(row + 7u, rows - 1u)]) * 96u;
+  let l0 = (sources[first + min(row + member, rows - 1u)]) * 96u;
+  let l1 = (sources[first + min(row + 8u + member, rows - 1u)]) * 96u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -127,52 +123,87 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s5 = vec4f();
   var s6 = vec4f();
   var s7 = vec4f();
+  var s8 = vec4f();
+  var s9 = vec4f();
+  var s10 = vec4f();
+  var s11 = vec4f();
+  var s12 = vec4f();
+  var s13 = vec4f();
+  var s14 = vec4f();
+  var s15 = vec4f();
   for (var k = 0u; k < 96u; k++) {
     let b0 = right[rightStart + (4u * k) * 24u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 24u + c];
     let b2 = right[rightStart + (4u * k + 2u) * 24u + c];
     let b3 = right[rightStart + (4u * k + 3u) * 24u + c];
     let a0 = left[l0 + k];
+    s0 += subgroupBroadcast(a0.x, 0u) * b0;
+    s0 += subgroupBroadcast(a0.y, 0u) * b1;
+    s0 += subgroupBroadcast(a0.z, 0u) * b2;
+    s0 += subgroupBroadcast(a0.w, 0u) * b3;
+    s1 += subgroupBroadcast(a0.x, 1u) * b0;
+    s1 += subgroupBroadcast(a0.y, 1u) * b1;
+    s1 += subgroupBroadcast(a0.z, 1u) * b2;
+    s1 += subgroupBroadcast(a0.w, 1u) * b3;
+    s2 += subgroupBroadcast(a0.x, 2u) * b0;
+    s2 += subgroupBroadcast(a0.y, 2u) * b1;
+    s2 += subgroupBroadcast(a0.z, 2u) * b2;
+    s2 += subgroupBroadcast(a0.w, 2u) * b3;
+    s3 += subgroupBroadcast(a0.x, 3u) * b0;
+    s3 += subgroupBroadcast(a0.y, 3u) * b1;
+    s3 += subgroupBroadcast(a0.z, 3u) * b2;
+    s3 += subgroupBroadcast(a0.w, 3u) * b3;
+    s4 += subgroupBroadcast(a0.x, 4u) * b0;
+    s4 += subgroupBroadcast(a0.y, 4u) * b1;
+    s4 += subgroupBroadcast(a0.z, 4u) * b2;
+    s4 += subgroupBroadcast(a0.w, 4u) * b3;
+    s5 += subgroupBroadcast(a0.x, 5u) * b0;
+    s5 += subgroupBroadcast(a0.y, 5u) * b1;
+    s5 += subgroupBroadcast(a0.z, 5u) * b2;
+    s5 += subgroupBroadcast(a0.w, 5u) * b3;
+    s6 += subgroupBroadcast(a0.x, 6u) * b0;
+    s6 += subgroupBroadcast(a0.y, 6u) * b1;
+    s6 += subgroupBroadcast(a0.z, 6u) * b2;
+    s6 += subgroupBroadcast(a0.w, 6u) * b3;
+    s7 += subgroupBroadcast(a0.x, 7u) * b0;
+    s7 += subgroupBroadcast(a0.y, 7u) * b1;
+    s7 += subgroupBroadcast(a0.z, 7u) * b2;
+    s7 += subgroupBroadcast(a0.w, 7u) * b3;
     let a1 = left[l1 + k];
-    let a2 = left[l2 + k];
-    let a3 = left[l3 + k];
-    let a4 = left[l4 + k];
-    let a5 = left[l5 + k];
-    let a6 = left[l6 + k];
-    let a7 = left[l7 + k];
-    s0 += a0.x * b0;
-    s0 += a0.y * b1;
-    s0 += a0.z * b2;
-    s0 += a0.w * b3;
-    s1 += a1.x * b0;
-    s1 += a1.y * b1;
-    s1 += a1.z * b2;
-    s1 += a1.w * b3;
-    s2 += a2.x * b0;
-    s2 += a2.y * b1;
-    s2 += a2.z * b2;
-    s2 += a2.w * b3;
-    s3 += a3.x * b0;
-    s3 += a3.y * b1;
-    s3 += a3.z * b2;
-    s3 += a3.w * b3;
-    s4 += a4.x * b0;
-    s4 += a4.y * b1;
-    s4 += a4.z * b2;
-    s4 += a4.w * b3;
-    s5 += a5.x * b0;
-    s5 += a5.y * b1;
-    s5 += a5.z * b2;
-    s5 += a5.w * b3;
-    s6 += a6.x * b0;
-    s6 += a6.y * b1;
-    s6 += a6.z * b2;
-    s6 += a6.w * b3;
-    s7 += a7.x * b0;
-    s7 += a7.y * b1;
-    s7 += a7.z * b2;
-    s7 += a7.w * b3;
+    s8 += subgroupBroadcast(a1.x, 0u) * b0;
+    s8 += subgroupBroadcast(a1.y, 0u) * b1;
+    s8 += subgroupBroadcast(a1.z, 0u) * b2;
+    s8 += subgroupBroadcast(a1.w, 0u) * b3;
+    s9 += subgroupBroadcast(a1.x, 1u) * b0;
+    s9 += subgroupBroadcast(a1.y, 1u) * b1;
+    s9 += subgroupBroadcast(a1.z, 1u) * b2;
+    s9 += subgroupBroadcast(a1.w, 1u) * b3;
+    s10 += subgroupBroadcast(a1.x, 2u) * b0;
+    s10 += subgroupBroadcast(a1.y, 2u) * b1;
+    s10 += subgroupBroadcast(a1.z, 2u) * b2;
+    s10 += subgroupBroadcast(a1.w, 2u) * b3;
+    s11 += subgroupBroadcast(a1.x, 3u) * b0;
+    s11 += subgroupBroadcast(a1.y, 3u) * b1;
+    s11 += subgroupBroadcast(a1.z, 3u) * b2;
+    s11 += subgroupBroadcast(a1.w, 3u) * b3;
+    s12 += subgroupBroadcast(a1.x, 4u) * b0;
+    s12 += subgroupBroadcast(a1.y, 4u) * b1;
+    s12 += subgroupBroadcast(a1.z, 4u) * b2;
+    s12 += subgroupBroadcast(a1.w, 4u) * b3;
+    s13 += subgroupBroadcast(a1.x, 5u) * b0;
+    s13 += subgroupBroadcast(a1.y, 5u) * b1;
+    s13 += subgroupBroadcast(a1.z, 5u) * b2;
+    s13 += subgroupBroadcast(a1.w, 5u) * b3;
+    s14 += subgroupBroadcast(a1.x, 6u) * b0;
+    s14 += subgroupBroadcast(a1.y, 6u) * b1;
+    s14 += subgroupBroadcast(a1.z, 6u) * b2;
+    s14 += subgroupBroadcast(a1.w, 6u) * b3;
+    s15 += subgroupBroadcast(a1.x, 7u) * b0;
+    s15 += subgroupBroadcast(a1.y, 7u) * b1;
+    s15 += subgroupBroadcast(a1.z, 7u) * b2;
+    s15 += subgroupBroadcast(a1.w, 7u) * b3;
   }
+  if (column >= 24u) { return; }
   if (row < rows) {
     result[(first + row) * 24u + c] = gelu4(s0 + bias[biasStart + c]);
   }
@@ -197,34 +228,54 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (row + 7u < rows) {
     result[(first + row + 7u) * 24u + c] = gelu4(s7 + bias[biasStart + c]);
   }
+  if (row + 8u < rows) {
+    result[(first + row + 8u) * 24u + c] = gelu4(s8 + bias[biasStart + c]);
+  }
+  if (row + 9u < rows) {
+    result[(first + row + 9u) * 24u + c] = gelu4(s9 + bias[biasStart + c]);
+  }
+  if (row + 10u < rows) {
+    result[(first + row + 10u) * 24u + c] = gelu4(s10 + bias[biasStart + c]);
+  }
+  if (row + 11u < rows) {
+    result[(first + row + 11u) * 24u + c] = gelu4(s11 + bias[biasStart + c]);
+  }
+  if (row + 12u < rows) {
+    result[(first + row + 12u) * 24u + c] = gelu4(s12 + bias[biasStart + c]);
+  }
+  if (row + 13u < rows) {
+    result[(first + row + 13u) * 24u + c] = gelu4(s13 + bias[biasStart + c]);
+  }
+  if (row + 14u < rows) {
+    result[(first + row + 14u) * 24u + c] = gelu4(s14 + bias[biasStart + c]);
+  }
+  if (row + 15u < rows) {
+    result[(first + row + 15u) * 24u + c] = gelu4(s15 + bias[biasStart + c]);
+  }
 }
 
-// experts, second layer: 12 x 497 x 1 workgroups
+// experts, second layer: 12 x 398 x 1 workgroups
+enable subgroups;
+diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(3) var<storage, read> tiles: array<vec4u>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
 @compute @workgroup_size(8, 1)
-fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
-  let c = group.x * 8u + local.x;
-  if (c >= 96u) { return; }
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
+  let column = group.x * 8u + local.x;
+  let c = min(column, 95u);
   let tile = tiles[group.y];
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 8u;
+  let row = local.y * 16u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 96u;
-  let l0 = (first + min(row, rows - 1u)) * 24u;
-  let l1 = (first + min(row + 1u, rows - 1u)) * 24u;
-  let l2 = (first + min(row + 2u, rows - 1u)) * 24u;
-  let l3 = (first + min(row + 3u, rows - 1u)) * 24u;
-  let l4 = (first + min(row + 4u, rows - 1u)) * 24u;
-  let l5 = (first + min(row + 5u, rows - 1u)) * 24u;
-  let l6 = (first + min(row + 6u, rows - 1u)) * 24u;
-  let l7 = (first + min(row + 7u, rows - 1u)) * 24u;
+  let l0 = (first + min(row + member, rows - 1u)) * 24u;
+  let l1 = (first + min(row + 8u + member, rows - 1u)) * 24u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -233,52 +284,87 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s5 = vec4f();
   var s6 = vec4f();
   var s7 = vec4f();
+  var s8 = vec4f();
+  var s9 = vec4f();
+  var s10 = vec4f();
+  var s11 = vec4f();
+  var s12 = vec4f();
+  var s13 = vec4f();
+  var s14 = vec4f();
+  var s15 = vec4f();
   for (var k = 0u; k < 24u; k++) {
     let b0 = right[rightStart + (4u * k) * 96u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 96u + c];
     let b2 = right[rightStart + (4u * k + 2u) * 96u + c];
     let b3 = right[rightStart + (4u * k + 3u) * 96u + c];
     let a0 = left[l0 + k];
+    s0 += subgroupBroadcast(a0.x, 0u) * b0;
+    s0 += subgroupBroadcast(a0.y, 0u) * b1;
+    s0 += subgroupBroadcast(a0.z, 0u) * b2;
+    s0 += subgroupBroadcast(a0.w, 0u) * b3;
+    s1 += subgroupBroadcast(a0.x, 1u) * b0;
+    s1 += subgroupBroadcast(a0.y, 1u) * b1;
+    s1 += subgroupBroadcast(a0.z, 1u) * b2;
+    s1 += subgroupBroadcast(a0.w, 1u) * b3;
+    s2 += subgroupBroadcast(a0.x, 2u) * b0;
+    s2 += subgroupBroadcast(a0.y, 2u) * b1;
+    s2 += subgroupBroadcast(a0.z, 2u) * b2;
+    s2 += subgroupBroadcast(a0.w, 2u) * b3;
+    s3 += subgroupBroadcast(a0.x, 3u) * b0;
+    s3 += subgroupBroadcast(a0.y, 3u) * b1;
+    s3 += subgroupBroadcast(a0.z, 3u) * b2;
+    s3 += subgroupBroadcast(a0.w, 3u) * b3;
+    s4 += subgroupBroadcast(a0.x, 4u) * b0;
+    s4 += subgroupBroadcast(a0.y, 4u) * b1;
+    s4 += subgroupBroadcast(a0.z, 4u) * b2;
+    s4 += subgroupBroadcast(a0.w, 4u) * b3;
+    s5 += subgroupBroadcast(a0.x, 5u) * b0;
+    s5 += subgroupBroadcast(a0.y, 5u) * b1;
+    s5 += subgroupBroadcast(a0.z, 5u) * b2;
+    s5 += subgroupBroadcast(a0.w, 5u) * b3;
+    s6 += subgroupBroadcast(a0.x, 6u) * b0;
+    s6 += subgroupBroadcast(a0.y, 6u) * b1;
+    s6 += subgroupBroadcast(a0.z, 6u) * b2;
+    s6 += subgroupBroadcast(a0.w, 6u) * b3;
+    s7 += subgroupBroadcast(a0.x, 7u) * b0;
+    s7 += subgroupBroadcast(a0.y, 7u) * b1;
+    s7 += subgroupBroadcast(a0.z, 7u) * b2;
+    s7 += subgroupBroadcast(a0.w, 7u) * b3;
     let a1 = left[l1 + k];
-    let a2 = left[l2 + k];
-    let a3 = left[l3 + k];
-    let a4 = left[l4 + k];
-    let a5 = left[l5 + k];
-    let a6 = left[l6 + k];
-    let a7 = left[l7 + k];
-    s0 += a0.x * b0;
-    s0 += a0.y * b1;
-    s0 += a0.z * b2;
-    s0 += a0.w * b3;
-    s1 += a1.x * b0;
-    s1 += a1.y * b1;
-    s1 += a1.z * b2;
-    s1 += a1.w * b3;
-    s2 += a2.x * b0;
-    s2 += a2.y * b1;
-    s2 += a2.z * b2;
-    s2 += a2.w * b3;
-    s3 += a3.x * b0;
-    s3 += a3.y * b1;
-    s3 += a3.z * b2;
-    s3 += a3.w * b3;
-    s4 += a4.x * b0;
-    s4 += a4.y * b1;
-    s4 += a4.z * b2;
-    s4 += a4.w * b3;
-    s5 += a5.x * b0;
-    s5 += a5.y * b1;
-    s5 += a5.z * b2;
-    s5 += a5.w * b3;
-    s6 += a6.x * b0;
-    s6 += a6.y * b1;
-    s6 += a6.z * b2;
-    s6 += a6.w * b3;
-    s7 += a7.x * b0;
-    s7 += a7.y * b1;
-    s7 += a7.z * b2;
-    s7 += a7.w * b3;
+    s8 += subgroupBroadcast(a1.x, 0u) * b0;
+    s8 += subgroupBroadcast(a1.y, 0u) * b1;
+    s8 += subgroupBroadcast(a1.z, 0u) * b2;
+    s8 += subgroupBroadcast(a1.w, 0u) * b3;
+    s9 += subgroupBroadcast(a1.x, 1u) * b0;
+    s9 += subgroupBroadcast(a1.y, 1u) * b1;
+    s9 += subgroupBroadcast(a1.z, 1u) * b2;
+    s9 += subgroupBroadcast(a1.w, 1u) * b3;
+    s10 += subgroupBroadcast(a1.x, 2u) * b0;
+    s10 += subgroupBroadcast(a1.y, 2u) * b1;
+    s10 += subgroupBroadcast(a1.z, 2u) * b2;
+    s10 += subgroupBroadcast(a1.w, 2u) * b3;
+    s11 += subgroupBroadcast(a1.x, 3u) * b0;
+    s11 += subgroupBroadcast(a1.y, 3u) * b1;
+    s11 += subgroupBroadcast(a1.z, 3u) * b2;
+    s11 += subgroupBroadcast(a1.w, 3u) * b3;
+    s12 += subgroupBroadcast(a1.x, 4u) * b0;
+    s12 += subgroupBroadcast(a1.y, 4u) * b1;
+    s12 += subgroupBroadcast(a1.z, 4u) * b2;
+    s12 += subgroupBroadcast(a1.w, 4u) * b3;
+    s13 += subgroupBroadcast(a1.x, 5u) * b0;
+    s13 += subgroupBroadcast(a1.y, 5u) * b1;
+    s13 += subgroupBroadcast(a1.z, 5u) * b2;
+    s13 += subgroupBroadcast(a1.w, 5u) * b3;
+    s14 += subgroupBroadcast(a1.x, 6u) * b0;
+    s14 += subgroupBroadcast(a1.y, 6u) * b1;
+    s14 += subgroupBroadcast(a1.z, 6u) * b2;
+    s14 += subgroupBroadcast(a1.w, 6u) * b3;
+    s15 += subgroupBroadcast(a1.x, 7u) * b0;
+    s15 += subgroupBroadcast(a1.y, 7u) * b1;
+    s15 += subgroupBroadcast(a1.z, 7u) * b2;
+    s15 += subgroupBroadcast(a1.w, 7u) * b3;
   }
+  if (column >= 96u) { return; }
   if (row < rows) {
     result[(first + row) * 96u + c] = s0 + bias[biasStart + c];
   }
@@ -302,6 +388,30 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   }
   if (row + 7u < rows) {
     result[(first + row + 7u) * 96u + c] = s7 + bias[biasStart + c];
+  }
+  if (row + 8u < rows) {
+    result[(first + row + 8u) * 96u + c] = s8 + bias[biasStart + c];
+  }
+  if (row + 9u < rows) {
+    result[(first + row + 9u) * 96u + c] = s9 + bias[biasStart + c];
+  }
+  if (row + 10u < rows) {
+    result[(first + row + 10u) * 96u + c] = s10 + bias[biasStart + c];
+  }
+  if (row + 11u < rows) {
+    result[(first + row + 11u) * 96u + c] = s11 + bias[biasStart + c];
+  }
+  if (row + 12u < rows) {
+    result[(first + row + 12u) * 96u + c] = s12 + bias[biasStart + c];
+  }
+  if (row + 13u < rows) {
+    result[(first + row + 13u) * 96u + c] = s13 + bias[biasStart + c];
+  }
+  if (row + 14u < rows) {
+    result[(first + row + 14u) * 96u + c] = s14 + bias[biasStart + c];
+  }
+  if (row + 15u < rows) {
+    result[(first + row + 15u) * 96u + c] = s15 + bias[biasStart + c];
   }
 }
 

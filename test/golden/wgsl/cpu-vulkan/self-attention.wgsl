@@ -1,12 +1,14 @@
-// attention scores: 2 x 7 x 64 workgroups
+// attention scores: 4 x 2 x 64 workgroups
+enable subgroups;
+diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> result: array<f32>;
 @compute @workgroup_size(8, 1)
-fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
-  let c = group.x * 8u + local.x;
-  if (c >= 13u) { return; }
-  let row = group.y * 8u;
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
+  let column = group.y * 8u + local.x;
+  let c = min(column, 12u);
+  let row = group.x * 13u;
   if (row >= 50u) { return; }
   let leftStart = (group.z / 8u) * 19200u + (group.z % 8u) * 16u;
   let rightStart = (group.z / 8u) * 19200u + (group.z % 8u) * 16u + 128u;
@@ -15,14 +17,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let n1 = min(4u * c + 1u, 49u);
   let n2 = min(4u * c + 2u, 49u);
   let n3 = min(4u * c + 3u, 49u);
-  let l0 = leftStart + min(row, 50u - 1u) * 384u;
-  let l1 = leftStart + min(row + 1u, 50u - 1u) * 384u;
-  let l2 = leftStart + min(row + 2u, 50u - 1u) * 384u;
-  let l3 = leftStart + min(row + 3u, 50u - 1u) * 384u;
-  let l4 = leftStart + min(row + 4u, 50u - 1u) * 384u;
-  let l5 = leftStart + min(row + 5u, 50u - 1u) * 384u;
-  let l6 = leftStart + min(row + 6u, 50u - 1u) * 384u;
-  let l7 = leftStart + min(row + 7u, 50u - 1u) * 384u;
+  let l0 = leftStart + min(row + member, 50u - 1u) * 384u;
+  let l1 = leftStart + min(row + 8u + member, 50u - 1u) * 384u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -31,28 +27,76 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s5 = vec4f();
   var s6 = vec4f();
   var s7 = vec4f();
+  var s8 = vec4f();
+  var s9 = vec4f();
+  var s10 = vec4f();
+  var s11 = vec4f();
+  var s12 = vec4f();
   for (var k = 0u; k < 16u; k++) {
-    let b0 = right[rightStart + n0 * 384u + k];
-    let b1 = right[rightStart + n1 * 384u + k];
-    let b2 = right[rightStart + n2 * 384u + k];
-    let b3 = right[rightStart + n3 * 384u + k];
+    let c0 = right[rightStart + n0 * 384u + k];
+    let c1 = right[rightStart + n1 * 384u + k];
+    let c2 = right[rightStart + n2 * 384u + k];
+    let c3 = right[rightStart + n3 * 384u + k];
+    let b0 = vec4f(c0.x, c1.x, c2.x, c3.x);
+    let b1 = vec4f(c0.y, c1.y, c2.y, c3.y);
+    let b2 = vec4f(c0.z, c1.z, c2.z, c3.z);
+    let b3 = vec4f(c0.w, c1.w, c2.w, c3.w);
     let a0 = left[l0 + k];
+    s0 += subgroupBroadcast(a0.x, 0u) * b0;
+    s0 += subgroupBroadcast(a0.y, 0u) * b1;
+    s0 += subgroupBroadcast(a0.z, 0u) * b2;
+    s0 += subgroupBroadcast(a0.w, 0u) * b3;
+    s1 += subgroupBroadcast(a0.x, 1u) * b0;
+    s1 += subgroupBroadcast(a0.y, 1u) * b1;
+    s1 += subgroupBroadcast(a0.z, 1u) * b2;
+    s1 += subgroupBroadcast(a0.w, 1u) * b3;
+    s2 += subgroupBroadcast(a0.x, 2u) * b0;
+    s2 += subgroupBroadcast(a0.y, 2u) * b1;
+    s2 += subgroupBroadcast(a0.z, 2u) * b2;
+    s2 += subgroupBroadcast(a0.w, 2u) * b3;
+    s3 += subgroupBroadcast(a0.x, 3u) * b0;
+    s3 += subgroupBroadcast(a0.y, 3u) * b1;
+    s3 += subgroupBroadcast(a0.z, 3u) * b2;
+    s3 += subgroupBroadcast(a0.w, 3u) * b3;
+    s4 += subgroupBroadcast(a0.x, 4u) * b0;
+    s4 += subgroupBroadcast(a0.y, 4u) * b1;
+    s4 += subgroupBroadcast(a0.z, 4u) * b2;
+    s4 += subgroupBroadcast(a0.w, 4u) * b3;
+    s5 += subgroupBroadcast(a0.x, 5u) * b0;
+    s5 += subgroupBroadcast(a0.y, 5u) * b1;
+    s5 += subgroupBroadcast(a0.z, 5u) * b2;
+    s5 += subgroupBroadcast(a0.w, 5u) * b3;
+    s6 += subgroupBroadcast(a0.x, 6u) * b0;
+    s6 += subgroupBroadcast(a0.y, 6u) * b1;
+    s6 += subgroupBroadcast(a0.z, 6u) * b2;
+    s6 += subgroupBroadcast(a0.w, 6u) * b3;
+    s7 += subgroupBroadcast(a0.x, 7u) * b0;
+    s7 += subgroupBroadcast(a0.y, 7u) * b1;
+    s7 += subgroupBroadcast(a0.z, 7u) * b2;
+    s7 += subgroupBroadcast(a0.w, 7u) * b3;
     let a1 = left[l1 + k];
-    let a2 = left[l2 + k];
-    let a3 = left[l3 + k];
-    let a4 = left[l4 + k];
-    let a5 = left[l5 + k];
-    let a6 = left[l6 + k];
-    let a7 = left[l7 + k];
-    s0 += vec4f(dot(a0, b0), dot(a0, b1), dot(a0, b2), dot(a0, b3));
-    s1 += vec4f(dot(a1, b0), dot(a1, b1), dot(a1, b2), dot(a1, b3));
-    s2 += vec4f(dot(a2, b0), dot(a2, b1), dot(a2, b2), dot(a2, b3));
-    s3 += vec4f(dot(a3, b0), dot(a3, b1), dot(a3, b2), dot(a3, b3));
-    s4 += vec4f(dot(a4, b0), dot(a4, b1), dot(a4, b2), dot(a4, b3));
-    s5 += vec4f(dot(a5, b0), dot(a5, b1), dot(a5, b2), dot(a5, b3));
-    s6 += vec4f(dot(a6, b0), dot(a6, b1), dot(a6, b2), dot(a6, b3));
-    s7 += vec4f(dot(a7, b0), dot(a7, b1), dot(a7, b2), dot(a7, b3));
+    s8 += subgroupBroadcast(a1.x, 0u) * b0;
+    s8 += subgroupBroadcast(a1.y, 0u) * b1;
+    s8 += subgroupBroadcast(a1.z, 0u) * b2;
+    s8 += subgroupBroadcast(a1.w, 0u) * b3;
+    s9 += subgroupBroadcast(a1.x, 1u) * b0;
+    s9 += subgroupBroadcast(a1.y, 1u) * b1;
+    s9 += subgroupBroadcast(a1.z, 1u) * b2;
+    s9 += subgroupBroadcast(a1.w, 1u) * b3;
+    s10 += subgroupBroadcast(a1.x, 2u) * b0;
+    s10 += subgroupBroadcast(a1.y, 2u) * b1;
+    s10 += subgroupBroadcast(a1.z, 2u) * b2;
+    s10 += subgroupBroadcast(a1.w, 2u) * b3;
+    s11 += subgroupBroadcast(a1.x, 3u) * b0;
+    s11 += subgroupBroadcast(a1.y, 3u) * b1;
+    s11 += subgroupBroadcast(a1.z, 3u) * b2;
+    s11 += subgroupBroadcast(a1.w, 3u) * b3;
+    s12 += subgroupBroadcast(a1.x, 4u) * b0;
+    s12 += subgroupBroadcast(a1.y, 4u) * b1;
+    s12 += subgroupBroadcast(a1.z, 4u) * b2;
+    s12 += subgroupBroadcast(a1.w, 4u) * b3;
   }
+  if (column >= 13u) { return; }
   if (row < 50u) {
     let v = (s0) * 0.125f;
     let at = resultStart + row * 52u + 4u * c;
@@ -117,6 +161,46 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
     if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
   }
+  if (row + 8u < 50u) {
+    let v = (s8) * 0.125f;
+    let at = resultStart + (row + 8u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 9u < 50u) {
+    let v = (s9) * 0.125f;
+    let at = resultStart + (row + 9u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 10u < 50u) {
+    let v = (s10) * 0.125f;
+    let at = resultStart + (row + 10u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 11u < 50u) {
+    let v = (s11) * 0.125f;
+    let at = resultStart + (row + 11u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 12u < 50u) {
+    let v = (s12) * 0.125f;
+    let at = resultStart + (row + 12u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
 }
 
 // softmax: 400 x 1 x 1 workgroups
@@ -138,27 +222,23 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var j = 0u; j < 2u; j++) { y[start + 50u + j] = 0.0f; }
 }
 
-// attention mix: 2 x 7 x 64 workgroups
+// attention mix: 4 x 2 x 64 workgroups
+enable subgroups;
+diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> result: array<vec4f>;
 @compute @workgroup_size(8, 1)
-fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
-  let c = group.x * 8u + local.x;
-  if (c >= 16u) { return; }
-  let row = group.y * 8u;
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
+  let column = group.y * 8u + local.x;
+  let c = min(column, 15u);
+  let row = group.x * 13u;
   if (row >= 50u) { return; }
   let leftStart = group.z * 650u;
   let rightStart = (group.z / 8u) * 19200u + (group.z % 8u) * 16u + 256u;
   let resultStart = (group.z / 8u) * 6400u + (group.z % 8u) * 16u;
-  let l0 = leftStart + min(row, 50u - 1u) * 13u;
-  let l1 = leftStart + min(row + 1u, 50u - 1u) * 13u;
-  let l2 = leftStart + min(row + 2u, 50u - 1u) * 13u;
-  let l3 = leftStart + min(row + 3u, 50u - 1u) * 13u;
-  let l4 = leftStart + min(row + 4u, 50u - 1u) * 13u;
-  let l5 = leftStart + min(row + 5u, 50u - 1u) * 13u;
-  let l6 = leftStart + min(row + 6u, 50u - 1u) * 13u;
-  let l7 = leftStart + min(row + 7u, 50u - 1u) * 13u;
+  let l0 = leftStart + min(row + member, 50u - 1u) * 13u;
+  let l1 = leftStart + min(row + 8u + member, 50u - 1u) * 13u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -167,78 +247,102 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s5 = vec4f();
   var s6 = vec4f();
   var s7 = vec4f();
+  var s8 = vec4f();
+  var s9 = vec4f();
+  var s10 = vec4f();
+  var s11 = vec4f();
+  var s12 = vec4f();
   for (var k = 0u; k < 12u; k++) {
     let b0 = right[rightStart + (4u * k) * 384u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 384u + c];
     let b2 = right[rightStart + (4u * k + 2u) * 384u + c];
     let b3 = right[rightStart + (4u * k + 3u) * 384u + c];
     let a0 = left[l0 + k];
+    s0 += subgroupBroadcast(a0.x, 0u) * b0;
+    s0 += subgroupBroadcast(a0.y, 0u) * b1;
+    s0 += subgroupBroadcast(a0.z, 0u) * b2;
+    s0 += subgroupBroadcast(a0.w, 0u) * b3;
+    s1 += subgroupBroadcast(a0.x, 1u) * b0;
+    s1 += subgroupBroadcast(a0.y, 1u) * b1;
+    s1 += subgroupBroadcast(a0.z, 1u) * b2;
+    s1 += subgroupBroadcast(a0.w, 1u) * b3;
+    s2 += subgroupBroadcast(a0.x, 2u) * b0;
+    s2 += subgroupBroadcast(a0.y, 2u) * b1;
+    s2 += subgroupBroadcast(a0.z, 2u) * b2;
+    s2 += subgroupBroadcast(a0.w, 2u) * b3;
+    s3 += subgroupBroadcast(a0.x, 3u) * b0;
+    s3 += subgroupBroadcast(a0.y, 3u) * b1;
+    s3 += subgroupBroadcast(a0.z, 3u) * b2;
+    s3 += subgroupBroadcast(a0.w, 3u) * b3;
+    s4 += subgroupBroadcast(a0.x, 4u) * b0;
+    s4 += subgroupBroadcast(a0.y, 4u) * b1;
+    s4 += subgroupBroadcast(a0.z, 4u) * b2;
+    s4 += subgroupBroadcast(a0.w, 4u) * b3;
+    s5 += subgroupBroadcast(a0.x, 5u) * b0;
+    s5 += subgroupBroadcast(a0.y, 5u) * b1;
+    s5 += subgroupBroadcast(a0.z, 5u) * b2;
+    s5 += subgroupBroadcast(a0.w, 5u) * b3;
+    s6 += subgroupBroadcast(a0.x, 6u) * b0;
+    s6 += subgroupBroadcast(a0.y, 6u) * b1;
+    s6 += subgroupBroadcast(a0.z, 6u) * b2;
+    s6 += subgroupBroadcast(a0.w, 6u) * b3;
+    s7 += subgroupBroadcast(a0.x, 7u) * b0;
+    s7 += subgroupBroadcast(a0.y, 7u) * b1;
+    s7 += subgroupBroadcast(a0.z, 7u) * b2;
+    s7 += subgroupBroadcast(a0.w, 7u) * b3;
     let a1 = left[l1 + k];
-    let a2 = left[l2 + k];
-    let a3 = left[l3 + k];
-    let a4 = left[l4 + k];
-    let a5 = left[l5 + k];
-    let a6 = left[l6 + k];
-    let a7 = left[l7 + k];
-    s0 += a0.x * b0;
-    s0 += a0.y * b1;
-    s0 += a0.z * b2;
-    s0 += a0.w * b3;
-    s1 += a1.x * b0;
-    s1 += a1.y * b1;
-    s1 += a1.z * b2;
-    s1 += a1.w * b3;
-    s2 += a2.x * b0;
-    s2 += a2.y * b1;
-    s2 += a2.z * b2;
-    s2 += a2.w * b3;
-    s3 += a3.x * b0;
-    s3 += a3.y * b1;
-    s3 += a3.z * b2;
-    s3 += a3.w * b3;
-    s4 += a4.x * b0;
-    s4 += a4.y * b1;
-    s4 += a4.z * b2;
-    s4 += a4.w * b3;
-    s5 += a5.x * b0;
-    s5 += a5.y * b1;
-    s5 += a5.z * b2;
-    s5 += a5.w * b3;
-    s6 += a6.x * b0;
-    s6 += a6.y * b1;
-    s6 += a6.z * b2;
-    s6 += a6.w * b3;
-    s7 += a7.x * b0;
-    s7 += a7.y * b1;
-    s7 += a7.z * b2;
-    s7 += a7.w * b3;
+    s8 += subgroupBroadcast(a1.x, 0u) * b0;
+    s8 += subgroupBroadcast(a1.y, 0u) * b1;
+    s8 += subgroupBroadcast(a1.z, 0u) * b2;
+    s8 += subgroupBroadcast(a1.w, 0u) * b3;
+    s9 += subgroupBroadcast(a1.x, 1u) * b0;
+    s9 += subgroupBroadcast(a1.y, 1u) * b1;
+    s9 += subgroupBroadcast(a1.z, 1u) * b2;
+    s9 += subgroupBroadcast(a1.w, 1u) * b3;
+    s10 += subgroupBroadcast(a1.x, 2u) * b0;
+    s10 += subgroupBroadcast(a1.y, 2u) * b1;
+    s10 += subgroupBroadcast(a1.z, 2u) * b2;
+    s10 += subgroupBroadcast(a1.w, 2u) * b3;
+    s11 += subgroupBroadcast(a1.x, 3u) * b0;
+    s11 += subgroupBroadcast(a1.y, 3u) * b1;
+    s11 += subgroupBroadcast(a1.z, 3u) * b2;
+    s11 += subgroupBroadcast(a1.w, 3u) * b3;
+    s12 += subgroupBroadcast(a1.x, 4u) * b0;
+    s12 += subgroupBroadcast(a1.y, 4u) * b1;
+    s12 += subgroupBroadcast(a1.z, 4u) * b2;
+    s12 += subgroupBroadcast(a1.w, 4u) * b3;
   }
   let b0 = right[rightStart + (4u * 12u) * 384u + c];
   let b1 = right[rightStart + (4u * 12u + 1u) * 384u + c];
   let a0 = left[l0 + 12u];
+  s0 += subgroupBroadcast(a0.x, 0u) * b0;
+  s0 += subgroupBroadcast(a0.y, 0u) * b1;
+  s1 += subgroupBroadcast(a0.x, 1u) * b0;
+  s1 += subgroupBroadcast(a0.y, 1u) * b1;
+  s2 += subgroupBroadcast(a0.x, 2u) * b0;
+  s2 += subgroupBroadcast(a0.y, 2u) * b1;
+  s3 += subgroupBroadcast(a0.x, 3u) * b0;
+  s3 += subgroupBroadcast(a0.y, 3u) * b1;
+  s4 += subgroupBroadcast(a0.x, 4u) * b0;
+  s4 += subgroupBroadcast(a0.y, 4u) * b1;
+  s5 += subgroupBroadcast(a0.x, 5u) * b0;
+  s5 += subgroupBroadcast(a0.y, 5u) * b1;
+  s6 += subgroupBroadcast(a0.x, 6u) * b0;
+  s6 += subgroupBroadcast(a0.y, 6u) * b1;
+  s7 += subgroupBroadcast(a0.x, 7u) * b0;
+  s7 += subgroupBroadcast(a0.y, 7u) * b1;
   let a1 = left[l1 + 12u];
-  let a2 = left[l2 + 12u];
-  let a3 = left[l3 + 12u];
-  let a4 = left[l4 + 12u];
-  let a5 = left[l5 + 12u];
-  let a6 = left[l6 + 12u];
-  let a7 = left[l7 + 12u];
-  s0 += a0.x * b0;
-  s0 += a0.y * b1;
-  s1 += a1.x * b0;
-  s1 += a1.y * b1;
-  s2 += a2.x * b0;
-  s2 += a2.y * b1;
-  s3 += a3.x * b0;
-  s3 += a3.y * b1;
-  s4 += a4.x * b0;
-  s4 += a4.y * b1;
-  s5 += a5.x * b0;
-  s5 += a5.y * b1;
-  s6 += a6.x * b0;
-  s6 += a6.y * b1;
-  s7 += a7.x * b0;
-  s7 += a7.y * b1;
+  s8 += subgroupBroadcast(a1.x, 0u) * b0;
+  s8 += subgroupBroadcast(a1.y, 0u) * b1;
+  s9 += subgroupBroadcast(a1.x, 1u) * b0;
+  s9 += subgroupBroadcast(a1.y, 1u) * b1;
+  s10 += subgroupBroadcast(a1.x, 2u) * b0;
+  s10 += subgroupBroadcast(a1.y, 2u) * b1;
+  s11 += subgroupBroadcast(a1.x, 3u) * b0;
+  s11 += subgroupBroadcast(a1.y, 3u) * b1;
+  s12 += subgroupBroadcast(a1.x, 4u) * b0;
+  s12 += subgroupBroadcast(a1.y, 4u) * b1;
+  if (column >= 16u) { return; }
   if (row < 50u) {
     result[resultStart + row * 128u + c] = s0;
   }
@@ -262,5 +366,20 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   }
   if (row + 7u < 50u) {
     result[resultStart + (row + 7u) * 128u + c] = s7;
+  }
+  if (row + 8u < 50u) {
+    result[resultStart + (row + 8u) * 128u + c] = s8;
+  }
+  if (row + 9u < 50u) {
+    result[resultStart + (row + 9u) * 128u + c] = s9;
+  }
+  if (row + 10u < 50u) {
+    result[resultStart + (row + 10u) * 128u + c] = s10;
+  }
+  if (row + 11u < 50u) {
+    result[resultStart + (row + 11u) * 128u + c] = s11;
+  }
+  if (row + 12u < 50u) {
+    result[resultStart + (row + 12u) * 128u + c] = s12;
   }
 }

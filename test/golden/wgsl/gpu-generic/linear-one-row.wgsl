@@ -27,7 +27,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   for (var z = 1u; z < 16u && local.z == 0u; z++) {
     s0 += partial[(z * 8u + local.x) * 1u];
   }
-  if (local.z > 0u || column >= 250u) { return; }
+  if (local.z > 0u) { return; }
+  if (column >= 250u) { return; }
   if (row < 1u) {
     result[row * 250u + c] = s0 + bias[c];
   }

@@ -6,7 +6,7 @@
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
   let c = group.x * 8u + local.x;
   if (c >= 3u) { return; }
-  let row = (group.y * 8u + local.y) * 4u;
+  let row = (group.y * 8u + local.y) * 1u;
   if (row >= 5u) { return; }
   let leftStart = group.z * 35u;
   let rightStart = group.z * 63u;
@@ -15,48 +15,16 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let n1 = min(4u * c + 1u, 8u);
   let n2 = min(4u * c + 2u, 8u);
   let n3 = min(4u * c + 3u, 8u);
-  let l0 = leftStart + min(row, 5u - 1u) * 7u;
-  let l1 = leftStart + min(row + 1u, 5u - 1u) * 7u;
-  let l2 = leftStart + min(row + 2u, 5u - 1u) * 7u;
-  let l3 = leftStart + min(row + 3u, 5u - 1u) * 7u;
+  let l0 = leftStart + row * 7u;
   var s0 = vec4f();
-  var s1 = vec4f();
-  var s2 = vec4f();
-  var s3 = vec4f();
   for (var k = 0u; k < 7u; k++) {
     let b = vec4f(right[rightStart + k * 9u + n0], right[rightStart + k * 9u + n1], right[rightStart + k * 9u + n2], right[rightStart + k * 9u + n3]);
-    s0 += left[l0 + k] * b;
-    s1 += left[l1 + k] * b;
-    s2 += left[l2 + k] * b;
-    s3 += left[l3 + k] * b;
+    let a0 = left[l0 + k];
+    s0 += a0 * b;
   }
-  if (row < 5u) {
+  {
     let v = s0;
     let at = resultStart + row * 9u + 4u * c;
-    if (4u * c < 9u) { result[at] = v.x; }
-    if (4u * c + 1u < 9u) { result[at + 1u] = v.y; }
-    if (4u * c + 2u < 9u) { result[at + 2u] = v.z; }
-    if (4u * c + 3u < 9u) { result[at + 3u] = v.w; }
-  }
-  if (row + 1u < 5u) {
-    let v = s1;
-    let at = resultStart + (row + 1u) * 9u + 4u * c;
-    if (4u * c < 9u) { result[at] = v.x; }
-    if (4u * c + 1u < 9u) { result[at + 1u] = v.y; }
-    if (4u * c + 2u < 9u) { result[at + 2u] = v.z; }
-    if (4u * c + 3u < 9u) { result[at + 3u] = v.w; }
-  }
-  if (row + 2u < 5u) {
-    let v = s2;
-    let at = resultStart + (row + 2u) * 9u + 4u * c;
-    if (4u * c < 9u) { result[at] = v.x; }
-    if (4u * c + 1u < 9u) { result[at + 1u] = v.y; }
-    if (4u * c + 2u < 9u) { result[at + 2u] = v.z; }
-    if (4u * c + 3u < 9u) { result[at + 3u] = v.w; }
-  }
-  if (row + 3u < 5u) {
-    let v = s3;
-    let at = resultStart + (row + 3u) * 9u + 4u * c;
     if (4u * c < 9u) { result[at] = v.x; }
     if (4u * c + 1u < 9u) { result[at + 1u] = v.y; }
     if (4u * c + 2u < 9u) { result[at + 2u] = v.z; }
