@@ -11,12 +11,13 @@ import { table } from "../cli/terminal.ts";
 import { type Json, mergeConfig, presets } from "../models/index.ts";
 import { denseProduct, imageModel, type Measured, moeLayer } from "./programs.ts";
 import { closeTfjs, openTfjs, type TfjsProgram, tfjsProduct, tfjsVit } from "./tfjs.ts";
+import { timesOf } from "./turns.ts";
 
 const isFull = process.argv.includes("--full");
 const isJson = process.argv.includes("--json");
 
-/** Runs of each program that are timed; fewer once they took this many milliseconds. */
-const [most, budget] = isFull ? [15, 10_000] : [3, 3000];
+/** Turns that are timed; fewer once they took this many milliseconds. */
+const [most, budget] = isFull ? [15, 20_000] : [5, 6000];
 
 interface Case {
   readonly what: string;
@@ -36,6 +37,9 @@ interface Row {
   readonly ours: number;
   readonly onnx: number | null;
   readonly tfjs: number | null;
+  /** How many times as long as ours they took, turn by turn: the median. */
+  readonly onnxRatio: number | null;
+  readonly tfjsRatio: number | null;
   /** Largest difference of an engine's numbers from ours, as a share of the largest number. */
   readonly differs: number;
 }
@@ -46,6 +50,10 @@ const served = (config: Json, factor: number): Json =>
   mergeConfig(config, {
     encoder: { moe: { router: { dispatcher: { capacity_factor: factor, batch_priority: true } } } },
   });
+const outputOf = (measured: Measured, name: string): Measured => ({
+  ...measured,
+  graph: measured.graph.select([name]),
+});
 const preset = (name: string): Json => presets.get(name) as Json;
 
 const products = (sides: readonly number[]): Case[] =>
@@ -75,7 +83,7 @@ const layers = (name: string, counts: readonly number[], batches: readonly numbe
     batches.map((batch) => ({
       what: `MoE layer of ${name}, E = ${count}`,
       batch,
-      program: () => moeLayer(experts(preset(name), count), batch),
+      program: () => outputOf(moeLayer(experts(preset(name), count), batch), "y"),
     })),
   );
 const capacities = (name: string, batch: number): Case[] =>
@@ -105,43 +113,53 @@ const cases: Case[] = isFull
       ...capacities("vmoe-s32-every2", 1),
     ];
 
-/** The median time of warm runs, and the numbers of the first. */
-async function timed(
-  run: () => Promise<Float32Array>,
-): Promise<{ readonly ms: number; readonly numbers: Float32Array }> {
-  const numbers = await run();
-  const times: number[] = [];
-  for (let spent = 0; times.length < most && spent < budget;) {
-    const before = performance.now();
-    await run();
-    times.push(performance.now() - before);
-    spent += times.at(-1) ?? 0;
-  }
-  return { ms: median(times), numbers };
+/** An engine with a program of its own for a case. */
+interface Contender {
+  readonly numbers: Float32Array;
+  run(): Promise<Float32Array>;
+  dispose(): void;
 }
 
-type Result = Awaited<ReturnType<typeof timed>>;
-
-async function onEngine(engine: Engine, { graph, weights, inputs }: Measured): Promise<Result> {
+async function onEngine(engine: Engine, { graph, weights, inputs }: Measured): Promise<Contender> {
   const executable = await engine.compile(graph, weights);
+  const run = async (): Promise<Float32Array> => {
+    const [output] = (await executable.run(inputs)).values();
+    return output?.data as Float32Array;
+  };
   try {
-    return await timed(async () => {
-      const [output] = (await executable.run(inputs)).values();
-      return output?.data as Float32Array;
-    });
-  } finally {
+    return { numbers: await run(), run, dispose: () => executable.dispose() };
+  } catch (error) {
     executable.dispose();
+    throw error;
   }
 }
 
-/** What `run` finds, or nothing where the peer cannot do it, which is said. */
-async function attempt(peer: string, run: () => Promise<Result>): Promise<Result | undefined> {
+async function onTfjs(built: TfjsProgram): Promise<Contender> {
+  return { numbers: await built.run(), run: () => built.run(), dispose: closeTfjs };
+}
+
+/** What `open` opens, or nothing where the peer cannot do it, which is said. */
+async function attempt(peer: string, open: () => Promise<Contender>): Promise<Contender | undefined> {
   try {
-    return await run();
+    return await open();
   } catch (error) {
     console.error(`${peer}: ${error instanceof Error ? error.message : String(error)}`);
     return undefined;
   }
+}
+
+/** Milliseconds of each contender's warm runs, taking turns, so that slow phases of the machine fall on all. */
+async function turnsOf(contenders: readonly (Contender | undefined)[]): Promise<number[][]> {
+  const times = contenders.map((): number[] => []);
+  for (let round = 0, spent = 0; round < most && spent < budget; round++) {
+    for (const [i, contender] of contenders.entries()) {
+      if (!contender) continue;
+      const [ms = 0] = await timesOf(1, () => contender.run());
+      times[i]?.push(ms);
+      spent += ms;
+    }
+  }
+  return times;
 }
 
 function difference(ours: Float32Array, theirs: Float32Array | undefined): number {
@@ -161,24 +179,28 @@ async function measure(
 ): Promise<Row> {
   const measured = program();
   const ours = await onEngine(engine, measured);
-  const theirs = alone ? undefined : await attempt("ONNX Runtime", () => onEngine(peer, measured));
-  const other =
-    tfjs &&
-    (await attempt("TensorFlow.js", async () => {
-      const built = await tfjs(measured);
-      return timed(() => built.run());
-    }));
-  closeTfjs();
-  const differs = Math.max(
-    difference(ours.numbers, theirs?.numbers),
-    difference(ours.numbers, other?.numbers),
-  );
-  const times = { ours: ours.ms, onnx: theirs?.ms ?? null, tfjs: other?.ms ?? null };
-  return { what, batch, gflop: measured.flops / 1e9, ...times, differs };
+  const runtime = alone ? undefined : await attempt("ONNX Runtime", () => onEngine(peer, measured));
+  const other = tfjs && (await attempt("TensorFlow.js", async () => onTfjs(await tfjs(measured))));
+  const [mine = [], theirs = [], others = []] = await turnsOf([ours, runtime, other]);
+  const differs = Math.max(...[runtime, other].map((each) => difference(ours.numbers, each?.numbers)));
+  for (const each of [ours, runtime, other]) each?.dispose();
+  const ratio = (times: readonly number[]): number | null =>
+    middle(times.map((ms, i) => ms / (mine[i] ?? ms)));
+  return {
+    what,
+    batch,
+    gflop: measured.flops / 1e9,
+    ours: median(mine),
+    onnx: middle(theirs),
+    tfjs: middle(others),
+    onnxRatio: ratio(theirs),
+    tfjsRatio: ratio(others),
+    differs,
+  };
 }
 
-const shown = (ms: number | null): string => (ms === null ? "" : ms.toFixed(1));
-const ratio = (ms: number | null, { ours }: Row): string => (ms === null ? "" : (ms / ours).toFixed(2));
+const middle = (values: readonly number[]): number | null => (values.length > 0 ? median(values) : null);
+const shown = (ms: number | null, digits = 1): string => ms?.toFixed(digits) ?? "";
 
 const { engine } = await openBackend("webgpu");
 const peer = await onnx({ provider: "webgpu" }).open();
@@ -191,7 +213,7 @@ for (const each of cases) {
 const date = new Date().toISOString().slice(0, 10);
 if (isJson) console.log(JSON.stringify({ date, device: engine.device, peer: peer.device, rows }));
 else {
-  console.log(`${engine.device}; ${peer.device}; ${date}, medians of at most ${most} warm runs\n`);
+  console.log(`${engine.device}; ${peer.device}; ${date}, medians of at most ${most} turns\n`);
   const cells = rows.map((row) => [
     row.what,
     row.batch,
@@ -199,8 +221,8 @@ else {
     (row.gflop / (row.ours / 1e3)).toFixed(1),
     shown(row.onnx),
     shown(row.tfjs),
-    ratio(row.onnx, row),
-    ratio(row.tfjs, row),
+    shown(row.onnxRatio, 2),
+    shown(row.tfjsRatio, 2),
     row.differs.toExponential(0),
   ]);
   const head = [

@@ -1,6 +1,7 @@
 /** The programs that are measured. */
-import { Graph, input, ops, Tensor, weight, type WeightSource } from "../ir/index.ts";
+import { Graph, input, ops, sizeOf, Tensor, type Value, weight, type WeightSource } from "../ir/index.ts";
 import { createModel, type Json, parseConfig, probing, randomWeights, routerOf } from "../models/index.ts";
+import { mlp } from "../models/layers.ts";
 import { moeMlp } from "../models/moe.ts";
 import { Parameters } from "../models/parameters.ts";
 import { normalDraws } from "../models/random.ts";
@@ -24,29 +25,59 @@ export function imageModel(config: Json, batch: number): Measured {
   };
 }
 
-/** One MoE layer alone, of a model's configuration, on the tokens of `batch` images of 224 pixels as one group. */
+/** Tokens of an image of 224 pixels. */
+export function tokensOf(config: Json): number {
+  const [height, width] = parseConfig(config).patch_size;
+  return Math.floor(224 / height) * Math.floor(224 / width) + 1;
+}
+
+/**
+ * One MoE layer alone, of a model's configuration, on the tokens of `batch` images of 224 pixels as one group: its
+ * result, and `slots`, -1 for what is dropped.
+ */
 export function moeLayer(config: Json, batch: number): Measured {
-  const { encoder, hidden_size: D, patch_size: patch } = parseConfig(config);
+  const { encoder, hidden_size: D } = parseConfig(config);
   const { moe } = encoder;
   if (!moe) throw new RangeError("an MoE layer is measured of a sparse configuration");
-  const T = Math.floor(224 / patch[0]) * Math.floor(224 / patch[1]) + 1;
+  const T = tokensOf(config);
   const parameters = new Parameters();
-  const type = { dtype: "f32", shape: [batch, T, D] } as const;
-  const x = input("x", type);
+  const x = input("x", { dtype: "f32", shape: [batch, T, D] });
   const router = routerOf(moe.router.name).bind(moe.router, moe.num_experts, 1);
   const groupSize = batch * T;
   const hidden = { width: encoder.mlp_dim, gelu: encoder.gelu };
-  const given = { capacity: undefined, noise: undefined, limits: undefined };
-  const context = { config: moe, router, hidden, groupSize, parameters, ...given };
+  const asConfigured = { capacity: undefined, noise: undefined, limits: undefined };
+  const context = { config: moe, router, hidden, groupSize, parameters, ...asConfigured };
   const { y, plan } = moeMlp(x, context);
   const [G = 1, E = 1, capacity = 1] = plan.tokens.type.shape;
+  const outputs: [string, Value][] = [
+    ["y", y],
+    ["slots", plan.slots],
+  ];
   return {
-    graph: new Graph("moe", [x], [["y", y]]),
-    weights: randomWeights(probing(parameters.all), 0),
-    inputs: new Map([["x", new Tensor(type, normalDraws(0, "x", batch * T * D))]]),
+    graph: new Graph("moe", [x], outputs),
+    ...given(x, parameters),
     flops: 4 * G * E * capacity * D * encoder.mlp_dim,
   };
 }
+
+/** The dense MLP of a model's configuration on `rows` tokens. */
+export function denseMlp(config: Json, rows: number): Measured {
+  const { encoder, hidden_size: D } = parseConfig(config);
+  const parameters = new Parameters();
+  const x = input("x", { dtype: "f32", shape: [1, rows, D] });
+  const y = mlp(x, { width: encoder.mlp_dim, gelu: encoder.gelu }, parameters);
+  return {
+    graph: new Graph("mlp", [x], [["y", y]]),
+    ...given(x, parameters),
+    flops: 4 * rows * D * encoder.mlp_dim,
+  };
+}
+
+/** Random weights, all of effect, and a random input. */
+const given = ({ type }: Value, { all }: Parameters): Pick<Measured, "weights" | "inputs"> => ({
+  weights: randomWeights(probing(all), 0),
+  inputs: new Map([["x", new Tensor(type, normalDraws(0, "x", sizeOf(type.shape)))]]),
+});
 
 /** The dense product of two square matrices, whose sums alone come back: what an engine's matrix kernels can do. */
 export function denseProduct(side: number): Measured {

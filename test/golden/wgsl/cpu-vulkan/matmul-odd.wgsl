@@ -1,12 +1,14 @@
-// matmul: 1 x 2 x 3 workgroups
+// matmul: 2 x 1 x 3 workgroups
+enable subgroups;
+diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<f32>;
 @group(0) @binding(1) var<storage, read> right: array<f32>;
 @group(0) @binding(2) var<storage, read_write> result: array<f32>;
 @compute @workgroup_size(8, 1)
-fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
-  let c = group.x * 8u + local.x;
-  if (c >= 3u) { return; }
-  let row = group.y * 3u;
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
+  let column = group.y * 8u + local.x;
+  let c = min(column, 2u);
+  let row = group.x * 3u;
   if (row >= 5u) { return; }
   let leftStart = group.z * 35u;
   let rightStart = group.z * 63u;
@@ -15,21 +17,18 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let n1 = min(4u * c + 1u, 8u);
   let n2 = min(4u * c + 2u, 8u);
   let n3 = min(4u * c + 3u, 8u);
-  let l0 = leftStart + min(row, 5u - 1u) * 7u;
-  let l1 = leftStart + min(row + 1u, 5u - 1u) * 7u;
-  let l2 = leftStart + min(row + 2u, 5u - 1u) * 7u;
+  let l0 = leftStart + min(row + member, 5u - 1u) * 7u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   for (var k = 0u; k < 7u; k++) {
     let b = vec4f(right[rightStart + k * 9u + n0], right[rightStart + k * 9u + n1], right[rightStart + k * 9u + n2], right[rightStart + k * 9u + n3]);
     let a0 = left[l0 + k];
-    let a1 = left[l1 + k];
-    let a2 = left[l2 + k];
-    s0 += a0 * b;
-    s1 += a1 * b;
-    s2 += a2 * b;
+    s0 += subgroupBroadcast(a0, 0u) * b;
+    s1 += subgroupBroadcast(a0, 1u) * b;
+    s2 += subgroupBroadcast(a0, 2u) * b;
   }
+  if (column >= 3u) { return; }
   if (row < 5u) {
     let v = s0;
     let at = resultStart + row * 9u + 4u * c;
