@@ -21,10 +21,10 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var tile = 0u;
     for (var before = 0u; before < e; before++) {
       row += counts[before];
-      tile += (counts[before] + 15u) / 16u;
+      tile += (counts[before] + 23u) / 24u;
     }
-    for (var first = 0u; first < counts[e]; first += 16u) {
-      tiles[tile] = vec4u(e, row + first, min(16u, counts[e] - first), 0u);
+    for (var first = 0u; first < counts[e]; first += 24u) {
+      tiles[tile] = vec4u(e, row + first, min(24u, counts[e] - first), 0u);
       tile++;
     }
     for (var g = 0u; g < 1u; g++) {
@@ -39,7 +39,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
       }
     }
     if (e == 7u) {
-      for (; tile < 56u; tile++) { tiles[tile] = vec4u(); }
+      for (; tile < 40u; tile++) { tiles[tile] = vec4u(); }
     }
   }
 }
@@ -58,7 +58,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   items[i] = bfloat(x[i]);
 }
 
-// experts, first layer: 64 x 56 x 1 workgroups
+// experts, first layer: 64 x 40 x 1 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -79,12 +79,13 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 16u;
+  let row = local.y * 24u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 262144u;
   let biasStart = tile.x * 512u;
   let l0 = (sources[first + min(row + member, rows - 1u)]) * 128u;
   let l1 = (sources[first + min(row + 8u + member, rows - 1u)]) * 128u;
+  let l2 = (sources[first + min(row + 16u + member, rows - 1u)]) * 128u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -101,6 +102,14 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s13 = vec4f();
   var s14 = vec4f();
   var s15 = vec4f();
+  var s16 = vec4f();
+  var s17 = vec4f();
+  var s18 = vec4f();
+  var s19 = vec4f();
+  var s20 = vec4f();
+  var s21 = vec4f();
+  var s22 = vec4f();
+  var s23 = vec4f();
   for (var k = 0u; k < 128u; k++) {
     let b0 = right[rightStart + (4u * k) * 512u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 512u + c];
@@ -172,6 +181,39 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s15 += subgroupBroadcast(a1.y, 7u) * b1;
     s15 += subgroupBroadcast(a1.z, 7u) * b2;
     s15 += subgroupBroadcast(a1.w, 7u) * b3;
+    let a2 = left[l2 + k];
+    s16 += subgroupBroadcast(a2.x, 0u) * b0;
+    s16 += subgroupBroadcast(a2.y, 0u) * b1;
+    s16 += subgroupBroadcast(a2.z, 0u) * b2;
+    s16 += subgroupBroadcast(a2.w, 0u) * b3;
+    s17 += subgroupBroadcast(a2.x, 1u) * b0;
+    s17 += subgroupBroadcast(a2.y, 1u) * b1;
+    s17 += subgroupBroadcast(a2.z, 1u) * b2;
+    s17 += subgroupBroadcast(a2.w, 1u) * b3;
+    s18 += subgroupBroadcast(a2.x, 2u) * b0;
+    s18 += subgroupBroadcast(a2.y, 2u) * b1;
+    s18 += subgroupBroadcast(a2.z, 2u) * b2;
+    s18 += subgroupBroadcast(a2.w, 2u) * b3;
+    s19 += subgroupBroadcast(a2.x, 3u) * b0;
+    s19 += subgroupBroadcast(a2.y, 3u) * b1;
+    s19 += subgroupBroadcast(a2.z, 3u) * b2;
+    s19 += subgroupBroadcast(a2.w, 3u) * b3;
+    s20 += subgroupBroadcast(a2.x, 4u) * b0;
+    s20 += subgroupBroadcast(a2.y, 4u) * b1;
+    s20 += subgroupBroadcast(a2.z, 4u) * b2;
+    s20 += subgroupBroadcast(a2.w, 4u) * b3;
+    s21 += subgroupBroadcast(a2.x, 5u) * b0;
+    s21 += subgroupBroadcast(a2.y, 5u) * b1;
+    s21 += subgroupBroadcast(a2.z, 5u) * b2;
+    s21 += subgroupBroadcast(a2.w, 5u) * b3;
+    s22 += subgroupBroadcast(a2.x, 6u) * b0;
+    s22 += subgroupBroadcast(a2.y, 6u) * b1;
+    s22 += subgroupBroadcast(a2.z, 6u) * b2;
+    s22 += subgroupBroadcast(a2.w, 6u) * b3;
+    s23 += subgroupBroadcast(a2.x, 7u) * b0;
+    s23 += subgroupBroadcast(a2.y, 7u) * b1;
+    s23 += subgroupBroadcast(a2.z, 7u) * b2;
+    s23 += subgroupBroadcast(a2.w, 7u) * b3;
   }
   if (column >= 512u) { return; }
   if (row < rows) {
@@ -222,9 +264,33 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (row + 15u < rows) {
     result[(first + row + 15u) * 512u + c] = gelu4(s15 + bias[biasStart + c]);
   }
+  if (row + 16u < rows) {
+    result[(first + row + 16u) * 512u + c] = gelu4(s16 + bias[biasStart + c]);
+  }
+  if (row + 17u < rows) {
+    result[(first + row + 17u) * 512u + c] = gelu4(s17 + bias[biasStart + c]);
+  }
+  if (row + 18u < rows) {
+    result[(first + row + 18u) * 512u + c] = gelu4(s18 + bias[biasStart + c]);
+  }
+  if (row + 19u < rows) {
+    result[(first + row + 19u) * 512u + c] = gelu4(s19 + bias[biasStart + c]);
+  }
+  if (row + 20u < rows) {
+    result[(first + row + 20u) * 512u + c] = gelu4(s20 + bias[biasStart + c]);
+  }
+  if (row + 21u < rows) {
+    result[(first + row + 21u) * 512u + c] = gelu4(s21 + bias[biasStart + c]);
+  }
+  if (row + 22u < rows) {
+    result[(first + row + 22u) * 512u + c] = gelu4(s22 + bias[biasStart + c]);
+  }
+  if (row + 23u < rows) {
+    result[(first + row + 23u) * 512u + c] = gelu4(s23 + bias[biasStart + c]);
+  }
 }
 
-// experts, second layer: 16 x 56 x 1 workgroups
+// experts, second layer: 16 x 40 x 1 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -244,12 +310,13 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 16u;
+  let row = local.y * 24u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 262144u;
   let biasStart = tile.x * 128u;
   let l0 = (first + min(row + member, rows - 1u)) * 512u;
   let l1 = (first + min(row + 8u + member, rows - 1u)) * 512u;
+  let l2 = (first + min(row + 16u + member, rows - 1u)) * 512u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -266,6 +333,14 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s13 = vec4f();
   var s14 = vec4f();
   var s15 = vec4f();
+  var s16 = vec4f();
+  var s17 = vec4f();
+  var s18 = vec4f();
+  var s19 = vec4f();
+  var s20 = vec4f();
+  var s21 = vec4f();
+  var s22 = vec4f();
+  var s23 = vec4f();
   for (var k = 0u; k < 512u; k++) {
     let b0 = right[rightStart + (4u * k) * 128u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 128u + c];
@@ -337,6 +412,39 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s15 += subgroupBroadcast(a1.y, 7u) * b1;
     s15 += subgroupBroadcast(a1.z, 7u) * b2;
     s15 += subgroupBroadcast(a1.w, 7u) * b3;
+    let a2 = left[l2 + k];
+    s16 += subgroupBroadcast(a2.x, 0u) * b0;
+    s16 += subgroupBroadcast(a2.y, 0u) * b1;
+    s16 += subgroupBroadcast(a2.z, 0u) * b2;
+    s16 += subgroupBroadcast(a2.w, 0u) * b3;
+    s17 += subgroupBroadcast(a2.x, 1u) * b0;
+    s17 += subgroupBroadcast(a2.y, 1u) * b1;
+    s17 += subgroupBroadcast(a2.z, 1u) * b2;
+    s17 += subgroupBroadcast(a2.w, 1u) * b3;
+    s18 += subgroupBroadcast(a2.x, 2u) * b0;
+    s18 += subgroupBroadcast(a2.y, 2u) * b1;
+    s18 += subgroupBroadcast(a2.z, 2u) * b2;
+    s18 += subgroupBroadcast(a2.w, 2u) * b3;
+    s19 += subgroupBroadcast(a2.x, 3u) * b0;
+    s19 += subgroupBroadcast(a2.y, 3u) * b1;
+    s19 += subgroupBroadcast(a2.z, 3u) * b2;
+    s19 += subgroupBroadcast(a2.w, 3u) * b3;
+    s20 += subgroupBroadcast(a2.x, 4u) * b0;
+    s20 += subgroupBroadcast(a2.y, 4u) * b1;
+    s20 += subgroupBroadcast(a2.z, 4u) * b2;
+    s20 += subgroupBroadcast(a2.w, 4u) * b3;
+    s21 += subgroupBroadcast(a2.x, 5u) * b0;
+    s21 += subgroupBroadcast(a2.y, 5u) * b1;
+    s21 += subgroupBroadcast(a2.z, 5u) * b2;
+    s21 += subgroupBroadcast(a2.w, 5u) * b3;
+    s22 += subgroupBroadcast(a2.x, 6u) * b0;
+    s22 += subgroupBroadcast(a2.y, 6u) * b1;
+    s22 += subgroupBroadcast(a2.z, 6u) * b2;
+    s22 += subgroupBroadcast(a2.w, 6u) * b3;
+    s23 += subgroupBroadcast(a2.x, 7u) * b0;
+    s23 += subgroupBroadcast(a2.y, 7u) * b1;
+    s23 += subgroupBroadcast(a2.z, 7u) * b2;
+    s23 += subgroupBroadcast(a2.w, 7u) * b3;
   }
   if (column >= 128u) { return; }
   if (row < rows) {
@@ -386,6 +494,30 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   }
   if (row + 15u < rows) {
     result[(first + row + 15u) * 128u + c] = bfloat4(s15 + bias[biasStart + c]);
+  }
+  if (row + 16u < rows) {
+    result[(first + row + 16u) * 128u + c] = bfloat4(s16 + bias[biasStart + c]);
+  }
+  if (row + 17u < rows) {
+    result[(first + row + 17u) * 128u + c] = bfloat4(s17 + bias[biasStart + c]);
+  }
+  if (row + 18u < rows) {
+    result[(first + row + 18u) * 128u + c] = bfloat4(s18 + bias[biasStart + c]);
+  }
+  if (row + 19u < rows) {
+    result[(first + row + 19u) * 128u + c] = bfloat4(s19 + bias[biasStart + c]);
+  }
+  if (row + 20u < rows) {
+    result[(first + row + 20u) * 128u + c] = bfloat4(s20 + bias[biasStart + c]);
+  }
+  if (row + 21u < rows) {
+    result[(first + row + 21u) * 128u + c] = bfloat4(s21 + bias[biasStart + c]);
+  }
+  if (row + 22u < rows) {
+    result[(first + row + 22u) * 128u + c] = bfloat4(s22 + bias[biasStart + c]);
+  }
+  if (row + 23u < rows) {
+    result[(first + row + 23u) * 128u + c] = bfloat4(s23 + bias[biasStart + c]);
   }
 }
 
