@@ -80,6 +80,6 @@ export interface Report {
   /** Counted over the last run: submits to the queue, and reads from the device before the outputs' own. */
   readonly submits?: number;
   readonly readbacks?: number;
-  /** Host time of the last run to write the inputs, encode and submit. */
+  /** Host time of the last run to encode and submit; copying the inputs to the device takes its own. */
   readonly hostMs?: number;
 }

@@ -28,7 +28,7 @@ export interface RunReport extends RunHead {
   /** Images of a run. */
   readonly batch: number;
   /**
-   * Of compiling, of the first batch, of a batch repeated, of the host until a batch is submitted, and of all batches.
+   * Of compiling, of the first batch, of a batch repeated, of the host to encode and submit a batch, and of all batches.
    */
   readonly milliseconds: Readonly<Record<"compile" | "first" | "all", number>> & {
     readonly warm: number | null;

@@ -33,7 +33,7 @@ export interface RunCounts {
   readonly submits: number;
   /** Reads from the device before the outputs' own. */
   readonly readbacks: number;
-  /** Host time to write the inputs, encode and submit. */
+  /** Host time to encode and submit; copying the inputs to the device takes its own. */
   readonly hostMs: number;
 }
 
@@ -155,8 +155,8 @@ export class Program {
   async #run(inputs: ReadonlyMap<string, HostArray>): Promise<Map<string, HostArray>> {
     const [device, { name, outputs }] = [this.#device, this.module];
     const before = { ...device.counts };
-    const started = performance.now();
     this.#writeAll(inputs);
+    const started = performance.now();
     const encoder = device.gpu.createCommandEncoder();
     encodePass(encoder, this.#steps);
     let total = 0;
