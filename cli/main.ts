@@ -2,6 +2,7 @@
 /** The command line: words and options to commands, and everything that can go wrong to one line. */
 import { Command, CommanderError } from "commander";
 
+import { packageVersion } from "../files/version.ts";
 import { CompileError } from "../ir/index.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
@@ -18,10 +19,10 @@ import { routersCommand } from "./commands/routers.ts";
 import { runCommand } from "./commands/run.ts";
 import { targetCommand } from "./commands/target.ts";
 import { traceCommand } from "./commands/trace.ts";
+import { tuneCommand } from "./commands/tune.ts";
 import { upcycleCommand } from "./commands/upcycle.ts";
 import { verifyCommand } from "./commands/verify.ts";
 import { examples, exitCodes } from "./options.ts";
-import { packageVersion } from "./version.ts";
 
 const program = new Command("moec")
   .description("Compile sparse Mixture-of-Experts vision models, and run them.")
@@ -55,6 +56,7 @@ for (const command of [
   exportCommand,
   compileCommand,
   targetCommand,
+  tuneCommand,
   upcycleCommand,
   editCommand,
   convertCommand,

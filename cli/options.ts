@@ -80,7 +80,7 @@ export const planOption = (): Option =>
 export const targetOption = (): Option =>
   new Option(
     "--target <target>",
-    "what WebGPU compiles for: auto, this machine's GPU; a target of moec target --list; or a .json file",
+    "what WebGPU compiles for: auto, this machine's GPU as moec tune left it; untuned, the same without; a target of moec target --list; or a .json file",
   ).default("auto");
 /** `--json`. */
 export const jsonOption = (): Option => new Option("--json", "print one line of JSON");

@@ -32,7 +32,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   tinyglobby: ["cli/pictures.ts"],
   commander: ["cli/main.ts", "cli/options.ts", "cli/commands/"],
   "cli-progress": ["cli/progress.ts"],
-  zod: ["cli/target.ts", "models/"],
+  zod: ["backends/webgpu/targetFile.ts", "models/"],
   "fast-check": ["testing/"],
   "@swc/wasm-typescript": ["cli/hooks.ts"],
   "@msgpack/msgpack": ["models/weights/vmoe/"],

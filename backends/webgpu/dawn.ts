@@ -1,6 +1,10 @@
 /** WebGPU in Node: Dawn, through the npm package `webgpu`. */
+import type { Graph } from "../../ir/index.ts";
+import { Device } from "../../runtime/device.ts";
 import type { Backend } from "../backend.ts";
 import { type Profile, webgpuOn } from "./index.ts";
+import { openTunedFile, ownProfile, writeProfile } from "./targetFile.ts";
+import { tune, type TuneOptions, type Tuning, withChoices } from "./tune/index.ts";
 
 /** Dawn crashes when the object that owns its adapters is collected, so it is held for the life of the process. */
 const held: GPU[] = [];
@@ -14,10 +18,34 @@ export async function dawnGpu(flags: readonly string[] = []): Promise<GPU> {
   return gpu;
 }
 
-/** The backend on Dawn; for the devices of `profile`, where it is given, instead of this machine's own. */
-export const dawnFor = (profile?: Profile): Backend => webgpuOn(() => dawnGpu(), profile);
+/** The backend on Dawn; for the devices of `profile`, where it is given, instead of this machine's own as it was tuned. */
+export const dawnFor = (profile?: Profile): Backend => webgpuOn(() => dawnGpu(), profile ?? ownProfile);
 
 export const dawn: Backend = dawnFor();
+
+/** What was found, on what, and the file that keeps it. */
+export interface DawnTuning extends Tuning {
+  readonly device: string;
+  readonly file: string;
+}
+
+/**
+ * Tunes the products of `graph` for this machine's GPU, and keeps the choices, beside those of other programs, for
+ * `dawn`. Throws B2 where there is no adapter, B3 for one without timestamps, B5 when it is lost, W1 for the file.
+ */
+export async function tuneDawn(graph: Graph, options: TuneOptions = {}): Promise<DawnTuning> {
+  const device = await Device.open(await dawnGpu());
+  try {
+    const file = await openTunedFile(device);
+    const found = await tune(graph, device, await ownProfile(device), options);
+    // Another process may have kept choices meanwhile.
+    const profile = withChoices(await ownProfile(device), found.subjects);
+    await writeProfile(file, profile);
+    return { ...found, profile, device: device.description, file };
+  } finally {
+    device.close();
+  }
+}
 
 /** Gives the process what a browser's page has: `navigator.gpu`, and WebGPU's constants. For libraries made for pages. */
 export async function asInBrowsers(): Promise<void> {

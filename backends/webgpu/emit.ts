@@ -24,9 +24,22 @@ export interface Launches {
 
 /** The launches of `graph`. Throws B3 for one that is beyond the profile's limits. */
 export function emitAll(graph: Graph, profile: Profile, weights: PackedWeights): Launches {
-  const fixed = new Set<Value>(graph.weights);
   const once: Emitted[] = [];
   const always: Emitted[] = [];
+  for (const { isFixed, ...emitted } of emitEach(graph, profile, weights)) {
+    checkLimits(emitted.launch, profile);
+    (isFixed ? once : always).push(emitted);
+  }
+  return { once, always };
+}
+
+/** The launches one by one, whatever the limits, and whether each depends on no input. */
+export function* emitEach(
+  graph: Graph,
+  profile: Profile,
+  weights: PackedWeights,
+): Generator<Emitted & { readonly isFixed: boolean }> {
+  const fixed = new Set<Value>(graph.weights);
   for (const group of groupsOf(graph, profile)) {
     const isFixed = group.operands.every((operand) => fixed.has(operand));
     if (isFixed) for (const result of group.results) fixed.add(result);
@@ -34,12 +47,8 @@ export function emitAll(graph: Graph, profile: Profile, weights: PackedWeights):
       scratch: (element, length) => ({ element, length }),
       shards: (value) => shardsOf(value, weights),
     });
-    for (const launch of launches) {
-      checkLimits(launch, profile);
-      (isFixed ? once : always).push({ scope: group.scope, launch });
-    }
+    for (const launch of launches) yield { scope: group.scope, launch, isFixed };
   }
-  return { once, always };
 }
 
 /** The parts of a weight, or of a view that leaves its first axis as it is; anything else is one part. */
@@ -51,7 +60,8 @@ function shardsOf(value: Value, { shards }: PackedWeights): readonly Shard[] {
   return [{ weight: value, index: 0, start: 0, stop: entries }];
 }
 
-function checkLimits({ label, workgroups, bindings }: Launch, { limits }: Profile): void {
+/** Throws B3 for a launch that is beyond the limits. */
+export function checkLimits({ label, workgroups, bindings }: Launch, { limits }: Profile): void {
   const side = limits.maxComputeWorkgroupsPerDimension;
   if (workgroups.some((count) => count > side)) {
     const message = `needs a grid of ${workgroups.join(" x ")} workgroups; the device has at most ${side} a side`;

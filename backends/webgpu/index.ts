@@ -26,24 +26,27 @@ export function compile(
 
 /**
  * The backend on the adapters of what `gpu` returns, in a browser `navigator.gpu`.
- * @param profile compiles for this profile instead of the device's own
+ * @param target compiles for this profile, or for what it says of the device, instead of the device's own
  */
-export const webgpuOn = (gpu: () => Promise<GPU | undefined>, profile?: Profile): Backend => ({
+export const webgpuOn = (
+  gpu: () => Promise<GPU | undefined>,
+  target: Profile | ((device: Device) => Profile | Promise<Profile>) = profileOf,
+): Backend => ({
   name: "webgpu",
   // Sums in another order, fused or not, and exp and tanh to a few units in the last place.
   tolerance: { f32: 2e-5, f16: 4e-3, bf16: 3e-2 },
   async open(): Promise<Engine> {
     const found = await gpu();
     if (!found) throw new CompileError("B2", "webgpu", "this JavaScript engine has no WebGPU");
-    const device = await Device.open(found, profile);
-    const target = profile ?? profileOf(device);
+    const device = await Device.open(found, typeof target === "function" ? undefined : target);
+    const profile = typeof target === "function" ? await target(device) : target;
     return {
       device: device.description,
       software: device.software,
       supports,
       // A failing compilation is a rejection, like a failing load.
       compile: async (graph, weights, options = {}) =>
-        load(device, compile(graph, target, options), weights, options.progress),
+        load(device, compile(graph, profile, options), weights, options.progress),
       close: () => device.close(),
     };
   },

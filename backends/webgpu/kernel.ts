@@ -11,7 +11,7 @@ import type {
   Sizes,
   Value,
 } from "../../ir/index.ts";
-import type { Profile } from "./profile.ts";
+import type { Product, Profile, Tile } from "./profile.ts";
 
 /** Elements of a storage buffer as a kernel declares them. */
 export type Element = "f32" | "i32" | "u32" | "vec4f" | "vec4i" | "vec4u";
@@ -53,6 +53,15 @@ export interface Launch {
   readonly workgroups: readonly [x: number, y: number, z: number];
   /** Operations of a matrix product, two for each multiplication and addition, at most. */
   readonly flops?: number;
+  /** What it multiplies and how, where it is a matrix product. */
+  readonly product?: LaunchedProduct;
+}
+
+/** A product as a launch computes it. */
+export interface LaunchedProduct extends Product {
+  readonly tile: Tile;
+  /** What the integers that it reads may be, by binding, for whoever times it alone. */
+  readonly samples: Readonly<Record<string, () => Uint32Array>>;
 }
 
 /** What a kernel's author writes for a launch; declarations and entry point are added. */

@@ -116,6 +116,14 @@ function ownerOf(resource: Resource): Value | Scratch {
   return "type" in resource ? originOf(resource).value : resource;
 }
 
+/** Bytes of what a launch binds. */
+export function resourceBytes(resource: Resource): number {
+  if (!("weight" in resource))
+    return "type" in resource ? deviceBytes(resource.type) : scratchBytes(resource);
+  const { weight, start, stop } = resource;
+  return (deviceBytes(weight.type) / (weight.type.shape[0] ?? 1)) * (stop - start);
+}
+
 const scratchBytes = ({ element, length }: Scratch): number => (element.startsWith("vec4") ? 16 : 4) * length;
 
 function checkedBytes(owner: Value | Scratch, label: string, most: number): number {

@@ -20,6 +20,24 @@ export interface Tile {
   readonly broadcast?: boolean | undefined;
 }
 
+/** What a matrix product is to the choice of its tile. */
+export interface Product {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  /** How many of them a launch computes. */
+  readonly batch: number;
+  /** Whether the right factor is stored as [N, K]. */
+  readonly transposed: boolean;
+  /** Experts whose rows, at most M of each, an earlier launch lists; 0 where rows are not listed. */
+  readonly experts: number;
+}
+
+/** A product with the tile that a device was fastest with. */
+export interface TunedProduct extends Product {
+  readonly tile: Tile;
+}
+
 export interface Profile {
   readonly name: string;
   readonly limits: Limits;
@@ -31,6 +49,8 @@ export interface Profile {
   readonly tiles: readonly Tile[];
   /** A tile is chosen when its grid has at least this many workgroups. */
   readonly minWorkgroups: number;
+  /** Products whose tiles were measured, which goes before the rule above; none by default. */
+  readonly tuned?: readonly TunedProduct[] | undefined;
   /** Threads that share a row of a reduction. */
   readonly lanesPerRow: number;
   /** Threads of a workgroup in kernels without cooperation. */
@@ -60,3 +80,12 @@ export const fits = (
   wx * wy * split <= limits.maxComputeInvocationsPerWorkgroup &&
   16 * (split > 1 ? wx * wy * split * tm : (wy * tm * bk) / 4 + bk * wx * tv) <=
     limits.maxComputeWorkgroupStorageSize;
+
+/** Whether two products are one to the choice of a tile. */
+export const sameProduct = (a: Product, b: Product): boolean =>
+  a.M === b.M &&
+  a.N === b.N &&
+  a.K === b.K &&
+  a.batch === b.batch &&
+  a.transposed === b.transposed &&
+  a.experts === b.experts;

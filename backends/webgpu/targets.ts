@@ -42,7 +42,7 @@ export const profiles: readonly Profile[] = [
     limits: defaultLimits,
     features: [subgroups],
     subgroupMinSize: 8,
-    tiles: [subgroup(24), subgroup(16), subgroup(8), subgroup(4), reg(8, 1, 8), reg(8, 1)],
+    tiles: [...[24, 32, 16, 8, 4].map(subgroup), reg(8, 1, 8), reg(8, 1)],
     minWorkgroups: 4,
     lanesPerRow: 1,
     workgroup: 8,

@@ -5,6 +5,7 @@ import { compile } from "../../backends/webgpu/index.ts";
 import type { Profile } from "../../backends/webgpu/profile.ts";
 import { saveBundle, validate } from "../../backends/webgpu/saveBundle.ts";
 import { checkReplaceable } from "../../files/disk.ts";
+import { packageVersion } from "../../files/version.ts";
 import type { WeightSource } from "../../ir/index.ts";
 import { createModel, imageSizeOf, type Model } from "../../models/index.ts";
 import { openWeights } from "../../models/weights/open.ts";
@@ -29,7 +30,6 @@ import { loadRouters } from "../plugins.ts";
 import { progressBar } from "../progress.ts";
 import { readTarget } from "../target.ts";
 import { mebibytes } from "../terminal.ts";
-import { packageVersion } from "../version.ts";
 
 interface CompileOptions {
   readonly output: string;

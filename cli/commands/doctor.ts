@@ -8,11 +8,12 @@ import { chooseBackend } from "../../backends/choose.ts";
 import { describeRuntime, type RuntimeFacts } from "../../backends/onnx/runtime.ts";
 import { dawnGpu } from "../../backends/webgpu/dawn.ts";
 import { type AdapterFacts, describeGpu } from "../../backends/webgpu/describe.ts";
+import { packageVersion } from "../../files/version.ts";
 import { imageLibrary } from "../../inference/photographs.ts";
 import { driverCommand, mesaPackage, osRelease, type VulkanDrivers, vulkanDrivers } from "../drivers.ts";
 import { examples, jsonOption } from "../options.ts";
+import { ownTarget } from "../target.ts";
 import { bold } from "../terminal.ts";
-import { packageVersion } from "../version.ts";
 
 /** What there is, or why there is not. */
 type Found<T> = T | { readonly absent: string };
@@ -26,6 +27,8 @@ interface Diagnosis {
   readonly webgpu: Found<readonly AdapterFacts[]>;
   /** On Linux. */
   readonly vulkan: VulkanDrivers | null;
+  /** How many products `moec tune` chose tiles for, and the file that keeps them, which need not be there. */
+  readonly tuned: Found<Readonly<Record<"file", string>> & Readonly<Record<"products", number>>>;
   readonly onnx: Found<RuntimeFacts>;
   readonly sharp: Found<Readonly<Record<string, string>>>;
   readonly chosen: Readonly<Record<"backend" | "device" | "reason", string>>;
@@ -57,6 +60,10 @@ async function diagnose(): Promise<Diagnosis> {
     },
     webgpu: await found(async () => describeGpu(await dawnGpu())),
     vulkan: linux ? vulkanDrivers(process.env) : null,
+    tuned: await found(async () => {
+      const { profile, file } = await ownTarget();
+      return { file, products: profile.tuned?.length ?? 0 };
+    }),
     onnx: await found(describeRuntime),
     sharp: await found(imageLibrary),
   };
@@ -106,7 +113,18 @@ const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} Gi
 /** The limits that decide what fits. */
 const shownLimits = ["maxBufferSize", "maxStorageBufferBindingSize", "maxComputeWorkgroupStorageSize"];
 
-function describe({ moec, node, system, webgpu, vulkan, onnx, sharp, chosen, advice }: Diagnosis): string {
+function describe({
+  moec,
+  node,
+  system,
+  webgpu,
+  vulkan,
+  tuned,
+  onnx,
+  sharp,
+  chosen,
+  advice,
+}: Diagnosis): string {
   const adapters = isAbsent(webgpu)
     ? [`none: ${webgpu.absent}`]
     : webgpu.flatMap(({ vendor, architecture, description, software, f16, subgroups, features, limits }) => [
@@ -133,6 +151,7 @@ function describe({ moec, node, system, webgpu, vulkan, onnx, sharp, chosen, adv
     ...(vulkan
       ? [["Vulkan", vulkan.manifests.length > 0 ? vulkan.manifests : [`no driver${told}`]] as const]
       : []),
+    ["tuned", [isAbsent(tuned) ? `nothing: ${tuned.absent}` : `${tuned.products} products, ${tuned.file}`]],
     ["ONNX Runtime", [isAbsent(onnx) ? `none: ${onnx.absent}` : `${onnx.version}: ${engines}`]],
     ["sharp", [isAbsent(sharp) ? `none: ${sharp.absent}` : `${sharp["sharp"]}, libvips ${sharp["vips"]}`]],
     ["would run on", [`${chosen.backend}: ${chosen.device}`, chosen.reason]],

@@ -5,6 +5,7 @@ import { exportOnnx, type OnnxProgram, type Precision } from "../../backends/onn
 import { embedded } from "../../backends/onnx/file.ts";
 import { saveProgram } from "../../backends/onnx/save.ts";
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
+import { packageVersion } from "../../files/version.ts";
 import { CompileError, type WeightSource } from "../../ir/index.ts";
 import {
   anyBatch,
@@ -33,7 +34,6 @@ import { readPlan } from "../plan.ts";
 import { loadRouters } from "../plugins.ts";
 import { progressBar } from "../progress.ts";
 import { mebibytes } from "../terminal.ts";
-import { packageVersion } from "../version.ts";
 
 interface ExportOptions {
   readonly to: string;

@@ -3,8 +3,9 @@ import { Command } from "commander";
 
 import { type Profile, profiles } from "../../backends/webgpu/index.ts";
 import { examples, jsonOption } from "../options.ts";
-import { readTarget } from "../target.ts";
+import { ownTarget, readTarget } from "../target.ts";
 import { table } from "../terminal.ts";
+import { showProduct, showTile } from "../tiles.ts";
 
 interface TargetOptions {
   readonly list?: boolean;
@@ -16,14 +17,12 @@ async function target(name: string, options: TargetOptions): Promise<void> {
     console.log(options.json ? JSON.stringify(profiles) : table([head, ...profiles.map(row)]));
     return;
   }
-  const profile = await readTarget(name);
+  const { profile, file } = name === "auto" ? await ownTarget() : { profile: await readTarget(name) };
   console.log(options.json ? JSON.stringify(profile) : describe(profile));
+  if (!options.json && file !== undefined && profile.tuned) console.log(`kept in    ${file}`);
 }
 
 const mebibytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
-
-const tileOf = ({ wx, wy, tm, tv, bk }: Profile["tiles"][number]): string =>
-  `${wy * tm}x${4 * wx * tv}${bk ? ` by ${bk}` : ""}`;
 
 const head = ["target", "binding", "buffers", "workgroup", "threads", "features", "tiles"];
 
@@ -34,7 +33,7 @@ const row = ({ name, limits, features, tiles }: Profile): (string | number)[] =>
   `${limits.maxComputeWorkgroupStorageSize / 2 ** 10} KiB`,
   limits.maxComputeInvocationsPerWorkgroup,
   features.join(", ") || "none",
-  tiles.map(tileOf).join(", "),
+  tiles.map(showTile).join("; "),
 ];
 
 /** A profile for people: one fact a line. */
@@ -47,6 +46,7 @@ function describe({
   lanesPerRow,
   workgroup,
   attention,
+  tuned = [],
 }: Profile): string {
   const lines: [string, string | number][] = [
     ["target", name],
@@ -59,11 +59,12 @@ function describe({
     ],
     ["grid", `${limits.maxComputeWorkgroupsPerDimension} workgroups a side`],
     ["features", features.join(", ") || "none"],
-    ["tiles", tiles.map(tileOf).join(", ")],
+    ["tiles", tiles.map(showTile).join("; ")],
     [
       "prefers",
       `${minWorkgroups} workgroups or more, ${lanesPerRow} threads a row, ${workgroup} a workgroup, attention in ${attention}`,
     ],
+    ...tuned.map((each): [string, string] => ["tuned", `${showProduct(each)}: ${showTile(each.tile)}`]),
   ];
   return lines.map(([label, value]) => `${label.padEnd(10)} ${value}`).join("\n");
 }
@@ -71,7 +72,7 @@ function describe({
 /** `moec target`. */
 export const targetCommand: Command = new Command("target")
   .description("show what this machine's GPU is to the compiler, or a target by name")
-  .argument("[target]", "auto, a built-in target or a .json file", "auto")
+  .argument("[target]", "auto, untuned, a built-in target or a .json file", "auto")
   .option("--list", "the built-in targets")
   .addOption(jsonOption())
   .addHelpText("after", examples("target", "target --list", "target --json > mine.json"))

@@ -1,5 +1,5 @@
 /** What a matrix product is to the code generator, and the WGSL that both kernel families share. */
-import type { Binding, Lanes, Output, Rows } from "../kernel.ts";
+import type { Binding, Lanes, LaunchedProduct, Output, Rows } from "../kernel.ts";
 import type { Tile } from "../profile.ts";
 
 /** A matrix in a buffer, row-major. */
@@ -16,6 +16,8 @@ export interface Matrix {
 /** Rows that an earlier launch has listed in tiles, instead of 0 .. M-1. */
 export interface RowTiles {
   readonly height: number;
+  /** Experts whose rows they are. */
+  readonly experts: number;
   /** The most rows there can be. */
   readonly rows: number;
   /** The most tiles there can be: the height of the grid. */
@@ -43,6 +45,8 @@ export interface Gemm {
   readonly finish?: (v: string) => string;
   readonly module?: string | readonly string[];
   readonly extra?: readonly Binding[];
+  /** See `LaunchedProduct.samples`. */
+  readonly samples?: LaunchedProduct["samples"];
   readonly tiles?: RowTiles;
 }
 

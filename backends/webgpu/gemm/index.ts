@@ -1,6 +1,6 @@
 /** Matrix products: a kernel family and a tile are chosen for a description, and the launch is written. */
 import { type Binding, type Lanes, launch, type Launch, type Output } from "../kernel.ts";
-import type { Profile, Tile } from "../profile.ts";
+import { type Product, type Profile, sameProduct, type Tile } from "../profile.ts";
 import { downFirst, type Gemm, type Matrix, type Plan, whole } from "./description.ts";
 import { regBody, regDirectives, regMemory } from "./reg.ts";
 import { tileBody, tileMemory } from "./tile.ts";
@@ -16,9 +16,10 @@ const accessible = ({ stride, aligned = true }: Pick<Matrix, "stride" | "aligned
 /** The launch that computes a product. */
 export function gemm(spec: Gemm, profile: Profile): Launch {
   const plan = planOf(spec, profile);
-  const { tile, vec, output, batch = 1 } = plan;
+  const { tile, vec, output, product } = plan;
+  const { batch } = product;
   const across = Math.ceil(spec.N / (4 * tile.wx * tile.tv));
-  const down = spec.tiles?.bound ?? Math.ceil(spec.M / (tile.wy * tile.tm));
+  const down = spec.tiles?.bound ?? Math.ceil(spec.M / heightOf(tile));
   const rows = spec.tiles ? spec.tiles.rows : spec.M * batch;
   const launched = launch({
     label: spec.label,
@@ -40,33 +41,36 @@ export function gemm(spec: Gemm, profile: Profile): Launch {
     ],
     body: tile.bk ? tileBody(plan) : regBody(plan),
   });
-  return { ...launched, flops: 2 * rows * spec.N * spec.K };
+  const { samples = {} } = spec;
+  return { ...launched, flops: 2 * rows * spec.N * spec.K, product: { ...product, tile, samples } };
 }
 
-/** The height of the tiles in which rows are best listed for products of `N` columns over `K`, of `M` rows in all. */
-export function tileHeight(sizes: Pick<Gemm, "M" | "N" | "K">, profile: Profile): number {
-  const { wy, tm } = chooseTile({ ...sizes, batch: 1, tiled: true, listed: true }, profile);
-  return wy * tm;
+/** The height of the tiles in which rows of experts are best listed, at most `M` of each, for products [M, K] x [K, N]. */
+export function tileHeight(sizes: Pick<Product, "M" | "N" | "K" | "experts">, profile: Profile): number {
+  return heightOf(chooseTile({ ...sizes, batch: 1, transposed: false }, true, profile));
 }
 
-function planOf(spec: Gemm, profile: Profile): Plan {
+const heightOf = ({ wy, tm }: Tile): number => wy * tm;
+
+function planOf(spec: Gemm, profile: Profile): Plan & { readonly product: Product } {
   const { left, right, result, bias, M, N, K, batch = 1, tiles } = spec;
-  const inner = accessible(left) && (!right.transposed || accessible(right));
+  const { transposed = false } = right;
+  const product: Product = { M, N, K, batch, transposed, experts: tiles?.experts ?? 0 };
+  const inner = accessible(left) && (!transposed || accessible(right));
   const plain = {
     left: inner,
     bias: whole(N) && (bias?.aligned ?? true),
     result: accessible(result) && whole(N),
   };
   const columns = accessible(right) && whole(N);
-  const tiled = inner && whole(K) && (right.transposed === true || columns);
+  const tiled = inner && whole(K) && (transposed || columns);
   const tile = tiles
-    ? ((profile.tiles.find((t) => t.wy * t.tm === tiles.height && !t.split && (t.bk === 0 || tiled)) ??
-        profile.tiles.at(-1)) as Tile)
-    : chooseTile({ M, N, K, batch, tiled, listed: false }, profile);
+    ? tileOfHeight(product, tiles.height, tiled, profile)
+    : chooseTile(product, tiled, profile);
   // Tiles of a transposed factor are filled column by column.
-  const rightVectors = right.transposed ? inner && tile.bk === 0 : columns;
+  const rightVectors = transposed ? inner && tile.bk === 0 : columns;
   const vec = { ...plain, right: rightVectors };
-  return { ...spec, tile, vec, output: outputOf(spec, vec.result ? 4 : 1) };
+  return { ...spec, tile, vec, output: outputOf(spec, vec.result ? 4 : 1), product };
 }
 
 /** How the result is stored: as its op says, or as it is. */
@@ -76,36 +80,50 @@ function outputOf({ result }: Gemm, lanes: Lanes): Output {
   return { binding, extra: [], module: [], finish: (v) => v };
 }
 
-interface Wanted {
-  readonly M: number;
-  readonly N: number;
-  readonly K: number;
-  readonly batch: number;
-  /** Whether both factors are in vectors, as tiles in workgroup memory are. */
-  readonly tiled: boolean;
-  /** Whether the rows are listed by an earlier launch, in tiles of one height. */
-  readonly listed: boolean;
-}
+/** Whether a kernel of the tile computes the product; `tiled` says whether both factors are in vectors. */
+const serves = ({ bk, split = 1 }: Tile, { experts }: Product, tiled: boolean): boolean =>
+  (bk === 0 || tiled) && (split === 1 || experts === 0);
+
+/** The tile that was measured to be fastest, where there is one that serves. */
+const tunedTile = (product: Product, tiled: boolean, { tuned = [] }: Profile): Tile | undefined =>
+  tuned.find((each) => sameProduct(each, product) && serves(each.tile, product, tiled))?.tile;
 
 /** How many rows more than the smallest tile a tile may compute in vain. */
 const waste = 1.25;
 
-/** The largest tile whose grid keeps the device busy, and whose height suits the rows. */
-function chooseTile({ M, N, K, batch, tiled, listed }: Wanted, { tiles, minWorkgroups }: Profile): Tile {
+/** The tile that was measured to be fastest; else the largest whose grid keeps the device busy and whose height suits the rows. */
+function chooseTile(product: Product, tiled: boolean, profile: Profile): Tile {
+  const { M, N, K, batch } = product;
+  const { tiles, minWorkgroups } = profile;
   const last = tiles.at(-1) as Tile;
-  const padded = ({ wy, tm }: Tile): number => Math.ceil(M / (wy * tm)) * wy * tm;
+  const padded = (tile: Tile): number => Math.ceil(M / heightOf(tile)) * heightOf(tile);
   const fewest = Math.min(...tiles.map(padded));
   const busy = ({ wx, wy, tm, tv }: Tile): boolean =>
     Math.ceil(M / (wy * tm)) * Math.ceil(N / (4 * wx * tv)) * batch >= minWorkgroups;
   const suits = (tile: Tile): boolean => {
+    if (!serves(tile, product, tiled)) return false;
     const { bk, split = 1 } = tile;
     // Where few blocks are all there is, more threads a block are what is left.
-    if (split > 1) return !listed && K >= 8 * split;
-    return (bk === 0 || (tiled && K >= bk)) && busy(tile) && padded(tile) <= waste * fewest;
+    if (split > 1) return K >= 8 * split;
+    return K >= bk && busy(tile) && padded(tile) <= waste * fewest;
   };
-  const chosen = tiles.find(suits) ?? last;
-  if (chosen.bk > 0 || listed) return chosen;
+  const chosen = tunedTile(product, tiled, profile) ?? tiles.find(suits) ?? last;
+  if (chosen.bk > 0) return chosen;
   // Rows that do not exist need no sums: as many blocks, as low as they can be.
-  const blocks = Math.ceil(M / (chosen.wy * chosen.tm)) * chosen.wy;
+  const blocks = Math.ceil(M / heightOf(chosen)) * chosen.wy;
   return { ...chosen, tm: Math.ceil(M / blocks) };
+}
+
+/** A tile of the height in which rows are listed: the one that was measured, one of the profile's, or its last made to fit. */
+function tileOfHeight(product: Product, height: number, tiled: boolean, profile: Profile): Tile {
+  const tuned = tunedTile(product, tiled, profile);
+  const serving = [...(tuned ? [tuned] : []), ...profile.tiles].filter((tile) =>
+    serves(tile, product, tiled),
+  );
+  const suits = ({ wy, tm, bk }: Tile): boolean =>
+    bk === 0 ? height % wy === 0 && height <= wy * tm : height === wy * tm;
+  const last = profile.tiles.at(-1) as Tile;
+  const wy = [...Array(last.wy + 1).keys()].findLast((n) => n > 0 && height % n === 0) ?? 1;
+  const chosen = serving.find(suits) ?? { ...last, wy };
+  return { ...chosen, tm: height / chosen.wy };
 }

@@ -64,7 +64,7 @@ export function tilesFor(
   { each, all }: { readonly each: number; readonly all: number },
   profile: Profile,
 ): { readonly height: number; readonly bound: number } {
-  const height = tileHeight({ M: each, N: F, K: D }, profile);
+  const height = tileHeight({ M: each, N: F, K: D, experts: E }, profile);
   // Each expert has at most one tile that is not full.
   return { height, bound: Math.min(E * Math.ceil(each / height), Math.floor(all / height) + E) };
 }
@@ -252,22 +252,27 @@ function expertLayer(
     bound,
     rows,
   }: Pick<Layers, "M" | "height" | "bound" | "rows"> & { readonly N: number; readonly K: number },
-): Pick<Gemm, "label" | "M" | "N" | "K" | "right" | "bias" | "tiles"> {
+): Pick<Gemm, "label" | "M" | "N" | "K" | "right" | "bias" | "tiles" | "samples"> {
   const { start, stop } = shard;
-  const whole = start === 0 && stop === bias.type.shape[0];
+  const [experts = stop] = bias.type.shape;
+  const whole = start === 0 && stop === experts;
   const head = `
 let tile = tiles[group.y];
 if (tile.z == 0u${whole ? "" : ` || tile.x < ${start}u || tile.x >= ${stop}u`}) { return; }
 let first = tile.y;
 let rows = tile.z;`;
   const expert = start === 0 ? "tile.x" : `(tile.x - ${start}u)`;
-  const tiles: RowTiles = { height, rows: Math.min(rows, (stop - start) * M), bound, head };
+  const tiles: RowTiles = { height, experts, rows: Math.min(rows, (stop - start) * M), bound, head };
   return {
     label,
     M,
     N,
     K,
     tiles,
+    samples: {
+      tiles: () => evenTiles({ experts, rows, height, bound }),
+      sources: () => Uint32Array.from({ length: rows }, (_, row) => row % M),
+    },
     right: {
       binding: { name: "right", resource: shard, access: "read" },
       stride: N,
@@ -276,6 +281,23 @@ let rows = tile.z;`;
     },
     bias: { binding: read("bias", bias), start: (unit) => `tile.x * ${N / unit}u`, aligned: N % 4 === 0 },
   };
+}
+
+/** The tiles of `listRows` where all rows are taken, and every expert has as many. */
+function evenTiles({
+  experts,
+  rows,
+  height,
+  bound,
+}: Pick<Layers, "rows" | "height" | "bound"> & { readonly experts: number }): Uint32Array {
+  const tiles = new Uint32Array(4 * bound);
+  let [tile, first] = [0, 0];
+  for (let e = 0; e < experts; e++) {
+    const end = Math.floor((rows * (e + 1)) / experts);
+    for (; first < end && tile < bound; first += Math.min(height, end - first))
+      tiles.set([e, first, Math.min(height, end - first)], 4 * tile++);
+  }
+  return tiles;
 }
 
 /** The experts' outputs, and how each choice finds its row of them. */

@@ -1,0 +1,220 @@
+/** Launches timed alone, on made-up numbers, by the device's own clock. Weights may lie in caches that in a run they leave. */
+import { CompileError } from "../../../ir/index.ts";
+import { type Device, type Pipeline, usage } from "../../../runtime/device.ts";
+import { timeLaunches } from "../../../runtime/timing.ts";
+import { checkLimits } from "../emit.ts";
+import type { Binding, Launch } from "../kernel.ts";
+import { resourceBytes } from "../places.ts";
+import type { Profile } from "../profile.ts";
+
+/** The least that is timed at once: the clock's steps, and whatever comes between, are then small beside it. */
+const sampleMs = 5;
+const mostRepeats = 256;
+
+/** Samples of which the median counts; fewer where one takes long. */
+const samples = 7;
+const longMs = 100;
+
+/** A launch that is this many times slower than another in both of two first samples is timed no further. */
+const hopeless = 1.2;
+
+/** Bytes of results that are compared. */
+const comparedBytes = 2 ** 18;
+
+/** How far a result may be from another tile's, as a share of the largest: sums in another order, of rounded factors. */
+const tolerance = 1e-2;
+
+/** A launch that is ready to be recorded. */
+interface Prepared {
+  readonly label: string;
+  readonly record: (pass: GPUComputePassEncoder) => void;
+  readonly result: GPUBuffer;
+  readonly bytes: number;
+}
+
+/** Launches of one product by some tile, and how long they took. */
+export interface Timed {
+  readonly ms: number;
+  /** The beginnings of the results. */
+  readonly results: readonly Float32Array[];
+}
+
+const middle = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+
+const add = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+
+/** What times launches. */
+export interface Bench {
+  /** Builds the kernels of launches, together where the driver does so. Failures are told when a launch is timed. */
+  build(launches: readonly Launch[]): Promise<void>;
+  /**
+   * Milliseconds of `launches`, each counted `times[i]` times; those that take longer than `best` are timed less.
+   * Throws B3 and B4 for launches that the device does not take, or whose results are not `expected`.
+   */
+  time(
+    launches: readonly Launch[],
+    times: readonly number[],
+    known?: { readonly best: number; readonly expected: Timed["results"] },
+  ): Promise<Timed>;
+  /** Milliseconds of two lists of launches that take turns, so that what else the device does falls on both. */
+  compare(
+    lists: readonly [readonly Launch[], readonly Launch[]],
+    times: readonly number[],
+  ): Promise<readonly [number, number]>;
+}
+
+/** Times launches on a device, each in buffers of made-up numbers. */
+export class DeviceBench implements Bench {
+  readonly #device: Device;
+  readonly #profile: Profile;
+  readonly #buffers = new Map<string, GPUBuffer>();
+  readonly #noise = Float32Array.from({ length: 2 ** 18 }, (_, i) => ((i * 7919) % 4001) / 2000 - 1);
+
+  constructor(device: Device, profile: Profile) {
+    this.#device = device;
+    this.#profile = profile;
+  }
+
+  async build(launches: readonly Launch[]): Promise<void> {
+    await Promise.allSettled(launches.map((launch) => this.#pipeline(launch)));
+  }
+
+  async time(
+    launches: readonly Launch[],
+    times: readonly number[],
+    known?: Parameters<Bench["time"]>[2],
+  ): Promise<Timed> {
+    const { best = Infinity, expected } = known ?? {};
+    const results: Float32Array[] = [];
+    const each: number[] = [];
+    for (const [i, launch] of launches.entries()) {
+      const prepared = await this.#prepare(launch);
+      // Drivers finish a kernel when it is first launched.
+      results.push(await this.#resultOf(prepared, expected?.[i]));
+      const once = Math.min(...(await this.#sample([prepared], 1, 2)));
+      const isSlow = add(each) + once * (times[i] ?? 1) > hopeless * best;
+      each.push((times[i] ?? 1) * (isSlow ? once : await this.#median(prepared, once)));
+      if (isSlow) break;
+    }
+    return { ms: add(each), results };
+  }
+
+  async compare(
+    lists: readonly [readonly Launch[], readonly Launch[]],
+    times: readonly number[],
+  ): Promise<readonly [number, number]> {
+    const sums: [number, number] = [0, 0];
+    for (const [i, factor] of times.entries()) {
+      const pair: Prepared[] = [];
+      for (const [turn, launches] of lists.entries())
+        pair.push(await this.#prepare(launches[i] as Launch, turn));
+      const [once = 0] = await this.#sample(pair.slice(1), 1, 1);
+      const rounds = once > longMs ? 3 : samples;
+      const taken = await this.#sample(pair, repeatsFor(once), 2 * rounds);
+      for (const which of [0, 1] as const)
+        sums[which] += factor * middle(taken.filter((_, sample) => sample % 2 === which));
+    }
+    return sums;
+  }
+
+  close(): void {
+    for (const buffer of this.#buffers.values()) buffer.destroy();
+  }
+
+  async #median(prepared: Prepared, once: number): Promise<number> {
+    return middle(await this.#sample([prepared], repeatsFor(once), once > longMs ? 3 : samples));
+  }
+
+  /** Milliseconds of `count` samples of the launches in turn, each of `repeats`. */
+  async #sample(launches: readonly Prepared[], repeats: number, count: number): Promise<number[]> {
+    const label = launches[0]?.label ?? "";
+    const taken = await timeLaunches(this.#device, label, count, (pass, i) => {
+      for (let repeat = 0; repeat < repeats; repeat++) launches[i % launches.length]?.record(pass);
+    });
+    return taken.map((ms) => ms / repeats);
+  }
+
+  #pipeline({ label, wgsl, bindings }: Launch): Promise<Pipeline> {
+    return this.#device.pipeline({ label, wgsl, access: bindings.map(({ access }) => access) });
+  }
+
+  /** Binds buffers to a launch; of launches that take turns each has lists of its own. */
+  async #prepare(launch: Launch, turn = 0): Promise<Prepared> {
+    checkLimits(launch, this.#profile);
+    const { label, bindings, workgroups } = launch;
+    const { pipeline, layout } = await this.#pipeline(launch);
+    const entries: GPUBindGroupEntry[] = [];
+    let [result, written]: [GPUBuffer | undefined, number] = [undefined, 0];
+    for (const [i, binding] of bindings.entries()) {
+      const bytes = resourceBytes(binding.resource);
+      const buffer = await this.#bufferFor(binding, `${i} of ${turn}`, bytes);
+      const integers = launch.product?.samples[binding.name]?.();
+      if (integers) this.#device.gpu.queue.writeBuffer(buffer, 0, integers);
+      entries.push({ binding: i, resource: { buffer, offset: 0, size: Math.ceil(bytes / 16) * 16 } });
+      if (binding.access === "read_write") [result, written] = [buffer, bytes];
+    }
+    if (!result) throw new CompileError("B4", label, "writes nothing");
+    const group = this.#device.gpu.createBindGroup({ label, layout, entries });
+    return {
+      label,
+      record(pass) {
+        pass.setPipeline(pipeline);
+        pass.setBindGroup(0, group);
+        pass.dispatchWorkgroups(...workgroups);
+      },
+      result,
+      bytes: Math.min(comparedBytes, written),
+    };
+  }
+
+  /** A buffer of floats between -1 and 1, of zeros for integers; floats serve whoever binds some by that name. */
+  async #bufferFor({ access, element, name }: Binding, place: string, bytes: number): Promise<GPUBuffer> {
+    const isFloat = element === "f32" || element === "vec4f";
+    const key = isFloat ? `${name} ${access}` : `${place} ${element}`;
+    const known = this.#buffers.get(key);
+    if (known && known.size >= bytes) return known;
+    known?.destroy();
+    this.#buffers.delete(key);
+    const flags = usage.storage | usage.copySource | usage.copyTarget;
+    const buffer = await this.#device.buffer(name, bytes, flags);
+    this.#buffers.set(key, buffer);
+    if (!isFloat) return buffer;
+    for (let at = 0; at < buffer.size; at += this.#noise.byteLength) {
+      const length = Math.min(this.#noise.length, (buffer.size - at) / 4);
+      this.#device.gpu.queue.writeBuffer(buffer, at, this.#noise, 0, length);
+    }
+    return buffer;
+  }
+
+  /** The beginning of the launch's result. Throws B4 where it is not as expected. */
+  async #resultOf(
+    { label, record, result, bytes }: Prepared,
+    expected?: Float32Array,
+  ): Promise<Float32Array> {
+    const { gpu } = this.#device;
+    const staging = await this.#device.buffer("compared", bytes, usage.mapRead | usage.copyTarget);
+    try {
+      gpu.pushErrorScope("validation");
+      const encoder = gpu.createCommandEncoder();
+      encoder.clearBuffer(result);
+      const pass = encoder.beginComputePass();
+      record(pass);
+      pass.end();
+      encoder.copyBufferToBuffer(result, 0, staging, 0, bytes);
+      this.#device.submit(encoder.finish());
+      const error = await gpu.popErrorScope();
+      if (error) throw new CompileError("B4", label, error.message.split("\n")[0] ?? "");
+      const got = new Float32Array(await this.#device.read(staging, bytes, label));
+      const largest = expected?.reduce((most, v) => Math.max(most, Math.abs(v)), 0) ?? 0;
+      if (expected?.some((v, i) => !(Math.abs(v - (got[i] ?? Number.NaN)) <= tolerance * largest)))
+        throw new CompileError("B4", label, "computes something else by this tile on this driver");
+      return got;
+    } finally {
+      staging.destroy();
+    }
+  }
+}
+
+const repeatsFor = (once: number): number =>
+  Math.min(mostRepeats, Math.max(1, Math.ceil(sampleMs / Math.max(once, 1e-3))));

@@ -1,0 +1,80 @@
+/** The tiles that are worth measuring for a product: shapes of every kernel family that a device can run. */
+import { fits, type Product, type Profile, type Tile } from "../profile.ts";
+
+/** Rows of family `reg` that a subgroup of 8 threads loads for one another. */
+const broadcasts: readonly Tile[] = [24, 16, 32, 20, 28, 12, 8, 4].map((tm) => ({
+  wx: 8,
+  wy: 1,
+  tm,
+  tv: 1,
+  bk: 0,
+  broadcast: true,
+}));
+
+/** [wx, wy, tm] of family `reg`. */
+const registers: readonly Tile[] = [
+  [8, 1, 4],
+  [8, 1, 8],
+  [8, 1, 6],
+  [8, 1, 12],
+  [16, 1, 4],
+  [16, 1, 8],
+  [8, 1, 2],
+  [8, 1, 16],
+  [8, 4, 4],
+  [8, 8, 4],
+  [8, 8, 2],
+  [16, 4, 4],
+  [32, 1, 4],
+].map(([wx = 8, wy = 1, tm = 4]) => ({ wx, wy, tm, tv: 1, bk: 0 }));
+
+/** [wx, wy, tm, split] of family `reg`, threads sharing the inner axis. */
+const splits: readonly Tile[] = [
+  [8, 1, 4, 16],
+  [8, 1, 4, 8],
+  [8, 1, 4, 32],
+  [8, 1, 8, 8],
+  [16, 1, 4, 8],
+  [8, 2, 4, 8],
+  [8, 1, 4, 4],
+].map(([wx = 8, wy = 1, tm = 4, split = 8]) => ({ wx, wy, tm, tv: 1, bk: 0, split }));
+
+/** [wx, wy, tm, tv, bk] of family `tile`. */
+const held: readonly Tile[] = [
+  [16, 16, 8, 2, 16],
+  [8, 8, 8, 2, 16],
+  [16, 8, 8, 2, 16],
+  [16, 16, 4, 2, 16],
+  [16, 8, 8, 1, 16],
+  [16, 16, 4, 1, 16],
+  [8, 8, 4, 1, 32],
+  [8, 8, 4, 2, 16],
+  [8, 8, 4, 1, 16],
+  [8, 8, 8, 2, 32],
+  [8, 8, 8, 1, 16],
+  [16, 16, 8, 2, 8],
+  [8, 4, 4, 1, 32],
+  [16, 4, 4, 1, 32],
+].map(([wx = 8, wy = 8, tm = 4, tv = 1, bk = 16]) => ({ wx, wy, tm, tv, bk }));
+
+/** A tile may be this many times as high or as wide as the product. */
+const waste = 2;
+
+/**
+ * The tiles to measure for a product, the likely ones first: those of the profile, then the families that it has tiles
+ * of. Whether a kernel of the tile can compute the product at all is for the compiler to say.
+ */
+export function candidates({ M, N, K, experts }: Product, profile: Profile): readonly Tile[] {
+  const { tiles } = profile;
+  const families = tiles.some(({ bk }) => bk > 0)
+    ? [held, splits, registers]
+    : [broadcasts, registers, splits, held];
+  const suits = (tile: Tile): boolean => {
+    const { wx, wy, tm, tv, split = 1 } = tile;
+    const few = wy * tm <= 8 || wy * tm <= waste * M;
+    const shares = split === 1 || (experts === 0 && K >= 8 * split);
+    return fits(tile, profile) && few && 4 * wx * tv <= Math.max(32, waste * N) && shares;
+  };
+  const all = new Map([...tiles, ...families.flat()].map((tile) => [JSON.stringify(tile), tile]));
+  return [...all.values()].filter(suits);
+}

@@ -1,0 +1,296 @@
+/** Tuning: the tiles of a program's matrix products by measuring them on a device, within a budget of time. */
+import { CompileError, type Graph } from "../../../ir/index.ts";
+import { pipeline, runPasses } from "../../../passes/index.ts";
+import type { Device } from "../../../runtime/device.ts";
+import { emitEach, supports } from "../emit.ts";
+import { joinWeights } from "../joinWeights.ts";
+import type { Launch, LaunchedProduct } from "../kernel.ts";
+import { type Product, type Profile, sameProduct, type Tile, type TunedProduct } from "../profile.ts";
+import { packWeights } from "../weights.ts";
+import { type Bench, DeviceBench, type Timed } from "./bench.ts";
+import { candidates } from "./candidates.ts";
+
+export interface TuneOptions {
+  /** Names of the outputs that are wanted; all by default. */
+  readonly outputs?: readonly string[];
+  /** Milliseconds after which no other tile is measured; a minute by default. */
+  readonly budgetMs?: number;
+  /** Told of progress from 0 to 1. */
+  readonly progress?: (done: number, what: string) => void;
+  /** The time, in milliseconds. */
+  readonly now?: () => number;
+}
+
+/** A tile, and the milliseconds that a run of the program spends in the products by it. */
+export interface Measured {
+  readonly tile: Tile;
+  readonly ms: number;
+}
+
+/** What was found of a product, or of the two layers of experts, which share a tile. */
+export interface TunedSubject {
+  /** For people: the first of its launches. */
+  readonly label: string;
+  readonly products: readonly Product[];
+  /** Launches of a run. */
+  readonly launches: number;
+  /** Operations of a run, two for each multiplication and addition, at most. */
+  readonly flops: number;
+  /** By the tile of the profile's rule; undefined where the budget ended before it was measured. */
+  readonly rule: Measured | undefined;
+  /** By the fastest tile; undefined where that of the rule is as fast. */
+  readonly faster: Measured | undefined;
+  /** Tiles that were measured, those that the device refused or computed wrongly, and those that there was no time for. */
+  readonly measured: number;
+  readonly refused: number;
+  readonly left: number;
+}
+
+export interface Tuning {
+  /** The profile with the choices, those of other programs that it had among them. */
+  readonly profile: Profile;
+  /** The costliest first. */
+  readonly subjects: readonly TunedSubject[];
+  /** Milliseconds that it took. */
+  readonly ms: number;
+}
+
+/** A tile must be this much faster than that of the rule; less is noise, and would not be chosen twice. */
+const noise = 0.05;
+
+/** Kernels that are built together. */
+const together = 4;
+
+interface Multiplying {
+  readonly product: LaunchedProduct;
+}
+
+/** Products that share a tile, and what is known of them. */
+interface Subject {
+  readonly label: string;
+  readonly products: readonly Product[];
+  readonly launches: readonly Launch[];
+  /** Launches of a run, of each product. */
+  readonly times: readonly number[];
+  readonly flops: number;
+  readonly tiles: readonly Tile[];
+  before?: Timed;
+  best?: { readonly round: number; readonly ms: number };
+  faster?: Measured;
+  next: number;
+  measured: number;
+  refused: number;
+}
+
+/**
+ * Measures the products of `graph` on a device, the costliest first, each with tiles that may be faster than the one
+ * that the rule of `profile` gives it. Throws B3 for a device without timestamps, B5 when it is lost.
+ */
+export async function tune(
+  graph: Graph,
+  device: Device,
+  profile: Profile,
+  options: TuneOptions = {},
+): Promise<Tuning> {
+  const bench = new DeviceBench(device, profile);
+  try {
+    return await tuneBy(bench, graph, profile, options);
+  } finally {
+    bench.close();
+  }
+}
+
+/** The same by whatever times launches. */
+export async function tuneBy(
+  bench: Bench,
+  graph: Graph,
+  profile: Profile,
+  { outputs, budgetMs = 60_000, progress = () => undefined, now = () => performance.now() }: TuneOptions,
+): Promise<Tuning> {
+  const started = now();
+  const elapsed = (): number => now() - started;
+  const show = (what: string): void => progress(Math.min(1, elapsed() / budgetMs), what);
+  const rounds = new Rounds(graph, profile, outputs ?? [...graph.outputs.keys()]);
+  for (const subject of rounds.subjects) {
+    if (elapsed() >= budgetMs) break;
+    show(subject.label);
+    subject.before = await bench.time(subject.launches, subject.times);
+  }
+  const known = rounds.subjects
+    .filter(({ before }) => before !== undefined)
+    .toSorted((a, b) => msOf(b) - msOf(a));
+  for (const [i, subject] of known.entries()) {
+    // Each has its share of what is left; what it does not need is for those after it.
+    const share = msOf(subject) / known.slice(i).reduce((sum, each) => sum + msOf(each), 0);
+    const until = elapsed() + share * Math.max(0, budgetMs - elapsed());
+    await search(subject, rounds, bench, () => {
+      show(subject.label);
+      return elapsed() < until;
+    });
+  }
+  const subjects = rounds.subjects.map(found).toSorted((a, b) => (b.rule?.ms ?? 0) - (a.rule?.ms ?? 0));
+  return { profile: withChoices(profile, subjects), subjects, ms: elapsed() };
+}
+
+const msOf = ({ before }: Subject): number => before?.ms ?? 0;
+
+/** Measures the subject's tiles while there is time, and holds the fastest against that of the rule once more. */
+async function search(subject: Subject, rounds: Rounds, bench: Bench, hasTime: () => boolean): Promise<void> {
+  const { launches, times, tiles, before } = subject;
+  if (!before) return;
+  const { results: expected } = before;
+  const seen = new Set([textOf(launches)]);
+  while (subject.next < tiles.length && hasTime()) {
+    const some = new Map<number, readonly Launch[]>();
+    for (; subject.next < tiles.length && some.size < together; subject.next++) {
+      const tried = rounds.launchesOf(subject, subject.next);
+      // Another tile may come to the same kernel, where the product is small or cannot be computed by it.
+      if (seen.has(textOf(tried))) continue;
+      seen.add(textOf(tried));
+      some.set(subject.next, tried);
+    }
+    await bench.build([...some.values()].flat());
+    for (const [round, tried] of some) {
+      if (!hasTime()) {
+        subject.next = round;
+        break;
+      }
+      const best = subject.best?.ms ?? before.ms;
+      try {
+        const { ms } = await bench.time(tried, times, { best, expected });
+        subject.measured++;
+        if (ms < best) subject.best = { round, ms };
+      } catch (error) {
+        if (!(error instanceof CompileError) || error.code === "B5") throw error;
+        subject.refused++;
+      }
+    }
+  }
+  if (!subject.best || subject.best.ms > (1 - noise) * before.ms) return;
+  const fastest = rounds.launchesOf(subject, subject.best.round);
+  const [was, is] = await bench.compare([launches, fastest], times);
+  subject.before = { ...before, ms: was };
+  if (is <= (1 - noise) * was) subject.faster = { tile: tileOf(fastest), ms: is };
+}
+
+const textOf = (launches: readonly Launch[]): string => launches.map(({ wgsl }) => wgsl).join("\n");
+const tileOf = ([launch]: readonly Launch[]): Tile => (launch as Launch & Multiplying).product.tile;
+
+function found(subject: Subject): TunedSubject {
+  const { label, products, launches, times, flops, before, faster, measured, refused, tiles, next } = subject;
+  return {
+    label,
+    products,
+    launches: times.reduce((a, b) => a + b, 0),
+    flops,
+    rule: before && { tile: tileOf(launches), ms: before.ms },
+    faster,
+    measured,
+    refused,
+    left: tiles.length - next,
+  };
+}
+
+/** `profile` with what was chosen in place of what it had for the same products. */
+export function withChoices({ tuned = [], ...rest }: Profile, subjects: readonly TunedSubject[]): Profile {
+  const settled = subjects.filter(({ rule }) => rule !== undefined).flatMap(({ products }) => products);
+  const others = tuned.filter((old) => !settled.some((each) => sameProduct(each, old)));
+  const chosen = subjects.flatMap(({ products, faster }): TunedProduct[] =>
+    faster ? products.map((product) => ({ ...product, tile: faster.tile })) : [],
+  );
+  const all = [...others, ...chosen];
+  return all.length > 0 ? { ...rest, tuned: all } : rest;
+}
+
+/** The launches of a program's products by one tile after the other. */
+class Rounds {
+  readonly subjects: readonly Subject[];
+  readonly #profile: Profile;
+  readonly #emit: (tuned: readonly TunedProduct[]) => Iterable<Launch>;
+  readonly #known = new Map<number, ReadonlyMap<string, Launch>>();
+
+  constructor(graph: Graph, profile: Profile, outputs: readonly string[]) {
+    this.#profile = profile;
+    const { graph: whole, joins } = joinWeights(runPasses(graph, pipeline({ supports }, outputs)));
+    const weights = packWeights(whole.weights, profile.limits, joins);
+    this.#emit = function* emit(tuned) {
+      for (const { launch, isFixed } of emitEach(whole, { ...profile, tuned }, weights)) {
+        if (launch.product && !isFixed) yield launch;
+      }
+    };
+    this.subjects = this.#subjects();
+  }
+
+  /** The subject's launches by its tile number `round`. */
+  launchesOf({ products }: Subject, round: number): readonly Launch[] {
+    const known = this.#known.get(round) ?? firstOf(this.#emit(this.#choices(round)));
+    this.#known.set(round, known);
+    return products.map((product) => known.get(keyOf(product)) as Launch);
+  }
+
+  /** Every product with its tile number `round`, as far as it has so many. */
+  #choices(round: number): readonly TunedProduct[] {
+    return this.subjects.flatMap(({ products, tiles }) => {
+      const tile = tiles[round];
+      return tile ? products.map((product) => ({ ...product, tile })) : [];
+    });
+  }
+
+  /** The products by the tiles of the rule, those with most operations first. */
+  #subjects(): readonly Subject[] {
+    const all = new Map<string, Launch[]>();
+    for (const launch of this.#emit([])) {
+      const key = subjectOf(launch.product as LaunchedProduct);
+      all.set(key, [...(all.get(key) ?? []), launch]);
+    }
+    const subjects = [...all.values()].map((launches): Subject => {
+      const each = [...firstOf(launches).values()];
+      const products = each.map(({ product }) => productOf(product as LaunchedProduct));
+      const times = products.map(
+        (product) =>
+          launches.filter((launch) => sameProduct(launch.product as LaunchedProduct, product)).length,
+      );
+      const [first] = products as [Product];
+      const had = this.#profile.tuned?.find((old) => sameProduct(old, first))?.tile;
+      return {
+        label: each[0]?.label ?? "",
+        products,
+        launches: each,
+        times,
+        flops: launches.reduce((sum, { flops = 0 }) => sum + flops, 0),
+        tiles: [...(had ? [had] : []), ...candidates(first, this.#profile)],
+        next: 0,
+        measured: 0,
+        refused: 0,
+      };
+    });
+    return subjects.toSorted((a, b) => b.flops - a.flops);
+  }
+}
+
+const productOf = ({ M, N, K, batch, transposed, experts }: Product): Product => ({
+  M,
+  N,
+  K,
+  batch,
+  transposed,
+  experts,
+});
+
+const keyOf = (product: Product): string => JSON.stringify(productOf(product));
+
+/** Products with one key share a tile: the layers of experts share the tiles in which rows are listed. */
+const subjectOf = (product: LaunchedProduct): string => {
+  const { M, N, K, experts } = product;
+  return experts > 0 ? JSON.stringify([M, Math.min(N, K), Math.max(N, K), experts]) : keyOf(product);
+};
+
+/** The first launch of each product. */
+function firstOf(launches: Iterable<Launch>): ReadonlyMap<string, Launch> {
+  const first = new Map<string, Launch>();
+  for (const launch of launches) {
+    const key = keyOf(launch.product as LaunchedProduct);
+    if (!first.has(key)) first.set(key, launch);
+  }
+  return first;
+}

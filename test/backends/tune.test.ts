@@ -1,0 +1,308 @@
+/** Tuned tiles: any of them computes the same, each product gets its own, and tuning chooses by what it measures. */
+import fc from "fast-check";
+import { afterAll, describe, expect, test } from "vitest";
+
+import { dawn, dawnGpu } from "../../backends/webgpu/dawn.ts";
+import { emitAll } from "../../backends/webgpu/emit.ts";
+import { type Profile, profileOf, profiles, type Tile, webgpuOn } from "../../backends/webgpu/index.ts";
+import type { Launch } from "../../backends/webgpu/kernel.ts";
+import { fits, sameProduct, type TunedProduct } from "../../backends/webgpu/profile.ts";
+import type { Bench } from "../../backends/webgpu/tune/bench.ts";
+import { candidates } from "../../backends/webgpu/tune/candidates.ts";
+import { tune, tuneBy, withChoices } from "../../backends/webgpu/tune/index.ts";
+import { packWeights } from "../../backends/webgpu/weights.ts";
+import { CompileError, Graph, input, ops, Tensor, type Value } from "../../ir/index.ts";
+import { pipeline, runPasses } from "../../passes/index.ts";
+import { Device } from "../../runtime/device.ts";
+import { expectClose } from "../support/close.ts";
+import { bothWays } from "../support/engines.ts";
+import { runs } from "../support/runs.ts";
+
+const gpu = await dawnGpu();
+const [software, generic] = profiles as [Profile, Profile];
+const f32 = (name: string, ...shape: number[]): Value => input(name, { dtype: "f32", shape });
+
+interface Sizes {
+  readonly B: number;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly E: number;
+}
+
+/** Products of every kind: batched, with a bias, of a transposed factor, and of listed rows. */
+function products({ B, M, N, K, E }: Sizes): Graph {
+  const [x, w, b, y] = [f32("x", B, M, K), f32("w", K, N), f32("b", N), f32("y", B, K, N)];
+  const heads = f32("heads", B, M, 2, 4 * Math.ceil(K / 8));
+  const experts = [f32("w1", E, K, N), f32("b1", E, N), f32("w2", E, N, K), f32("b2", E, K)] as const;
+  const logits = f32("logits", B, M, E);
+  const { tokens, slots, weights } = ops.routeTopExperts(logits, { k: 2, capacity: M, priority: "token" });
+  const outputs = ops.expertMlp(ops.dispatch(x, tokens), ...experts, { approximate: "tanh" });
+  return new Graph(
+    "products",
+    [x, w, b, y, heads, ...experts, logits],
+    [
+      ["batched", ops.matmul(x, y)],
+      ["affine", ops.linear(x, w, b)],
+      ["attention", ops.attention(heads, heads, heads)],
+      ["experts", ops.combine(outputs, slots, weights)],
+    ],
+  );
+}
+
+const supports = (await webgpuOn(() => Promise.resolve(gpu)).open()).supports;
+
+function launchesOf(graph: Graph, profile: Profile): readonly Launch[] {
+  const lowered = runPasses(graph, pipeline({ supports }, [...graph.outputs.keys()]));
+  const { once, always } = emitAll(lowered, profile, packWeights([], profile.limits));
+  return [...once, ...always].map(({ launch }) => launch).filter(({ product }) => product);
+}
+
+const sizes = fc.record({
+  B: fc.integer({ min: 1, max: 2 }),
+  M: fc.integer({ min: 1, max: 40 }),
+  N: fc.integer({ min: 1, max: 40 }),
+  K: fc.integer({ min: 1, max: 40 }),
+  E: fc.integer({ min: 2, max: 4 }),
+});
+
+/** Tiles of any shape that the families take. */
+const anyTile = fc.oneof(
+  fc.record({
+    wx: fc.constantFrom(1, 3, 8, 16),
+    wy: fc.integer({ min: 1, max: 4 }),
+    tm: fc.integer({ min: 1, max: 9 }),
+    tv: fc.constant(1),
+    bk: fc.constant(0),
+    split: fc.constantFrom(undefined, 2, 5),
+  }),
+  fc.record({
+    wx: fc.constantFrom(3, 8, 16),
+    wy: fc.integer({ min: 1, max: 8 }),
+    tm: fc.integer({ min: 1, max: 8 }),
+    tv: fc.integer({ min: 1, max: 2 }),
+    bk: fc.constantFrom(4, 12, 16),
+  }),
+);
+
+/** A tile of its own for each product of a graph; the layers of experts may get two of unequal heights. */
+const tuned = fc.tuple(sizes, fc.array(anyTile, { minLength: 8, maxLength: 8 })).map(([size, tiles]) => {
+  const graph = products(size);
+  const base: Profile = { ...software, limits: generic.limits };
+  const table = launchesOf(graph, base).map(({ product }, i): TunedProduct => {
+    const { tile: _, samples: __, ...key } = product!;
+    return { ...key, tile: tiles[i % tiles.length] as Tile };
+  });
+  return { graph, table, profile: { ...base, tuned: table } };
+});
+
+const heightOf = ({ wy, tm }: Tile): number => wy * tm;
+
+test("each product gets the tile that was tuned for it, where a kernel of that tile computes it", () => {
+  let honoured = 0;
+  fc.assert(
+    fc.property(tuned, ({ graph, table, profile }) => {
+      const launches = launchesOf(graph, profile);
+      const heights = new Set(
+        launches.flatMap(({ product }) => (product!.experts > 0 ? [heightOf(product!.tile)] : [])),
+      );
+      // Both layers read the rows of one list.
+      expect(heights.size).toBe(1);
+      for (const { product } of launches) {
+        const { tile } = table.find((each) => sameProduct(each, product!))!;
+        const { M, N, K, experts } = product!;
+        const tiled = N % 4 === 0 && K % 4 === 0 && M % 4 === 0;
+        if (experts > 0 || (tile.bk > 0 && !tiled)) continue;
+        honoured++;
+        expect(product!.tile).toEqual(tile.bk === 0 && M < tile.tm ? { ...tile, tm: M } : tile);
+      }
+    }),
+  );
+  expect(honoured).toBeGreaterThan(100);
+});
+
+test("products mean the same by any tiles", async () => {
+  await fc.assert(
+    fc.asyncProperty(tuned, fc.nat(), async ({ graph, profile }, drawn) => {
+      const engine = await webgpuOn(() => Promise.resolve(gpu), profile).open();
+      try {
+        const inputs = new Map(
+          graph.inputs.map(({ leaf, type }, i) => [
+            leaf!.name,
+            Tensor.of(type.dtype, type.shape, (...at) => {
+              const sum = at.reduce((all, index, axis) => all + index * (7 + 2 * axis), drawn % 97);
+              return (((sum + 3 * i) * 37) % 101) / 50 - 1;
+            }),
+          ]),
+        );
+        const { got, want } = await bothWays(engine, graph, inputs);
+        expectClose(got, want, dawn.tolerance);
+      } finally {
+        engine.close();
+      }
+    }),
+    { numRuns: runs(3) },
+  );
+});
+
+test("rows of experts that are no vectors are all multiplied, however high the tiles of their list", async () => {
+  // 18 columns are no vectors, so that no tile in workgroup memory serves; the rule lists rows for one.
+  const graph = products({ B: 1, M: 192, N: 36, K: 18, E: 2 });
+  const profile: Profile = { ...generic, minWorkgroups: 1 };
+  const engine = await webgpuOn(() => Promise.resolve(gpu), profile).open();
+  try {
+    const inputs = new Map(
+      graph.inputs.map(({ leaf, type }) => [
+        leaf!.name,
+        Tensor.of(
+          type.dtype,
+          type.shape,
+          (...at) => ((at.reduce((a, i) => 31 * a + i, 7) * 13) % 101) / 50 - 1,
+        ),
+      ]),
+    );
+    const { got, want } = await bothWays(engine, graph, inputs);
+    expectClose(got, want, dawn.tolerance);
+  } finally {
+    engine.close();
+  }
+});
+
+test.each(profiles.map((profile) => [profile.name, profile] as const))(
+  "all candidates of profile %s fit it, and none is there twice",
+  (_, profile) => {
+    const product = { M: 50, N: 512, K: 2048, batch: 1, transposed: false, experts: 0 };
+    const found = candidates(product, profile);
+    expect(found.length).toBeGreaterThan(10);
+    expect(found.filter((tile) => !fits(tile, profile))).toEqual([]);
+    expect(new Set(found.map((tile) => JSON.stringify(tile))).size).toBe(found.length);
+  },
+);
+
+const shape = ({ wx, wy, tm }: Tile): string => `${wx}x${wy}x${tm}`;
+const costly = ({ product }: Launch): number => (product!.experts > 0 ? 100 : 1);
+
+/** Takes what `msOf` says for a launch, and as much of the time. */
+function pretended(msOf: (launch: Launch) => number): { bench: Bench; now: () => number; timed: Launch[] } {
+  let time = 0;
+  const timed: Launch[] = [];
+  const sum = (launches: readonly Launch[], times: readonly number[]): number =>
+    launches.reduce((all, launch, i) => all + msOf(launch) * (times[i] ?? 1), 0);
+  return {
+    timed,
+    now: () => time,
+    bench: {
+      build: () => Promise.resolve(),
+      time: async (launches, times) => {
+        timed.push(...launches);
+        const ms = sum(launches, times);
+        time += ms;
+        return Promise.resolve({ ms, results: [] });
+      },
+      compare: ([a, b], times) => Promise.resolve([sum(a, times), sum(b, times)]),
+    },
+  };
+}
+
+describe("tuning", () => {
+  const graph = products({ B: 2, M: 32, N: 96, K: 64, E: 4 });
+
+  test("chooses the fastest tile of each product, one for both layers of experts", async () => {
+    const { bench, now } = pretended(({ product }) => (shape(product!.tile) === "16x1x8" ? 1 : 2));
+    const { profile, subjects } = await tuneBy(bench, graph, software, { now, budgetMs: 1e9 });
+    expect(subjects.map(({ faster }) => faster && shape(faster.tile))).toEqual(Array(5).fill("16x1x8"));
+    expect(subjects.find(({ products: all }) => all.length === 2)?.label).toMatch(/^experts/);
+    expect(profile.tuned).toHaveLength(6);
+    for (const { product } of launchesOf(graph, profile)) expect(shape(product!.tile)).toBe("16x1x8");
+  });
+
+  test("keeps the rule's tile where another is hardly faster, and forgets what it chose before", async () => {
+    const { bench, now } = pretended(({ product }) => (shape(product!.tile) === "16x1x8" ? 0.96 : 1));
+    const before = await tuneBy(
+      pretended(({ product }) => (product!.tile.tm === 2 ? 1 : 2)).bench,
+      graph,
+      software,
+      { budgetMs: 1e9 },
+    );
+    expect(before.profile.tuned).toHaveLength(6);
+    const { profile, subjects } = await tuneBy(bench, graph, before.profile, { now, budgetMs: 1e9 });
+    expect(subjects.every(({ faster }) => faster === undefined)).toBe(true);
+    expect(profile).toEqual(software);
+  });
+
+  test("begins with the costliest, keeps to the budget, and leaves what it did not reach as it was", async () => {
+    const { bench, now, timed } = pretended(costly);
+    const old: TunedProduct = {
+      M: 1,
+      N: 1,
+      K: 1,
+      batch: 1,
+      transposed: false,
+      experts: 0,
+      tile: software.tiles[0]!,
+    };
+    const { profile, subjects, ms } = await tuneBy(
+      bench,
+      graph,
+      { ...software, tuned: [old] },
+      { now, budgetMs: 1000 },
+    );
+    expect(ms).toBeLessThan(1000 + 200);
+    expect(subjects[0]?.label).toMatch(/^experts/);
+    expect(timed.filter(({ product }) => product!.experts > 0).length).toBeGreaterThanOrEqual(8);
+    expect(subjects.some(({ left }) => left > 0)).toBe(true);
+    expect(profile.tuned).toEqual([old]);
+
+    const none = await tuneBy(bench, graph, software, { now, budgetMs: 0 });
+    expect(none.profile).toEqual(software);
+    expect(none.subjects.every(({ rule, measured }) => rule === undefined && measured === 0)).toBe(true);
+  });
+
+  test("passes over tiles that the device refuses, and counts them", async () => {
+    const { bench, now } = pretended(({ product }) => {
+      if (product!.tile.wx === 16) throw new CompileError("B4", "kernel", "is refused");
+      return product!.tile.tm;
+    });
+    const { subjects } = await tuneBy(bench, graph, software, { now, budgetMs: 1e9 });
+    expect(subjects.every(({ refused }) => refused > 0)).toBe(true);
+    expect(subjects.every(({ faster }) => faster?.tile.wx !== 16 && faster?.tile.tm === 2)).toBe(true);
+  });
+
+  test("a lost device is an error", async () => {
+    const { bench } = pretended(({ product }) => {
+      if (product!.tile.tm !== 8) throw new CompileError("B5", "kernel", "the device was lost");
+      return 1;
+    });
+    await expect(tuneBy(bench, graph, software, {})).rejects.toThrow(/was lost/);
+  });
+
+  test("choices of one program stay when another is tuned", async () => {
+    const fast = pretended(({ product }) => (product!.tile.tm === 2 ? 1 : 2)).bench;
+    const first = await tuneBy(fast, graph, software, { budgetMs: 1e9 });
+    const other = products({ B: 2, M: 20, N: 96, K: 64, E: 4 });
+    const second = await tuneBy(fast, other, first.profile, { budgetMs: 1e9 });
+    expect(second.profile.tuned?.slice(0, 6)).toEqual(first.profile.tuned);
+    expect(second.profile.tuned!.length).toBeGreaterThan(6);
+    expect(withChoices(first.profile, second.subjects)).toEqual(second.profile);
+  });
+
+  describe("on a device", async () => {
+    const device = await Device.open(gpu);
+    afterAll(() => device.close());
+
+    test("measures what the program launches, and nothing fails", async () => {
+      const own = profileOf(device);
+      // A clock that counts how often it is asked, so that a slow driver measures as much as a fast one.
+      let time = 0;
+      const { subjects } = await tune(graph, device, own, { budgetMs: 32, now: () => time++ });
+      expect(subjects).toHaveLength(5);
+      for (const { rule, refused, products: all, launches } of subjects) {
+        expect(rule?.ms).toBeGreaterThan(0);
+        expect(refused).toBe(0);
+        expect(launches).toBe(all.length);
+      }
+      expect(subjects.some(({ measured }) => measured > 0)).toBe(true);
+      device.check("after tuning");
+    });
+  });
+});

@@ -1,0 +1,102 @@
+/** `moec tune` as users meet it: choices are kept for this machine's adapter, used by default, and carried by targets. */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+
+import { describe, expect, test } from "vitest";
+
+import type { Profile } from "../backends/webgpu/index.ts";
+import { json, moec } from "./support/cli.ts";
+import { temporaryFolder } from "./support/folder.ts";
+import { tinyVmoe } from "./support/golden.ts";
+
+const folder = temporaryFolder("tune");
+const at = (name: string): string => join(folder, name);
+process.env["MOEC_CACHE"] = at("cache");
+
+writeFileSync(at("tiny.json"), JSON.stringify(tinyVmoe().cases.get("bpr_C0.4")!.config));
+const size = ["--size", "12"];
+
+const untuned = (await json("target", "untuned")) as unknown as Profile;
+const tile = untuned.tiles.at(-1)!;
+const product = { M: 50, N: 512, K: 2048, batch: 1, transposed: false, experts: 0, tile };
+
+describe("a run of it", async () => {
+  const found = await json("tune", at("tiny.json"), ...size, "--budget", "2", "-o", at("mine.json"));
+  const file = found["file"] as unknown as string;
+
+  test("measures within its budget, and keeps a whole file", async () => {
+    expect(Number(found["seconds"])).toBeGreaterThan(0);
+    const products = found["products"] as unknown as readonly Record<string, unknown>[];
+    expect(products.length).toBeGreaterThan(4);
+    expect(Number(found["ms"]?.["rule"])).toBeGreaterThan(0);
+    expect(dirname(dirname(file))).toBe(at("cache"));
+    expect(readdirSync(dirname(file))).toHaveLength(1);
+    expect(JSON.parse(readFileSync(file, "utf8"))).toEqual(await json("target"));
+  });
+
+  test("gives a target file, with which the model compiles", async () => {
+    const mine = JSON.parse(readFileSync(at("mine.json"), "utf8")) as Profile;
+    expect({ ...mine, name: untuned.name, tuned: undefined }).toEqual({ ...untuned, tuned: undefined });
+    expect(await json("target", at("mine.json"))).toEqual(mine);
+    const args = [at("tiny.json"), ...size, "--no-weights", "-o", at("bundle")];
+    const compiled = await json("compile", "--target", at("mine.json"), ...args);
+    expect(compiled).toMatchObject({ target: mine.name, validated: true });
+  });
+
+  test("leaves what is kept of other products, and says where", async () => {
+    writeFileSync(file, JSON.stringify({ ...untuned, tuned: [product] }));
+    const none = await moec("tune", at("tiny.json"), ...size, "--budget", "0");
+    expect(none.code, none.stderr).toBe(0);
+    expect(none.stdout).toContain(`kept in ${file}`);
+    expect(none.stdout).toContain("not measured");
+    expect((await json("target")) as unknown as Profile).toEqual({ ...untuned, tuned: [product] });
+    const { stdout } = await moec("target");
+    expect(stdout).toMatch(/^tuned {6}\[50, 2048\] x \[2048, 512\]: \d+x\d+/m);
+    expect(stdout).toContain(file);
+  });
+
+  test.each([
+    ["no JSON", "{", /is not JSON.*\[W1\]$/],
+    ["a tile of no rows", { ...product, tile: { ...tile, tm: 0 } }, /: tuned\.0\.tile\.tm: .* \[W1\]$/],
+    [
+      "a tile beyond the limits",
+      { ...product, tile: { ...tile, wx: 4096 } },
+      /tuned\.0\.tile: takes more .*\[W1\]$/,
+    ],
+    [
+      "a tile of no family",
+      { ...product, tile: { ...tile, tv: 2 } },
+      /tuned\.0\.tile: must have tv 1 .*\[W1\]$/,
+    ],
+    ["no product", { ...product, K: -1 }, /: tuned\.0\.K: .*\[W1\]$/],
+  ])("is refused in one line where the file is broken: %s", async (_, broken, message) => {
+    const text = typeof broken === "string" ? broken : JSON.stringify({ ...untuned, tuned: [broken] });
+    writeFileSync(file, text);
+    const { code, stderr } = await moec("target");
+    expect(code).toBe(2);
+    expect(stderr.trimEnd().split("\n").at(-1)).toMatch(message);
+    expect((await moec("target", "untuned")).code).toBe(0);
+    expect(readFileSync(file, "utf8")).toBe(text);
+  });
+});
+
+test.each([
+  [["--budget", "soon"], /^error: --budget: must be a number of seconds; got soon \[U1\]$/],
+  [["-o", at("mine.txt")], /^error: --output: must be a .json file; got .* \[U1\]$/],
+  [["-o", at("nowhere/mine.json")], /^error: .*mine.json: cannot be written \(ENOENT\) \[W1\]$/],
+])("refuses %j before it measures", async (words, message) => {
+  const { code, stderr } = await moec("tune", at("tiny.json"), ...words);
+  expect(code).toBe(2);
+  expect(stderr.trimEnd()).toMatch(message);
+});
+
+test("leaves nothing where it cannot keep its choices", async () => {
+  mkdirSync(at("blocked"));
+  writeFileSync(at("blocked/tuned"), "a file where a folder should be");
+  process.env["MOEC_CACHE"] = at("blocked");
+  const { code, stderr } = await moec("tune", at("tiny.json"), ...size, "--budget", "0");
+  process.env["MOEC_CACHE"] = at("cache");
+  expect(code).toBe(2);
+  expect(stderr.trimEnd().split("\n").at(-1)).toMatch(/cannot be written \(\w+\) \[W1\]$/);
+  expect(readdirSync(at("blocked"))).toEqual(["tuned"]);
+});
