@@ -2,9 +2,9 @@
 import type { Product, Tile } from "../backends/webgpu/profile.ts";
 
 /** Rows by columns of a block, inner steps held at once, and threads: `64x64 by 16, 64 threads`. */
-export function showTile({ wx, wy, tm, tv, bk, split = 1 }: Tile): string {
+export function showTile({ wx, wy, tm, tv, bk, split = 1, parts = 1 }: Tile): string {
   const threads = split > 1 ? `${wx * wy} x ${split}` : wx * wy;
-  return `${wy * tm}x${4 * wx * tv}${bk ? ` by ${bk}` : ""}, ${threads} threads`;
+  return `${wy * tm}x${4 * wx * tv}${bk ? ` by ${bk}` : ""}, ${threads} threads${parts > 1 ? `, ${parts} parts` : ""}`;
 }
 
 /** `[50, 512] x [512, 2048]`, and how many of them. */

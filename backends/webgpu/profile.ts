@@ -18,6 +18,8 @@ export interface Tile {
    * loads cost more than sums; only with one thread down, and without workgroup memory for steps.
    */
   readonly broadcast?: boolean | undefined;
+  /** Workgroups that share a block's inner axis, and a second launch that adds up; only with steps in workgroup memory. */
+  readonly parts?: number | undefined;
 }
 
 /** What a matrix product is to the choice of its tile. */

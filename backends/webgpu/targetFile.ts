@@ -24,6 +24,7 @@ const tileSchema = z.strictObject({
   bk: z.int().nonnegative().multipleOf(4),
   split: count.optional(),
   broadcast: z.boolean().optional(),
+  parts: count.optional(),
 });
 
 /** A profile as JSON, which `moec target --json` prints. */
@@ -76,6 +77,8 @@ export async function readProfile(path: string): Promise<Profile> {
       throw fileError(path, `${where}: takes more threads, workgroup memory or subgroups than there are`);
     if (tile.bk === 0 && tile.tv !== 1)
       throw fileError(path, `${where}: must have tv 1 where bk is 0; got ${tile.tv}`);
+    if (tile.bk === 0 && tile.parts !== undefined)
+      throw fileError(path, `${where}: must have bk above 0 where it has parts; got 0`);
     if (tile.bk > 0 && tile.split !== undefined)
       throw fileError(path, `${where}: must have bk 0 where it has split; got ${tile.bk}`);
   }

@@ -18,6 +18,9 @@ const subgroup = (tm: number): Tile => ({ ...reg(8, 1, tm), broadcast: true });
 /** For products of few blocks: 16 threads share the inner axis of each. */
 const shared: Tile = { ...reg(8, 1), split: 16 };
 
+/** For products of few blocks and a long inner axis: workgroups share it, as few as keep the device busy. */
+const inParts = (tile: Tile): readonly Tile[] => [2, 4, 8].map((parts) => ({ ...tile, parts }));
+
 const KiB = 2 ** 10;
 const GiB = 2 ** 30;
 
@@ -52,7 +55,15 @@ export const profiles: readonly Profile[] = [
     name: "gpu-generic",
     limits: defaultLimits,
     features: [],
-    tiles: [tile128x128, tile64x64, tile32x32, shared, reg(8, 8)],
+    tiles: [
+      tile128x128,
+      tile64x64,
+      tile32x32,
+      ...inParts(tile64x64),
+      ...inParts(tile32x32),
+      shared,
+      reg(8, 8),
+    ],
     minWorkgroups: 128,
     lanesPerRow: 64,
     workgroup: 64,
@@ -62,7 +73,15 @@ export const profiles: readonly Profile[] = [
     name: "apple",
     limits: today(4 * GiB - 4, 32 * KiB),
     features: [half, subgroups],
-    tiles: [tile64x64, tile64x64wide, tile32x32, shared, reg(8, 8)],
+    tiles: [
+      tile64x64,
+      tile64x64wide,
+      tile32x32,
+      ...inParts(tile64x64),
+      ...inParts(tile32x32),
+      shared,
+      reg(8, 8),
+    ],
     minWorkgroups: 64,
     lanesPerRow: 32,
     workgroup: 64,
@@ -73,7 +92,15 @@ export const profiles: readonly Profile[] = [
     name: "nvidia",
     limits: today(2 * GiB - 4, 48 * KiB),
     features: [subgroups],
-    tiles: [tile128x128, tile64x64, tile32x32, shared, reg(8, 8)],
+    tiles: [
+      tile128x128,
+      tile64x64,
+      tile32x32,
+      ...inParts(tile64x64),
+      ...inParts(tile32x32),
+      shared,
+      reg(8, 8),
+    ],
     minWorkgroups: 256,
     lanesPerRow: 64,
     workgroup: 128,
@@ -83,7 +110,15 @@ export const profiles: readonly Profile[] = [
     name: "amd",
     limits: today(4 * GiB - 4, 32 * KiB),
     features: [half, subgroups],
-    tiles: [tile128x128, tile64x64, tile32x32, shared, reg(8, 8)],
+    tiles: [
+      tile128x128,
+      tile64x64,
+      tile32x32,
+      ...inParts(tile64x64),
+      ...inParts(tile32x32),
+      shared,
+      reg(8, 8),
+    ],
     minWorkgroups: 128,
     lanesPerRow: 64,
     workgroup: 64,
@@ -93,7 +128,7 @@ export const profiles: readonly Profile[] = [
     name: "intel",
     limits: today(1 * GiB, 32 * KiB),
     features: [half, subgroups],
-    tiles: [tile64x64wide, tile32x32, shared, reg(8, 8)],
+    tiles: [tile64x64wide, tile32x32, ...inParts(tile64x64wide), ...inParts(tile32x32), shared, reg(8, 8)],
     minWorkgroups: 64,
     lanesPerRow: 32,
     workgroup: 64,
@@ -103,7 +138,7 @@ export const profiles: readonly Profile[] = [
     name: "mobile",
     limits: defaultLimits,
     features: [],
-    tiles: [tile32x32shallow, shared, reg(8, 8)],
+    tiles: [tile32x32shallow, ...inParts(tile32x32shallow), shared, reg(8, 8)],
     minWorkgroups: 16,
     lanesPerRow: 64,
     workgroup: 64,

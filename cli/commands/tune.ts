@@ -125,7 +125,7 @@ function show({ model, device, batch, file, output, seconds, ms, products }: Fou
   console.log(
     `kept in ${file}, for --target auto; remove it, or give --target untuned, for the rule's tiles`,
   );
-  if (output !== undefined) console.log(`target file: ${output}`);
+  if (output !== null) console.log(`target file: ${output}`);
 }
 
 function parseSeconds(text: string): number {

@@ -7,7 +7,7 @@ import { emitAll } from "../../backends/webgpu/emit.ts";
 import { type Profile, profileOf, profiles, type Tile, webgpuOn } from "../../backends/webgpu/index.ts";
 import type { Launch } from "../../backends/webgpu/kernel.ts";
 import { fits, sameProduct, type TunedProduct } from "../../backends/webgpu/profile.ts";
-import type { Bench } from "../../backends/webgpu/tune/bench.ts";
+import type { Bench, Work } from "../../backends/webgpu/tune/bench.ts";
 import { candidates } from "../../backends/webgpu/tune/candidates.ts";
 import { tune, tuneBy, withChoices } from "../../backends/webgpu/tune/index.ts";
 import { packWeights } from "../../backends/webgpu/weights.ts";
@@ -33,7 +33,7 @@ interface Sizes {
 /** Products of every kind: batched, with a bias, of a transposed factor, and of listed rows. */
 function products({ B, M, N, K, E }: Sizes): Graph {
   const [x, w, b, y] = [f32("x", B, M, K), f32("w", K, N), f32("b", N), f32("y", B, K, N)];
-  const heads = f32("heads", B, M, 2, 4 * Math.ceil(K / 8));
+  const heads = f32("heads", B, M, B, 4 * Math.ceil(K / 8));
   const experts = [f32("w1", E, K, N), f32("b1", E, N), f32("w2", E, N, K), f32("b2", E, K)] as const;
   const logits = f32("logits", B, M, E);
   const { tokens, slots, weights } = ops.routeTopExperts(logits, { k: 2, capacity: M, priority: "token" });
@@ -82,6 +82,7 @@ const anyTile = fc.oneof(
     tm: fc.integer({ min: 1, max: 8 }),
     tv: fc.integer({ min: 1, max: 2 }),
     bk: fc.constantFrom(4, 12, 16),
+    parts: fc.constantFrom(undefined, 2, 3),
   }),
 );
 
@@ -108,11 +109,15 @@ test("each product gets the tile that was tuned for it, where a kernel of that t
       );
       // Both layers read the rows of one list.
       expect(heights.size).toBe(1);
-      for (const { product } of launches) {
+      for (const { label, product } of launches) {
         const { tile } = table.find((each) => sameProduct(each, product!))!;
-        const { M, N, K, experts } = product!;
+        const { M, N, K, batch, experts } = product!;
         const tiled = N % 4 === 0 && K % 4 === 0 && M % 4 === 0;
         if (experts > 0 || (tile.bk > 0 && !tiled)) continue;
+        // Where products of a batch are counted, parts of an inner axis cannot be.
+        const shares = batch === 1 && !label.startsWith("attention");
+        expect(shares || product!.tile.parts === undefined).toBe(true);
+        if (tile.parts !== undefined && !shares) continue;
         honoured++;
         expect(product!.tile).toEqual(tile.bk === 0 && M < tile.tm ? { ...tile, tm: M } : tile);
       }
@@ -186,16 +191,16 @@ const costly = ({ product }: Launch): number => (product!.experts > 0 ? 100 : 1)
 function pretended(msOf: (launch: Launch) => number): { bench: Bench; now: () => number; timed: Launch[] } {
   let time = 0;
   const timed: Launch[] = [];
-  const sum = (launches: readonly Launch[], times: readonly number[]): number =>
-    launches.reduce((all, launch, i) => all + msOf(launch) * (times[i] ?? 1), 0);
+  const sum = (works: readonly Work[], times: readonly number[]): number =>
+    works.reduce((all, [launch], i) => all + msOf(launch!) * (times[i] ?? 1), 0);
   return {
     timed,
     now: () => time,
     bench: {
       build: () => Promise.resolve(),
-      time: async (launches, times) => {
-        timed.push(...launches);
-        const ms = sum(launches, times);
+      time: async (works, times) => {
+        timed.push(...works.flat());
+        const ms = sum(works, times);
         time += ms;
         return Promise.resolve({ ms, results: [] });
       },

@@ -79,6 +79,35 @@ test.each(
   });
 });
 
+test("workgroups share a long inner axis where blocks are few, in two launches with the same bits every time", async () => {
+  await withEngine({ ...generic, minWorkgroups: 16 }, async (engine) => {
+    for (const [M, N, K, launches] of [
+      [60, 96, 1540, 2],
+      [64, 36, 2048, 2],
+      [60, 96, 768, 1],
+      [60, 95, 1540, 1],
+      [400, 96, 1024, 1],
+    ] as const) {
+      const [x, w, b, y] = [f32("x", M, K), f32("w", K, N), f32("b", N), f32("y", M, N)];
+      const affine = ops.add(y, ops.gelu(ops.linear(x, w, b), { approximate: "tanh" }));
+      const graph = new Graph("long", [x, w, b, y], [["affine", affine]]);
+      const inputs = new Map([
+        ["x", eighths([M, K], 7)],
+        ["w", eighths([K, N], 13)],
+        ["b", eighths([N], 29)],
+        ["y", eighths([M, N], 31)],
+      ]);
+      const executable = await engine.compile(graph, noWeights);
+      expect(executable.report.launches).toBe(launches);
+      const [first, again] = [await executable.run(inputs), await executable.run(inputs)];
+      expect(again.get("affine")!.bytes).toEqual(first.get("affine")!.bytes);
+      executable.dispose();
+      const { got, want } = await bothWays(engine, graph, inputs);
+      expectClose(got, want, dawn.tolerance);
+    }
+  });
+});
+
 test("attention in one launch, for sizes on and off its parts", async () => {
   const profile: Profile = { ...generic, attention: "one launch", workgroup: 16 };
   await withEngine(profile, async (engine) => {

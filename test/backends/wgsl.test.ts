@@ -103,6 +103,7 @@ const shown: Readonly<Record<string, Value>> = {
   "layer-norm": ops.layerNorm(f32(8, 50, 512), f32(512), f32(512), { epsilon: 1e-6 }),
   "top-k": ops.topK(f32(8, 400), { k: 400 }).values,
   linear: ops.linear(f32(8, 50, 512), f32(512, 2048), f32(2048)),
+  "linear-long": ops.gelu(ops.linear(f32(50, 2048), f32(2048, 512), f32(512)), { approximate: "tanh" }),
   "matmul-odd": ops.matmul(f32(3, 5, 7), f32(3, 7, 9)),
   "linear-gelu": ops.gelu(ops.linear(f32(8, 50, 512), f32(512, 2048), f32(2048)), { approximate: "tanh" }),
   "scale-shift-cast": ops.cast(

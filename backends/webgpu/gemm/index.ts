@@ -1,8 +1,9 @@
 /** Matrix products: a kernel family and a tile are chosen for a description, and the launch is written. */
-import { type Binding, type Lanes, launch, type Launch, type Output } from "../kernel.ts";
+import { type Binding, type Lanes, launch, type Launch, type Output, type Scratch } from "../kernel.ts";
 import { type Product, type Profile, sameProduct, type Tile } from "../profile.ts";
 import { downFirst, type Gemm, type Matrix, type Plan, whole } from "./description.ts";
 import { regBody, regDirectives, regMemory } from "./reg.ts";
+import { sumParts } from "./sum.ts";
 import { tileBody, tileMemory } from "./tile.ts";
 
 export type { Gemm, RowTiles } from "./description.ts";
@@ -13,10 +14,38 @@ const element = (isVector: boolean): Binding["element"] => (isVector ? "vec4f" :
 const accessible = ({ stride, aligned = true }: Pick<Matrix, "stride" | "aligned">): boolean =>
   aligned && whole(stride);
 
-/** The launch that computes a product. */
-export function gemm(spec: Gemm, profile: Profile): Launch {
+/** Memory between launches; see `Context.scratch`. */
+type MakeScratch = (element: "vec4f", length: number) => Scratch;
+
+/** The launches that compute a product: one, or two where workgroups share the inner axis of each block. */
+export function gemm(spec: Gemm, profile: Profile, scratch: MakeScratch): readonly Launch[] {
   const plan = planOf(spec, profile);
-  const { tile, vec, output, product } = plan;
+  const { parts = 1 } = plan.tile;
+  if (parts === 1) return [multiply(plan)];
+  const { bias: _, finish: __, ...factors } = spec;
+  const width = Math.ceil(spec.N / 4);
+  const sums = scratch("vec4f", parts * spec.M * width);
+  const inParts = planOf(
+    {
+      ...factors,
+      label: `${spec.label}, in parts`,
+      module: [],
+      result: {
+        binding: { name: "result", resource: sums, access: "read_write" },
+        stride: 4 * width,
+        start: (unit) => `group.z * ${(4 * width * spec.M) / unit}u`,
+      },
+    },
+    profile,
+    plan.tile,
+  );
+  return [multiply(inParts), sumParts(plan, sums, profile)];
+}
+
+type Multiplication = Plan & { readonly product: Product };
+
+function multiply(spec: Multiplication): Launch {
+  const { tile, vec, output, product } = spec;
   const { batch } = product;
   const across = Math.ceil(spec.N / (4 * tile.wx * tile.tv));
   const down = spec.tiles?.bound ?? Math.ceil(spec.M / heightOf(tile));
@@ -31,7 +60,7 @@ export function gemm(spec: Gemm, profile: Profile): Launch {
       ...output.extra,
       output.binding,
     ],
-    workgroups: downFirst(plan) ? [down, across, batch] : [across, down, batch],
+    workgroups: downFirst(spec) ? [down, across, batch] : [across, down, tile.parts ?? batch],
     workgroupSize: tile.split ? [tile.wx, tile.wy, tile.split] : [tile.wx, tile.wy],
     directives: regDirectives(tile),
     module: [
@@ -39,7 +68,7 @@ export function gemm(spec: Gemm, profile: Profile): Launch {
       ...output.module,
       ...(tile.bk ? tileMemory(tile) : regMemory(tile)),
     ],
-    body: tile.bk ? tileBody(plan) : regBody(plan),
+    body: tile.bk ? tileBody(spec) : regBody(spec),
   });
   const { samples = {} } = spec;
   return { ...launched, flops: 2 * rows * spec.N * spec.K, product: { ...product, tile, samples } };
@@ -47,12 +76,13 @@ export function gemm(spec: Gemm, profile: Profile): Launch {
 
 /** The height of the tiles in which rows of experts are best listed, at most `M` of each, for products [M, K] x [K, N]. */
 export function tileHeight(sizes: Pick<Product, "M" | "N" | "K" | "experts">, profile: Profile): number {
-  return heightOf(chooseTile({ ...sizes, batch: 1, transposed: false }, true, profile));
+  const product = { ...sizes, batch: 1, transposed: false };
+  return heightOf(chooseTile(product, { tiled: true, parts: false }, profile));
 }
 
 const heightOf = ({ wy, tm }: Tile): number => wy * tm;
 
-function planOf(spec: Gemm, profile: Profile): Plan & { readonly product: Product } {
+function planOf(spec: Gemm, profile: Profile, given?: Tile): Multiplication {
   const { left, right, result, bias, M, N, K, batch = 1, tiles } = spec;
   const { transposed = false } = right;
   const product: Product = { M, N, K, batch, transposed, experts: tiles?.experts ?? 0 };
@@ -64,9 +94,14 @@ function planOf(spec: Gemm, profile: Profile): Plan & { readonly product: Produc
   };
   const columns = accessible(right) && whole(N);
   const tiled = inner && whole(K) && (transposed || columns);
-  const tile = tiles
-    ? tileOfHeight(product, tiles.height, tiled, profile)
-    : chooseTile(product, tiled, profile);
+  // A part of the inner axis is counted where a product of a batch is.
+  const parts =
+    batch === 1 && [left, right, result, bias].every((each) => !each?.start?.(1).includes("group.z"));
+  const ways = { tiled, parts };
+  const chosen = tiles
+    ? tileOfHeight(product, tiles.height, ways, profile)
+    : chooseTile(product, ways, profile);
+  const tile = given ?? chosen;
   // Tiles of a transposed factor are filled column by column.
   const rightVectors = transposed ? inner && tile.bk === 0 : columns;
   const vec = { ...plain, right: rightVectors };
@@ -80,34 +115,48 @@ function outputOf({ result }: Gemm, lanes: Lanes): Output {
   return { binding, extra: [], module: [], finish: (v) => v };
 }
 
-/** Whether a kernel of the tile computes the product; `tiled` says whether both factors are in vectors. */
-const serves = ({ bk, split = 1 }: Tile, { experts }: Product, tiled: boolean): boolean =>
-  (bk === 0 || tiled) && (split === 1 || experts === 0);
+/** Which ways of computing a product its matrices allow. */
+interface Ways {
+  /** Whether both factors are in vectors, as tiles in workgroup memory are. */
+  readonly tiled: boolean;
+  /** Whether workgroups may share the inner axis. */
+  readonly parts: boolean;
+}
+
+/** Whether a kernel of the tile computes the product. */
+const serves = ({ bk, split = 1, parts = 1 }: Tile, { experts }: Product, ways: Ways): boolean =>
+  (bk === 0 || ways.tiled) &&
+  (split === 1 || experts === 0) &&
+  (parts === 1 || (ways.parts && experts === 0));
+
+/** The shortest inner axis that workgroups share. */
+const longInner = 1024;
 
 /** The tile that was measured to be fastest, where there is one that serves. */
-const tunedTile = (product: Product, tiled: boolean, { tuned = [] }: Profile): Tile | undefined =>
-  tuned.find((each) => sameProduct(each, product) && serves(each.tile, product, tiled))?.tile;
+const tunedTile = (product: Product, ways: Ways, { tuned = [] }: Profile): Tile | undefined =>
+  tuned.find((each) => sameProduct(each, product) && serves(each.tile, product, ways))?.tile;
 
 /** How many rows more than the smallest tile a tile may compute in vain. */
 const waste = 1.25;
 
 /** The tile that was measured to be fastest; else the largest whose grid keeps the device busy and whose height suits the rows. */
-function chooseTile(product: Product, tiled: boolean, profile: Profile): Tile {
+function chooseTile(product: Product, ways: Ways, profile: Profile): Tile {
   const { M, N, K, batch } = product;
   const { tiles, minWorkgroups } = profile;
   const last = tiles.at(-1) as Tile;
   const padded = (tile: Tile): number => Math.ceil(M / heightOf(tile)) * heightOf(tile);
   const fewest = Math.min(...tiles.map(padded));
-  const busy = ({ wx, wy, tm, tv }: Tile): boolean =>
-    Math.ceil(M / (wy * tm)) * Math.ceil(N / (4 * wx * tv)) * batch >= minWorkgroups;
+  const busy = ({ wx, wy, tm, tv, parts = 1 }: Tile): boolean =>
+    Math.ceil(M / (wy * tm)) * Math.ceil(N / (4 * wx * tv)) * batch * parts >= minWorkgroups;
   const suits = (tile: Tile): boolean => {
-    if (!serves(tile, product, tiled)) return false;
-    const { bk, split = 1 } = tile;
+    if (!serves(tile, product, ways)) return false;
+    const { bk, split = 1, parts = 1 } = tile;
     // Where few blocks are all there is, more threads a block are what is left.
     if (split > 1) return K >= 8 * split;
+    if (parts > 1 && K < longInner) return false;
     return K >= bk && busy(tile) && padded(tile) <= waste * fewest;
   };
-  const chosen = tunedTile(product, tiled, profile) ?? tiles.find(suits) ?? last;
+  const chosen = tunedTile(product, ways, profile) ?? tiles.find(suits) ?? last;
   if (chosen.bk > 0) return chosen;
   // Rows that do not exist need no sums: as many blocks, as low as they can be.
   const blocks = Math.ceil(M / heightOf(chosen)) * chosen.wy;
@@ -115,11 +164,9 @@ function chooseTile(product: Product, tiled: boolean, profile: Profile): Tile {
 }
 
 /** A tile of the height in which rows are listed: the one that was measured, one of the profile's, or its last made to fit. */
-function tileOfHeight(product: Product, height: number, tiled: boolean, profile: Profile): Tile {
-  const tuned = tunedTile(product, tiled, profile);
-  const serving = [...(tuned ? [tuned] : []), ...profile.tiles].filter((tile) =>
-    serves(tile, product, tiled),
-  );
+function tileOfHeight(product: Product, height: number, ways: Ways, profile: Profile): Tile {
+  const tuned = tunedTile(product, ways, profile);
+  const serving = [...(tuned ? [tuned] : []), ...profile.tiles].filter((tile) => serves(tile, product, ways));
   const suits = ({ wy, tm, bk }: Tile): boolean =>
     bk === 0 ? height % wy === 0 && height <= wy * tm : height === wy * tm;
   const last = profile.tiles.at(-1) as Tile;

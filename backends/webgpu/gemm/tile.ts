@@ -23,14 +23,20 @@ export const tileMemory = ({ wx, wy, tm, tv, bk }: Tile): readonly string[] => [
 /** The entry point's body. */
 export function tileBody(plan: Plan): string {
   const { K, tile, tiles } = plan;
-  const { wx, wy, tm, tv, bk } = tile;
-  const depth = bk / 4;
+  const { wx, wy, tm, tv, bk, parts = 1 } = tile;
+  const [depth, vectors] = [bk / 4, Math.ceil(K / 4)];
+  // Vectors of the inner axis that are one workgroup's.
+  const share = Math.ceil(vectors / parts / depth) * depth;
+  const [from, to] =
+    parts === 1
+      ? ["0u", `${vectors}u`]
+      : [`group.z * ${share}u`, `min((group.z + 1u) * ${share}u, ${vectors}u)`];
   return block(2, [
     ...(tiles ? [tiles.head, "let row0 = 0u;"] : [`let row0 = group.y * ${wy * tm}u;`]),
     `let column0 = group.x * ${wx * tv}u;`,
     ...starts(plan),
     ...times(tm * tv, (i) => `var s${i} = vec4f();`),
-    `for (var k0 = 0u; k0 < ${Math.ceil(K / 4)}u; k0 += ${depth}u) {`,
+    `for (var k0 = ${from}; k0 < ${to}; k0 += ${depth}u) {`,
     block(2, [
       ...fill(plan),
       "workgroupBarrier();",

@@ -55,7 +55,7 @@ function inThree(
     access: "read" | "read_write",
   ): { name: string; resource: typeof scores; access: typeof access } => ({ name, resource: scores, access });
   return [
-    gemm(
+    ...gemm(
       {
         label: "attention scores",
         M: T,
@@ -68,9 +68,10 @@ function inThree(
         finish: (sum) => `(${sum}) * ${f32(1 / Math.sqrt(W))}`,
       },
       profile,
+      scratch,
     ),
     softmaxRows(undefined, bind("y", scores, "f32", "read_write"), "f32", [B * H * T, S, stride], profile),
-    gemm(
+    ...gemm(
       {
         label: "attention mix",
         M: T,
@@ -82,6 +83,7 @@ function inThree(
         result: { output, ...head(T, { stride: H * W, offset: 0 }) },
       },
       profile,
+      scratch,
     ),
   ];
 }

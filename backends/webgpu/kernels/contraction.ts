@@ -13,30 +13,29 @@ const batched = (size: number, batch: number): { start: (unit: number) => string
 
 export const matmul: LaunchKernel = kernel(
   ops.matmul,
-  ({ operands: { x, y }, sizes: { dims, M, K, N }, profile, output }) => {
+  ({ operands: { x, y }, sizes: { dims, M, K, N }, profile, output, scratch }) => {
     const batch = sizeOf(dims);
-    return [
-      gemm(
-        {
-          label: "matmul",
-          M,
-          N,
-          K,
-          batch,
-          left: { binding: read("left", x), stride: K, ...batched(M * K, batch) },
-          right: { binding: read("right", y), stride: N, ...batched(K * N, batch) },
-          result: { output, stride: N, ...batched(M * N, batch) },
-        },
-        profile,
-      ),
-    ];
+    return gemm(
+      {
+        label: "matmul",
+        M,
+        N,
+        K,
+        batch,
+        left: { binding: read("left", x), stride: K, ...batched(M * K, batch) },
+        right: { binding: read("right", y), stride: N, ...batched(K * N, batch) },
+        result: { output, stride: N, ...batched(M * N, batch) },
+      },
+      profile,
+      scratch,
+    );
   },
   { epilogue: 3 },
 );
 
 export const linear: LaunchKernel = kernel(
   ops.linear,
-  ({ operands: { x, w, b }, sizes: { dims, D, F }, profile, output, rows }) => [
+  ({ operands: { x, w, b }, sizes: { dims, D, F }, profile, output, rows, scratch }) =>
     gemm(
       {
         label: "linear",
@@ -51,7 +50,7 @@ export const linear: LaunchKernel = kernel(
         bias: { binding: read("bias", b) },
       },
       profile,
+      scratch,
     ),
-  ],
   { epilogue: 4, gathers: "x" },
 );

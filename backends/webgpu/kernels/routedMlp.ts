@@ -88,7 +88,7 @@ export function expertLayers(
 ): { readonly launches: readonly Launch[]; readonly outputs: Scratch } {
   const hidden = scratch("f32", layer.rows * F);
   const outputs = scratch("f32", layer.rows * D);
-  const first = (shard: Shard): Launch =>
+  const first = (shard: Shard): readonly Launch[] =>
     gemm(
       {
         ...expertLayer("experts, first layer", shard, b1, { ...layer, K: D, N: F }),
@@ -99,8 +99,9 @@ export function expertLayers(
         finish: (v: string): string => gelu(v, approximate, 4),
       },
       profile,
+      scratch,
     );
-  const second = (shard: Shard): Launch =>
+  const second = (shard: Shard): readonly Launch[] =>
     gemm(
       {
         ...expertLayer("experts, second layer", shard, b2, { ...layer, K: F, N: D }),
@@ -111,8 +112,9 @@ export function expertLayers(
         finish: (v: string): string => rounded(through, v, 4),
       },
       profile,
+      scratch,
     );
-  return { launches: [...shards(w1).map(first), ...shards(w2).map(second)], outputs };
+  return { launches: [...shards(w1).flatMap(first), ...shards(w2).flatMap(second)], outputs };
 }
 
 export const routedMlp: LaunchKernel = kernel(

@@ -3,7 +3,7 @@ import { CompileError } from "../../../ir/index.ts";
 import { type Device, type Pipeline, usage } from "../../../runtime/device.ts";
 import { timeLaunches } from "../../../runtime/timing.ts";
 import { checkLimits } from "../emit.ts";
-import type { Binding, Launch } from "../kernel.ts";
+import type { Binding, Launch, Resource } from "../kernel.ts";
 import { resourceBytes } from "../places.ts";
 import type { Profile } from "../profile.ts";
 
@@ -15,7 +15,7 @@ const mostRepeats = 256;
 const samples = 7;
 const longMs = 100;
 
-/** A launch that is this many times slower than another in both of two first samples is timed no further. */
+/** What is this many times slower than another in both of two first samples is timed no further. */
 const hopeless = 1.2;
 
 /** Bytes of results that are compared. */
@@ -24,7 +24,7 @@ const comparedBytes = 2 ** 18;
 /** How far a result may be from another tile's, as a share of the largest: sums in another order, of rounded factors. */
 const tolerance = 1e-2;
 
-/** A launch that is ready to be recorded. */
+/** A work that is ready to be recorded. */
 interface Prepared {
   readonly label: string;
   readonly record: (pass: GPUComputePassEncoder) => void;
@@ -32,7 +32,7 @@ interface Prepared {
   readonly bytes: number;
 }
 
-/** Launches of one product by some tile, and how long they took. */
+/** How long works took, and what they computed. */
 export interface Timed {
   readonly ms: number;
   /** The beginnings of the results. */
@@ -44,22 +44,25 @@ const middle = (values: readonly number[]): number =>
 
 const add = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
-/** What times launches. */
+/** The launches of one product: one, or two. */
+export type Work = readonly Launch[];
+
+/** What times products. */
 export interface Bench {
-  /** Builds the kernels of launches, together where the driver does so. Failures are told when a launch is timed. */
+  /** Builds kernels, together where the driver does so. Failures are told when they are timed. */
   build(launches: readonly Launch[]): Promise<void>;
   /**
-   * Milliseconds of `launches`, each counted `times[i]` times; those that take longer than `best` are timed less.
+   * Milliseconds of `works`, each counted `times[i]` times; those that take longer than `best` are timed less.
    * Throws B3 and B4 for launches that the device does not take, or whose results are not `expected`.
    */
   time(
-    launches: readonly Launch[],
+    works: readonly Work[],
     times: readonly number[],
     known?: { readonly best: number; readonly expected: Timed["results"] },
   ): Promise<Timed>;
-  /** Milliseconds of two lists of launches that take turns, so that what else the device does falls on both. */
+  /** Milliseconds of two lists of works that take turns, so that what else the device does falls on both. */
   compare(
-    lists: readonly [readonly Launch[], readonly Launch[]],
+    lists: readonly [readonly Work[], readonly Work[]],
     times: readonly number[],
   ): Promise<readonly [number, number]>;
 }
@@ -81,15 +84,15 @@ export class DeviceBench implements Bench {
   }
 
   async time(
-    launches: readonly Launch[],
+    works: readonly Work[],
     times: readonly number[],
     known?: Parameters<Bench["time"]>[2],
   ): Promise<Timed> {
     const { best = Infinity, expected } = known ?? {};
     const results: Float32Array[] = [];
     const each: number[] = [];
-    for (const [i, launch] of launches.entries()) {
-      const prepared = await this.#prepare(launch);
+    for (const [i, work] of works.entries()) {
+      const prepared = await this.#prepare(work);
       // Drivers finish a kernel when it is first launched.
       results.push(await this.#resultOf(prepared, expected?.[i]));
       const once = Math.min(...(await this.#sample([prepared], 1, 2)));
@@ -101,14 +104,13 @@ export class DeviceBench implements Bench {
   }
 
   async compare(
-    lists: readonly [readonly Launch[], readonly Launch[]],
+    lists: readonly [readonly Work[], readonly Work[]],
     times: readonly number[],
   ): Promise<readonly [number, number]> {
     const sums: [number, number] = [0, 0];
     for (const [i, factor] of times.entries()) {
       const pair: Prepared[] = [];
-      for (const [turn, launches] of lists.entries())
-        pair.push(await this.#prepare(launches[i] as Launch, turn));
+      for (const [turn, works] of lists.entries()) pair.push(await this.#prepare(works[i] as Work, turn));
       const [once = 0] = await this.#sample(pair.slice(1), 1, 1);
       const rounds = once > longMs ? 3 : samples;
       const taken = await this.#sample(pair, repeatsFor(once), 2 * rounds);
@@ -126,11 +128,11 @@ export class DeviceBench implements Bench {
     return middle(await this.#sample([prepared], repeatsFor(once), once > longMs ? 3 : samples));
   }
 
-  /** Milliseconds of `count` samples of the launches in turn, each of `repeats`. */
-  async #sample(launches: readonly Prepared[], repeats: number, count: number): Promise<number[]> {
-    const label = launches[0]?.label ?? "";
+  /** Milliseconds of `count` samples of the works in turn, each of `repeats`. */
+  async #sample(works: readonly Prepared[], repeats: number, count: number): Promise<number[]> {
+    const label = works[0]?.label ?? "";
     const taken = await timeLaunches(this.#device, label, count, (pass, i) => {
-      for (let repeat = 0; repeat < repeats; repeat++) launches[i % launches.length]?.record(pass);
+      for (let repeat = 0; repeat < repeats; repeat++) works[i % works.length]?.record(pass);
     });
     return taken.map((ms) => ms / repeats);
   }
@@ -139,39 +141,44 @@ export class DeviceBench implements Bench {
     return this.#device.pipeline({ label, wgsl, access: bindings.map(({ access }) => access) });
   }
 
-  /** Binds buffers to a launch; of launches that take turns each has lists of its own. */
-  async #prepare(launch: Launch, turn = 0): Promise<Prepared> {
-    checkLimits(launch, this.#profile);
-    const { label, bindings, workgroups } = launch;
-    const { pipeline, layout } = await this.#pipeline(launch);
-    const entries: GPUBindGroupEntry[] = [];
+  /** Binds buffers to the launches of a work; of works that take turns each has what it writes, and lists, of its own. */
+  async #prepare(work: Work, turn = 0): Promise<Prepared> {
+    const made = new Map<Resource, GPUBuffer>();
+    const steps: ((pass: GPUComputePassEncoder) => void)[] = [];
     let [result, written]: [GPUBuffer | undefined, number] = [undefined, 0];
-    for (const [i, binding] of bindings.entries()) {
-      const bytes = resourceBytes(binding.resource);
-      const buffer = await this.#bufferFor(binding, `${i} of ${turn}`, bytes);
-      const integers = launch.product?.samples[binding.name]?.();
-      if (integers) this.#device.gpu.queue.writeBuffer(buffer, 0, integers);
-      entries.push({ binding: i, resource: { buffer, offset: 0, size: Math.ceil(bytes / 16) * 16 } });
-      if (binding.access === "read_write") [result, written] = [buffer, bytes];
-    }
-    if (!result) throw new CompileError("B4", label, "writes nothing");
-    const group = this.#device.gpu.createBindGroup({ label, layout, entries });
-    return {
-      label,
-      record(pass) {
+    for (const [index, launch] of work.entries()) {
+      checkLimits(launch, this.#profile);
+      const { label, bindings, workgroups } = launch;
+      const { pipeline, layout } = await this.#pipeline(launch);
+      const entries: GPUBindGroupEntry[] = [];
+      for (const [place, binding] of bindings.entries()) {
+        const bytes = resourceBytes(binding.resource);
+        const buffer =
+          made.get(binding.resource) ?? (await this.#bufferFor(binding, `${turn}.${index}`, bytes));
+        const integers = launch.product?.samples[binding.name]?.();
+        if (integers) this.#device.gpu.queue.writeBuffer(buffer, 0, integers);
+        entries.push({ binding: place, resource: { buffer, offset: 0, size: Math.ceil(bytes / 16) * 16 } });
+        if (binding.access === "read") continue;
+        made.set(binding.resource, buffer);
+        [result, written] = [buffer, bytes];
+      }
+      const group = this.#device.gpu.createBindGroup({ label, layout, entries });
+      steps.push((pass) => {
         pass.setPipeline(pipeline);
         pass.setBindGroup(0, group);
         pass.dispatchWorkgroups(...workgroups);
-      },
-      result,
-      bytes: Math.min(comparedBytes, written),
-    };
+      });
+    }
+    const label = work.at(-1)?.label ?? "";
+    if (!result) throw new CompileError("B4", label, "writes nothing");
+    const record = (pass: GPUComputePassEncoder): void => steps.forEach((step) => step(pass));
+    return { label, record, result, bytes: Math.min(comparedBytes, written) };
   }
 
-  /** A buffer of floats between -1 and 1, of zeros for integers; floats serve whoever binds some by that name. */
-  async #bufferFor({ access, element, name }: Binding, place: string, bytes: number): Promise<GPUBuffer> {
+  /** A buffer of floats between -1 and 1, of zeros for integers; factors serve whoever binds some by that name. */
+  async #bufferFor({ access, element, name }: Binding, owner: string, bytes: number): Promise<GPUBuffer> {
     const isFloat = element === "f32" || element === "vec4f";
-    const key = isFloat ? `${name} ${access}` : `${place} ${element}`;
+    const key = isFloat && access === "read" ? name : `${name} of ${owner}`;
     const known = this.#buffers.get(key);
     if (known && known.size >= bytes) return known;
     known?.destroy();
@@ -187,7 +194,7 @@ export class DeviceBench implements Bench {
     return buffer;
   }
 
-  /** The beginning of the launch's result. Throws B4 where it is not as expected. */
+  /** The beginning of a work's result. Throws B4 where it is not as expected. */
   async #resultOf(
     { label, record, result, bytes }: Prepared,
     expected?: Float32Array,

@@ -57,6 +57,14 @@ const held: readonly Tile[] = [
   [16, 4, 4, 1, 32],
 ].map(([wx = 8, wy = 8, tm = 4, tv = 1, bk = 16]) => ({ wx, wy, tm, tv, bk }));
 
+/** The same, workgroups sharing the inner axis. */
+const shared: readonly Tile[] = [2, 4, 8].flatMap((parts) =>
+  held.slice(1, 8).map((tile) => ({ ...tile, parts })),
+);
+
+/** The shortest part of an inner axis. */
+const shortest = 128;
+
 /** A tile may be this many times as high or as wide as the product. */
 const waste = 2;
 
@@ -67,12 +75,13 @@ const waste = 2;
 export function candidates({ M, N, K, experts }: Product, profile: Profile): readonly Tile[] {
   const { tiles } = profile;
   const families = tiles.some(({ bk }) => bk > 0)
-    ? [held, splits, registers]
+    ? [held, shared, splits, registers]
     : [broadcasts, registers, splits, held];
   const suits = (tile: Tile): boolean => {
-    const { wx, wy, tm, tv, split = 1 } = tile;
+    const { wx, wy, tm, tv, split = 1, parts = 1 } = tile;
     const few = wy * tm <= 8 || wy * tm <= waste * M;
-    const shares = split === 1 || (experts === 0 && K >= 8 * split);
+    const isSplit = split > 1 || parts > 1;
+    const shares = !isSplit || (experts === 0 && K >= Math.max(8 * split, parts > 1 ? shortest * parts : 0));
     return fits(tile, profile) && few && 4 * wx * tv <= Math.max(32, waste * N) && shares;
   };
   const all = new Map([...tiles, ...families.flat()].map((tile) => [JSON.stringify(tile), tile]));

@@ -2,12 +2,12 @@
 import { CompileError, type Graph } from "../../../ir/index.ts";
 import { pipeline, runPasses } from "../../../passes/index.ts";
 import type { Device } from "../../../runtime/device.ts";
-import { emitEach, supports } from "../emit.ts";
+import { type Emitted, emitEach, supports } from "../emit.ts";
 import { joinWeights } from "../joinWeights.ts";
-import type { Launch, LaunchedProduct } from "../kernel.ts";
+import type { LaunchedProduct } from "../kernel.ts";
 import { type Product, type Profile, sameProduct, type Tile, type TunedProduct } from "../profile.ts";
 import { packWeights } from "../weights.ts";
-import { type Bench, DeviceBench, type Timed } from "./bench.ts";
+import { type Bench, DeviceBench, type Timed, type Work } from "./bench.ts";
 import { candidates } from "./candidates.ts";
 
 export interface TuneOptions {
@@ -61,16 +61,13 @@ const noise = 0.05;
 /** Kernels that are built together. */
 const together = 4;
 
-interface Multiplying {
-  readonly product: LaunchedProduct;
-}
-
 /** Products that share a tile, and what is known of them. */
 interface Subject {
   readonly label: string;
   readonly products: readonly Product[];
-  readonly launches: readonly Launch[];
-  /** Launches of a run, of each product. */
+  /** Of each product, by the tile of the rule. */
+  readonly works: readonly Work[];
+  /** How often a run computes each product. */
   readonly times: readonly number[];
   readonly flops: number;
   readonly tiles: readonly Tile[];
@@ -114,7 +111,7 @@ export async function tuneBy(
   for (const subject of rounds.subjects) {
     if (elapsed() >= budgetMs) break;
     show(subject.label);
-    subject.before = await bench.time(subject.launches, subject.times);
+    subject.before = await bench.time(subject.works, subject.times);
   }
   const known = rounds.subjects
     .filter(({ before }) => before !== undefined)
@@ -136,20 +133,20 @@ const msOf = ({ before }: Subject): number => before?.ms ?? 0;
 
 /** Measures the subject's tiles while there is time, and holds the fastest against that of the rule once more. */
 async function search(subject: Subject, rounds: Rounds, bench: Bench, hasTime: () => boolean): Promise<void> {
-  const { launches, times, tiles, before } = subject;
+  const { works, times, tiles, before } = subject;
   if (!before) return;
   const { results: expected } = before;
-  const seen = new Set([textOf(launches)]);
+  const seen = new Set([textOf(works)]);
   while (subject.next < tiles.length && hasTime()) {
-    const some = new Map<number, readonly Launch[]>();
+    const some = new Map<number, readonly Work[]>();
     for (; subject.next < tiles.length && some.size < together; subject.next++) {
-      const tried = rounds.launchesOf(subject, subject.next);
+      const tried = rounds.worksOf(subject, subject.next);
       // Another tile may come to the same kernel, where the product is small or cannot be computed by it.
       if (seen.has(textOf(tried))) continue;
       seen.add(textOf(tried));
       some.set(subject.next, tried);
     }
-    await bench.build([...some.values()].flat());
+    await bench.build([...some.values()].flat(2));
     for (const [round, tried] of some) {
       if (!hasTime()) {
         subject.next = round;
@@ -167,23 +164,28 @@ async function search(subject: Subject, rounds: Rounds, bench: Bench, hasTime: (
     }
   }
   if (!subject.best || subject.best.ms > (1 - noise) * before.ms) return;
-  const fastest = rounds.launchesOf(subject, subject.best.round);
-  const [was, is] = await bench.compare([launches, fastest], times);
+  const fastest = rounds.worksOf(subject, subject.best.round);
+  const [was, is] = await bench.compare([works, fastest], times);
   subject.before = { ...before, ms: was };
   if (is <= (1 - noise) * was) subject.faster = { tile: tileOf(fastest), ms: is };
 }
 
-const textOf = (launches: readonly Launch[]): string => launches.map(({ wgsl }) => wgsl).join("\n");
-const tileOf = ([launch]: readonly Launch[]): Tile => (launch as Launch & Multiplying).product.tile;
+const textOf = (works: readonly Work[]): string =>
+  works
+    .flat()
+    .map(({ wgsl }) => wgsl)
+    .join("\n");
+const tileOf = ([work]: readonly Work[]): Tile => productOf(work as Work).tile;
+const productOf = ([launch]: Work): LaunchedProduct => launch?.product as LaunchedProduct;
 
 function found(subject: Subject): TunedSubject {
-  const { label, products, launches, times, flops, before, faster, measured, refused, tiles, next } = subject;
+  const { label, products, works, times, flops, before, faster, measured, refused, tiles, next } = subject;
   return {
     label,
     products,
     launches: times.reduce((a, b) => a + b, 0),
     flops,
-    rule: before && { tile: tileOf(launches), ms: before.ms },
+    rule: before && { tile: tileOf(works), ms: before.ms },
     faster,
     measured,
     refused,
@@ -202,30 +204,26 @@ export function withChoices({ tuned = [], ...rest }: Profile, subjects: readonly
   return all.length > 0 ? { ...rest, tuned: all } : rest;
 }
 
-/** The launches of a program's products by one tile after the other. */
+/** A program's products by one tile after the other. */
 class Rounds {
   readonly subjects: readonly Subject[];
   readonly #profile: Profile;
-  readonly #emit: (tuned: readonly TunedProduct[]) => Iterable<Launch>;
-  readonly #known = new Map<number, ReadonlyMap<string, Launch>>();
+  readonly #emit: (tuned: readonly TunedProduct[]) => Iterable<Work>;
+  readonly #known = new Map<number, ReadonlyMap<string, Work>>();
 
   constructor(graph: Graph, profile: Profile, outputs: readonly string[]) {
     this.#profile = profile;
     const { graph: whole, joins } = joinWeights(runPasses(graph, pipeline({ supports }, outputs)));
     const weights = packWeights(whole.weights, profile.limits, joins);
-    this.#emit = function* emit(tuned) {
-      for (const { launch, isFixed } of emitEach(whole, { ...profile, tuned }, weights)) {
-        if (launch.product && !isFixed) yield launch;
-      }
-    };
+    this.#emit = (tuned) => worksIn([...emitEach(whole, { ...profile, tuned }, weights)]);
     this.subjects = this.#subjects();
   }
 
-  /** The subject's launches by its tile number `round`. */
-  launchesOf({ products }: Subject, round: number): readonly Launch[] {
+  /** The subject's products by its tile number `round`. */
+  worksOf({ products }: Subject, round: number): readonly Work[] {
     const known = this.#known.get(round) ?? firstOf(this.#emit(this.#choices(round)));
     this.#known.set(round, known);
-    return products.map((product) => known.get(keyOf(product)) as Launch);
+    return products.map((product) => known.get(keyOf(product)) as Work);
   }
 
   /** Every product with its tile number `round`, as far as it has so many. */
@@ -238,26 +236,24 @@ class Rounds {
 
   /** The products by the tiles of the rule, those with most operations first. */
   #subjects(): readonly Subject[] {
-    const all = new Map<string, Launch[]>();
-    for (const launch of this.#emit([])) {
-      const key = subjectOf(launch.product as LaunchedProduct);
-      all.set(key, [...(all.get(key) ?? []), launch]);
+    const all = new Map<string, Work[]>();
+    for (const work of this.#emit([])) {
+      const key = subjectOf(productOf(work));
+      all.set(key, [...(all.get(key) ?? []), work]);
     }
-    const subjects = [...all.values()].map((launches): Subject => {
-      const each = [...firstOf(launches).values()];
-      const products = each.map(({ product }) => productOf(product as LaunchedProduct));
-      const times = products.map(
-        (product) =>
-          launches.filter((launch) => sameProduct(launch.product as LaunchedProduct, product)).length,
-      );
+    const subjects = [...all.values()].map((works): Subject => {
+      const each = [...firstOf(works).values()];
+      const products = each.map((work) => sizesOf(productOf(work)));
       const [first] = products as [Product];
       const had = this.#profile.tuned?.find((old) => sameProduct(old, first))?.tile;
       return {
-        label: each[0]?.label ?? "",
+        label: each[0]?.at(-1)?.label ?? "",
         products,
-        launches: each,
-        times,
-        flops: launches.reduce((sum, { flops = 0 }) => sum + flops, 0),
+        works: each,
+        times: products.map(
+          (product) => works.filter((work) => sameProduct(productOf(work), product)).length,
+        ),
+        flops: works.reduce((sum, [launch]) => sum + (launch?.flops ?? 0), 0),
         tiles: [...(had ? [had] : []), ...candidates(first, this.#profile)],
         next: 0,
         measured: 0,
@@ -268,7 +264,16 @@ class Rounds {
   }
 }
 
-const productOf = ({ M, N, K, batch, transposed, experts }: Product): Product => ({
+/** The products of every run among launches in their order: where workgroups share an inner axis, the sum comes next. */
+function* worksIn(emitted: readonly (Emitted & { readonly isFixed: boolean })[]): Generator<Work> {
+  for (const [i, { launch, isFixed }] of emitted.entries()) {
+    if (!launch.product || isFixed) continue;
+    const { parts = 1 } = launch.product.tile;
+    yield emitted.slice(i, parts > 1 ? i + 2 : i + 1).map((each) => each.launch);
+  }
+}
+
+const sizesOf = ({ M, N, K, batch, transposed, experts }: Product): Product => ({
   M,
   N,
   K,
@@ -277,20 +282,20 @@ const productOf = ({ M, N, K, batch, transposed, experts }: Product): Product =>
   experts,
 });
 
-const keyOf = (product: Product): string => JSON.stringify(productOf(product));
+const keyOf = (product: Product): string => JSON.stringify(sizesOf(product));
 
 /** Products with one key share a tile: the layers of experts share the tiles in which rows are listed. */
-const subjectOf = (product: LaunchedProduct): string => {
+function subjectOf(product: Product): string {
   const { M, N, K, experts } = product;
   return experts > 0 ? JSON.stringify([M, Math.min(N, K), Math.max(N, K), experts]) : keyOf(product);
-};
+}
 
-/** The first launch of each product. */
-function firstOf(launches: Iterable<Launch>): ReadonlyMap<string, Launch> {
-  const first = new Map<string, Launch>();
-  for (const launch of launches) {
-    const key = keyOf(launch.product as LaunchedProduct);
-    if (!first.has(key)) first.set(key, launch);
+/** The first work of each product. */
+function firstOf(works: Iterable<Work>): ReadonlyMap<string, Work> {
+  const first = new Map<string, Work>();
+  for (const work of works) {
+    const key = keyOf(productOf(work));
+    if (!first.has(key)) first.set(key, work);
   }
   return first;
 }
