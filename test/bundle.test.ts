@@ -375,7 +375,7 @@ describe("moec target", () => {
     [
       "tiles beyond its limits",
       JSON.stringify({ ...own, tiles: [{ wx: 64, wy: 64, tm: 1, tv: 1, bk: 0 }] }),
-      /tiles.0: takes more threads .*\[W1\]/,
+      /tiles.0: takes more threads, .*\[W1\]/,
     ],
   ])("refuses a file of %s", async (_, text, message) => {
     const file = join(folder, "mine.json");

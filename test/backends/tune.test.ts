@@ -119,7 +119,9 @@ test("each product gets the tile that was tuned for it, where a kernel of that t
         expect(shares || product!.tile.parts === undefined).toBe(true);
         if (tile.parts !== undefined && !shares) continue;
         honoured++;
-        expect(product!.tile).toEqual(tile.bk === 0 && M < tile.tm ? { ...tile, tm: M } : tile);
+        // As many blocks of rows, as low as they can be.
+        const blocks = Math.ceil(M / heightOf(tile)) * tile.wy;
+        expect(product!.tile).toEqual(tile.bk === 0 ? { ...tile, tm: Math.ceil(M / blocks) } : tile);
       }
     }),
   );

@@ -21,10 +21,10 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var tile = 0u;
     for (var before = 0u; before < e; before++) {
       row += counts[before];
-      tile += (counts[before] + 23u) / 24u;
+      tile += (counts[before] + 21u) / 22u;
     }
-    for (var first = 0u; first < counts[e]; first += 24u) {
-      tiles[tile] = vec4u(e, row + first, min(24u, counts[e] - first), 0u);
+    for (var first = 0u; first < counts[e]; first += 22u) {
+      tiles[tile] = vec4u(e, row + first, min(22u, counts[e] - first), 0u);
       tile++;
     }
     for (var g = 0u; g < 1u; g++) {
@@ -79,7 +79,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 24u;
+  let row = local.y * 22u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 262144u;
   let biasStart = tile.x * 512u;
@@ -108,8 +108,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s19 = vec4f();
   var s20 = vec4f();
   var s21 = vec4f();
-  var s22 = vec4f();
-  var s23 = vec4f();
   for (var k = 0u; k < 128u; k++) {
     let b0 = right[rightStart + (4u * k) * 512u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 512u + c];
@@ -206,14 +204,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s21 += subgroupBroadcast(a2.y, 5u) * b1;
     s21 += subgroupBroadcast(a2.z, 5u) * b2;
     s21 += subgroupBroadcast(a2.w, 5u) * b3;
-    s22 += subgroupBroadcast(a2.x, 6u) * b0;
-    s22 += subgroupBroadcast(a2.y, 6u) * b1;
-    s22 += subgroupBroadcast(a2.z, 6u) * b2;
-    s22 += subgroupBroadcast(a2.w, 6u) * b3;
-    s23 += subgroupBroadcast(a2.x, 7u) * b0;
-    s23 += subgroupBroadcast(a2.y, 7u) * b1;
-    s23 += subgroupBroadcast(a2.z, 7u) * b2;
-    s23 += subgroupBroadcast(a2.w, 7u) * b3;
   }
   if (column >= 512u) { return; }
   if (row < rows) {
@@ -282,12 +272,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (row + 21u < rows) {
     result[(first + row + 21u) * 512u + c] = gelu4(s21 + bias[biasStart + c]);
   }
-  if (row + 22u < rows) {
-    result[(first + row + 22u) * 512u + c] = gelu4(s22 + bias[biasStart + c]);
-  }
-  if (row + 23u < rows) {
-    result[(first + row + 23u) * 512u + c] = gelu4(s23 + bias[biasStart + c]);
-  }
 }
 
 // experts, second layer: 16 x 40 x 1 workgroups
@@ -310,7 +294,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 24u;
+  let row = local.y * 22u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 262144u;
   let biasStart = tile.x * 128u;
@@ -339,8 +323,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s19 = vec4f();
   var s20 = vec4f();
   var s21 = vec4f();
-  var s22 = vec4f();
-  var s23 = vec4f();
   for (var k = 0u; k < 512u; k++) {
     let b0 = right[rightStart + (4u * k) * 128u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 128u + c];
@@ -437,14 +419,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s21 += subgroupBroadcast(a2.y, 5u) * b1;
     s21 += subgroupBroadcast(a2.z, 5u) * b2;
     s21 += subgroupBroadcast(a2.w, 5u) * b3;
-    s22 += subgroupBroadcast(a2.x, 6u) * b0;
-    s22 += subgroupBroadcast(a2.y, 6u) * b1;
-    s22 += subgroupBroadcast(a2.z, 6u) * b2;
-    s22 += subgroupBroadcast(a2.w, 6u) * b3;
-    s23 += subgroupBroadcast(a2.x, 7u) * b0;
-    s23 += subgroupBroadcast(a2.y, 7u) * b1;
-    s23 += subgroupBroadcast(a2.z, 7u) * b2;
-    s23 += subgroupBroadcast(a2.w, 7u) * b3;
   }
   if (column >= 128u) { return; }
   if (row < rows) {
@@ -512,12 +486,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   }
   if (row + 21u < rows) {
     result[(first + row + 21u) * 128u + c] = bfloat4(s21 + bias[biasStart + c]);
-  }
-  if (row + 22u < rows) {
-    result[(first + row + 22u) * 128u + c] = bfloat4(s22 + bias[biasStart + c]);
-  }
-  if (row + 23u < rows) {
-    result[(first + row + 23u) * 128u + c] = bfloat4(s23 + bias[biasStart + c]);
   }
 }
 

@@ -41,12 +41,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
           var tile = 0u;
           for (var c = 0u; c < e; c++) {
             row += total[c];
-            tile += (total[c] + 23u) / 24u;
+            tile += (total[c] + 21u) / 22u;
           }
           first[e] += row;
           if (group.x == 0u && group.y == 0u) {
-            for (var done = 0u; done < total[e]; done += 24u) {
-              tiles[tile] = vec4u(e, row + done, min(24u, total[e] - done), 0u);
+            for (var done = 0u; done < total[e]; done += 22u) {
+              tiles[tile] = vec4u(e, row + done, min(22u, total[e] - done), 0u);
               tile++;
             }
             if (e == 7u) {
@@ -105,7 +105,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 24u;
+  let row = local.y * 22u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 262144u;
   let biasStart = tile.x * 512u;
@@ -134,8 +134,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s19 = vec4f();
   var s20 = vec4f();
   var s21 = vec4f();
-  var s22 = vec4f();
-  var s23 = vec4f();
   for (var k = 0u; k < 128u; k++) {
     let b0 = right[rightStart + (4u * k) * 512u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 512u + c];
@@ -232,14 +230,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s21 += subgroupBroadcast(a2.y, 5u) * b1;
     s21 += subgroupBroadcast(a2.z, 5u) * b2;
     s21 += subgroupBroadcast(a2.w, 5u) * b3;
-    s22 += subgroupBroadcast(a2.x, 6u) * b0;
-    s22 += subgroupBroadcast(a2.y, 6u) * b1;
-    s22 += subgroupBroadcast(a2.z, 6u) * b2;
-    s22 += subgroupBroadcast(a2.w, 6u) * b3;
-    s23 += subgroupBroadcast(a2.x, 7u) * b0;
-    s23 += subgroupBroadcast(a2.y, 7u) * b1;
-    s23 += subgroupBroadcast(a2.z, 7u) * b2;
-    s23 += subgroupBroadcast(a2.w, 7u) * b3;
   }
   if (column >= 512u) { return; }
   if (row < rows) {
@@ -308,12 +298,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (row + 21u < rows) {
     result[(first + row + 21u) * 512u + c] = gelu4(s21 + bias[biasStart + c]);
   }
-  if (row + 22u < rows) {
-    result[(first + row + 22u) * 512u + c] = gelu4(s22 + bias[biasStart + c]);
-  }
-  if (row + 23u < rows) {
-    result[(first + row + 23u) * 512u + c] = gelu4(s23 + bias[biasStart + c]);
-  }
 }
 
 // experts, second layer: 16 x 40 x 1 workgroups
@@ -336,7 +320,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 24u;
+  let row = local.y * 22u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 262144u;
   let biasStart = tile.x * 128u;
@@ -365,8 +349,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s19 = vec4f();
   var s20 = vec4f();
   var s21 = vec4f();
-  var s22 = vec4f();
-  var s23 = vec4f();
   for (var k = 0u; k < 512u; k++) {
     let b0 = right[rightStart + (4u * k) * 128u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 128u + c];
@@ -463,14 +445,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s21 += subgroupBroadcast(a2.y, 5u) * b1;
     s21 += subgroupBroadcast(a2.z, 5u) * b2;
     s21 += subgroupBroadcast(a2.w, 5u) * b3;
-    s22 += subgroupBroadcast(a2.x, 6u) * b0;
-    s22 += subgroupBroadcast(a2.y, 6u) * b1;
-    s22 += subgroupBroadcast(a2.z, 6u) * b2;
-    s22 += subgroupBroadcast(a2.w, 6u) * b3;
-    s23 += subgroupBroadcast(a2.x, 7u) * b0;
-    s23 += subgroupBroadcast(a2.y, 7u) * b1;
-    s23 += subgroupBroadcast(a2.z, 7u) * b2;
-    s23 += subgroupBroadcast(a2.w, 7u) * b3;
   }
   if (column >= 128u) { return; }
   if (row < rows) {
@@ -538,12 +512,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   }
   if (row + 21u < rows) {
     result[(first + row + 21u) * 128u + c] = bfloat4(s21 + bias[biasStart + c]);
-  }
-  if (row + 22u < rows) {
-    result[(first + row + 22u) * 128u + c] = bfloat4(s22 + bias[biasStart + c]);
-  }
-  if (row + 23u < rows) {
-    result[(first + row + 23u) * 128u + c] = bfloat4(s23 + bias[biasStart + c]);
   }
 }
 

@@ -1,4 +1,4 @@
-// attention scores: 4 x 2 x 64 workgroups
+// attention scores: 2 x 2 x 64 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -8,7 +8,7 @@ diagnostic(off, subgroup_uniformity);
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
   let column = group.y * 8u + local.x;
   let c = min(column, 12u);
-  let row = group.x * 13u;
+  let row = group.x * 25u;
   if (row >= 50u) { return; }
   let leftStart = (group.z / 8u) * 19200u + (group.z % 8u) * 16u;
   let rightStart = (group.z / 8u) * 19200u + (group.z % 8u) * 16u + 128u;
@@ -19,6 +19,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let n3 = min(4u * c + 3u, 49u);
   let l0 = leftStart + min(row + member, 50u - 1u) * 384u;
   let l1 = leftStart + min(row + 8u + member, 50u - 1u) * 384u;
+  let l2 = leftStart + min(row + 16u + member, 50u - 1u) * 384u;
+  let l3 = leftStart + min(row + 24u + member, 50u - 1u) * 384u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -32,6 +34,18 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s10 = vec4f();
   var s11 = vec4f();
   var s12 = vec4f();
+  var s13 = vec4f();
+  var s14 = vec4f();
+  var s15 = vec4f();
+  var s16 = vec4f();
+  var s17 = vec4f();
+  var s18 = vec4f();
+  var s19 = vec4f();
+  var s20 = vec4f();
+  var s21 = vec4f();
+  var s22 = vec4f();
+  var s23 = vec4f();
+  var s24 = vec4f();
   for (var k = 0u; k < 16u; k++) {
     let c0 = right[rightStart + n0 * 384u + k];
     let c1 = right[rightStart + n1 * 384u + k];
@@ -95,6 +109,56 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s12 += subgroupBroadcast(a1.y, 4u) * b1;
     s12 += subgroupBroadcast(a1.z, 4u) * b2;
     s12 += subgroupBroadcast(a1.w, 4u) * b3;
+    s13 += subgroupBroadcast(a1.x, 5u) * b0;
+    s13 += subgroupBroadcast(a1.y, 5u) * b1;
+    s13 += subgroupBroadcast(a1.z, 5u) * b2;
+    s13 += subgroupBroadcast(a1.w, 5u) * b3;
+    s14 += subgroupBroadcast(a1.x, 6u) * b0;
+    s14 += subgroupBroadcast(a1.y, 6u) * b1;
+    s14 += subgroupBroadcast(a1.z, 6u) * b2;
+    s14 += subgroupBroadcast(a1.w, 6u) * b3;
+    s15 += subgroupBroadcast(a1.x, 7u) * b0;
+    s15 += subgroupBroadcast(a1.y, 7u) * b1;
+    s15 += subgroupBroadcast(a1.z, 7u) * b2;
+    s15 += subgroupBroadcast(a1.w, 7u) * b3;
+    let a2 = left[l2 + k];
+    s16 += subgroupBroadcast(a2.x, 0u) * b0;
+    s16 += subgroupBroadcast(a2.y, 0u) * b1;
+    s16 += subgroupBroadcast(a2.z, 0u) * b2;
+    s16 += subgroupBroadcast(a2.w, 0u) * b3;
+    s17 += subgroupBroadcast(a2.x, 1u) * b0;
+    s17 += subgroupBroadcast(a2.y, 1u) * b1;
+    s17 += subgroupBroadcast(a2.z, 1u) * b2;
+    s17 += subgroupBroadcast(a2.w, 1u) * b3;
+    s18 += subgroupBroadcast(a2.x, 2u) * b0;
+    s18 += subgroupBroadcast(a2.y, 2u) * b1;
+    s18 += subgroupBroadcast(a2.z, 2u) * b2;
+    s18 += subgroupBroadcast(a2.w, 2u) * b3;
+    s19 += subgroupBroadcast(a2.x, 3u) * b0;
+    s19 += subgroupBroadcast(a2.y, 3u) * b1;
+    s19 += subgroupBroadcast(a2.z, 3u) * b2;
+    s19 += subgroupBroadcast(a2.w, 3u) * b3;
+    s20 += subgroupBroadcast(a2.x, 4u) * b0;
+    s20 += subgroupBroadcast(a2.y, 4u) * b1;
+    s20 += subgroupBroadcast(a2.z, 4u) * b2;
+    s20 += subgroupBroadcast(a2.w, 4u) * b3;
+    s21 += subgroupBroadcast(a2.x, 5u) * b0;
+    s21 += subgroupBroadcast(a2.y, 5u) * b1;
+    s21 += subgroupBroadcast(a2.z, 5u) * b2;
+    s21 += subgroupBroadcast(a2.w, 5u) * b3;
+    s22 += subgroupBroadcast(a2.x, 6u) * b0;
+    s22 += subgroupBroadcast(a2.y, 6u) * b1;
+    s22 += subgroupBroadcast(a2.z, 6u) * b2;
+    s22 += subgroupBroadcast(a2.w, 6u) * b3;
+    s23 += subgroupBroadcast(a2.x, 7u) * b0;
+    s23 += subgroupBroadcast(a2.y, 7u) * b1;
+    s23 += subgroupBroadcast(a2.z, 7u) * b2;
+    s23 += subgroupBroadcast(a2.w, 7u) * b3;
+    let a3 = left[l3 + k];
+    s24 += subgroupBroadcast(a3.x, 0u) * b0;
+    s24 += subgroupBroadcast(a3.y, 0u) * b1;
+    s24 += subgroupBroadcast(a3.z, 0u) * b2;
+    s24 += subgroupBroadcast(a3.w, 0u) * b3;
   }
   if (column >= 13u) { return; }
   if (row < 50u) {
@@ -201,6 +265,102 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
     if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
   }
+  if (row + 13u < 50u) {
+    let v = (s13) * 0.125f;
+    let at = resultStart + (row + 13u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 14u < 50u) {
+    let v = (s14) * 0.125f;
+    let at = resultStart + (row + 14u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 15u < 50u) {
+    let v = (s15) * 0.125f;
+    let at = resultStart + (row + 15u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 16u < 50u) {
+    let v = (s16) * 0.125f;
+    let at = resultStart + (row + 16u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 17u < 50u) {
+    let v = (s17) * 0.125f;
+    let at = resultStart + (row + 17u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 18u < 50u) {
+    let v = (s18) * 0.125f;
+    let at = resultStart + (row + 18u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 19u < 50u) {
+    let v = (s19) * 0.125f;
+    let at = resultStart + (row + 19u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 20u < 50u) {
+    let v = (s20) * 0.125f;
+    let at = resultStart + (row + 20u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 21u < 50u) {
+    let v = (s21) * 0.125f;
+    let at = resultStart + (row + 21u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 22u < 50u) {
+    let v = (s22) * 0.125f;
+    let at = resultStart + (row + 22u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 23u < 50u) {
+    let v = (s23) * 0.125f;
+    let at = resultStart + (row + 23u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
+  if (row + 24u < 50u) {
+    let v = (s24) * 0.125f;
+    let at = resultStart + (row + 24u) * 52u + 4u * c;
+    if (4u * c < 50u) { result[at] = v.x; }
+    if (4u * c + 1u < 50u) { result[at + 1u] = v.y; }
+    if (4u * c + 2u < 50u) { result[at + 2u] = v.z; }
+    if (4u * c + 3u < 50u) { result[at + 3u] = v.w; }
+  }
 }
 
 // softmax: 400 x 1 x 1 workgroups
@@ -222,7 +382,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var j = 0u; j < 2u; j++) { y[start + 50u + j] = 0.0f; }
 }
 
-// attention mix: 4 x 2 x 64 workgroups
+// attention mix: 2 x 2 x 64 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -232,13 +392,15 @@ diagnostic(off, subgroup_uniformity);
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
   let column = group.y * 8u + local.x;
   let c = min(column, 15u);
-  let row = group.x * 13u;
+  let row = group.x * 25u;
   if (row >= 50u) { return; }
   let leftStart = group.z * 650u;
   let rightStart = (group.z / 8u) * 19200u + (group.z % 8u) * 16u + 256u;
   let resultStart = (group.z / 8u) * 6400u + (group.z % 8u) * 16u;
   let l0 = leftStart + min(row + member, 50u - 1u) * 13u;
   let l1 = leftStart + min(row + 8u + member, 50u - 1u) * 13u;
+  let l2 = leftStart + min(row + 16u + member, 50u - 1u) * 13u;
+  let l3 = leftStart + min(row + 24u + member, 50u - 1u) * 13u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -252,6 +414,18 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s10 = vec4f();
   var s11 = vec4f();
   var s12 = vec4f();
+  var s13 = vec4f();
+  var s14 = vec4f();
+  var s15 = vec4f();
+  var s16 = vec4f();
+  var s17 = vec4f();
+  var s18 = vec4f();
+  var s19 = vec4f();
+  var s20 = vec4f();
+  var s21 = vec4f();
+  var s22 = vec4f();
+  var s23 = vec4f();
+  var s24 = vec4f();
   for (var k = 0u; k < 12u; k++) {
     let b0 = right[rightStart + (4u * k) * 384u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 384u + c];
@@ -311,6 +485,56 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s12 += subgroupBroadcast(a1.y, 4u) * b1;
     s12 += subgroupBroadcast(a1.z, 4u) * b2;
     s12 += subgroupBroadcast(a1.w, 4u) * b3;
+    s13 += subgroupBroadcast(a1.x, 5u) * b0;
+    s13 += subgroupBroadcast(a1.y, 5u) * b1;
+    s13 += subgroupBroadcast(a1.z, 5u) * b2;
+    s13 += subgroupBroadcast(a1.w, 5u) * b3;
+    s14 += subgroupBroadcast(a1.x, 6u) * b0;
+    s14 += subgroupBroadcast(a1.y, 6u) * b1;
+    s14 += subgroupBroadcast(a1.z, 6u) * b2;
+    s14 += subgroupBroadcast(a1.w, 6u) * b3;
+    s15 += subgroupBroadcast(a1.x, 7u) * b0;
+    s15 += subgroupBroadcast(a1.y, 7u) * b1;
+    s15 += subgroupBroadcast(a1.z, 7u) * b2;
+    s15 += subgroupBroadcast(a1.w, 7u) * b3;
+    let a2 = left[l2 + k];
+    s16 += subgroupBroadcast(a2.x, 0u) * b0;
+    s16 += subgroupBroadcast(a2.y, 0u) * b1;
+    s16 += subgroupBroadcast(a2.z, 0u) * b2;
+    s16 += subgroupBroadcast(a2.w, 0u) * b3;
+    s17 += subgroupBroadcast(a2.x, 1u) * b0;
+    s17 += subgroupBroadcast(a2.y, 1u) * b1;
+    s17 += subgroupBroadcast(a2.z, 1u) * b2;
+    s17 += subgroupBroadcast(a2.w, 1u) * b3;
+    s18 += subgroupBroadcast(a2.x, 2u) * b0;
+    s18 += subgroupBroadcast(a2.y, 2u) * b1;
+    s18 += subgroupBroadcast(a2.z, 2u) * b2;
+    s18 += subgroupBroadcast(a2.w, 2u) * b3;
+    s19 += subgroupBroadcast(a2.x, 3u) * b0;
+    s19 += subgroupBroadcast(a2.y, 3u) * b1;
+    s19 += subgroupBroadcast(a2.z, 3u) * b2;
+    s19 += subgroupBroadcast(a2.w, 3u) * b3;
+    s20 += subgroupBroadcast(a2.x, 4u) * b0;
+    s20 += subgroupBroadcast(a2.y, 4u) * b1;
+    s20 += subgroupBroadcast(a2.z, 4u) * b2;
+    s20 += subgroupBroadcast(a2.w, 4u) * b3;
+    s21 += subgroupBroadcast(a2.x, 5u) * b0;
+    s21 += subgroupBroadcast(a2.y, 5u) * b1;
+    s21 += subgroupBroadcast(a2.z, 5u) * b2;
+    s21 += subgroupBroadcast(a2.w, 5u) * b3;
+    s22 += subgroupBroadcast(a2.x, 6u) * b0;
+    s22 += subgroupBroadcast(a2.y, 6u) * b1;
+    s22 += subgroupBroadcast(a2.z, 6u) * b2;
+    s22 += subgroupBroadcast(a2.w, 6u) * b3;
+    s23 += subgroupBroadcast(a2.x, 7u) * b0;
+    s23 += subgroupBroadcast(a2.y, 7u) * b1;
+    s23 += subgroupBroadcast(a2.z, 7u) * b2;
+    s23 += subgroupBroadcast(a2.w, 7u) * b3;
+    let a3 = left[l3 + k];
+    s24 += subgroupBroadcast(a3.x, 0u) * b0;
+    s24 += subgroupBroadcast(a3.y, 0u) * b1;
+    s24 += subgroupBroadcast(a3.z, 0u) * b2;
+    s24 += subgroupBroadcast(a3.w, 0u) * b3;
   }
   let b0 = right[rightStart + (4u * 12u) * 384u + c];
   let b1 = right[rightStart + (4u * 12u + 1u) * 384u + c];
@@ -342,6 +566,32 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   s11 += subgroupBroadcast(a1.y, 3u) * b1;
   s12 += subgroupBroadcast(a1.x, 4u) * b0;
   s12 += subgroupBroadcast(a1.y, 4u) * b1;
+  s13 += subgroupBroadcast(a1.x, 5u) * b0;
+  s13 += subgroupBroadcast(a1.y, 5u) * b1;
+  s14 += subgroupBroadcast(a1.x, 6u) * b0;
+  s14 += subgroupBroadcast(a1.y, 6u) * b1;
+  s15 += subgroupBroadcast(a1.x, 7u) * b0;
+  s15 += subgroupBroadcast(a1.y, 7u) * b1;
+  let a2 = left[l2 + 12u];
+  s16 += subgroupBroadcast(a2.x, 0u) * b0;
+  s16 += subgroupBroadcast(a2.y, 0u) * b1;
+  s17 += subgroupBroadcast(a2.x, 1u) * b0;
+  s17 += subgroupBroadcast(a2.y, 1u) * b1;
+  s18 += subgroupBroadcast(a2.x, 2u) * b0;
+  s18 += subgroupBroadcast(a2.y, 2u) * b1;
+  s19 += subgroupBroadcast(a2.x, 3u) * b0;
+  s19 += subgroupBroadcast(a2.y, 3u) * b1;
+  s20 += subgroupBroadcast(a2.x, 4u) * b0;
+  s20 += subgroupBroadcast(a2.y, 4u) * b1;
+  s21 += subgroupBroadcast(a2.x, 5u) * b0;
+  s21 += subgroupBroadcast(a2.y, 5u) * b1;
+  s22 += subgroupBroadcast(a2.x, 6u) * b0;
+  s22 += subgroupBroadcast(a2.y, 6u) * b1;
+  s23 += subgroupBroadcast(a2.x, 7u) * b0;
+  s23 += subgroupBroadcast(a2.y, 7u) * b1;
+  let a3 = left[l3 + 12u];
+  s24 += subgroupBroadcast(a3.x, 0u) * b0;
+  s24 += subgroupBroadcast(a3.y, 0u) * b1;
   if (column >= 16u) { return; }
   if (row < 50u) {
     result[resultStart + row * 128u + c] = s0;
@@ -381,5 +631,41 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   }
   if (row + 12u < 50u) {
     result[resultStart + (row + 12u) * 128u + c] = s12;
+  }
+  if (row + 13u < 50u) {
+    result[resultStart + (row + 13u) * 128u + c] = s13;
+  }
+  if (row + 14u < 50u) {
+    result[resultStart + (row + 14u) * 128u + c] = s14;
+  }
+  if (row + 15u < 50u) {
+    result[resultStart + (row + 15u) * 128u + c] = s15;
+  }
+  if (row + 16u < 50u) {
+    result[resultStart + (row + 16u) * 128u + c] = s16;
+  }
+  if (row + 17u < 50u) {
+    result[resultStart + (row + 17u) * 128u + c] = s17;
+  }
+  if (row + 18u < 50u) {
+    result[resultStart + (row + 18u) * 128u + c] = s18;
+  }
+  if (row + 19u < 50u) {
+    result[resultStart + (row + 19u) * 128u + c] = s19;
+  }
+  if (row + 20u < 50u) {
+    result[resultStart + (row + 20u) * 128u + c] = s20;
+  }
+  if (row + 21u < 50u) {
+    result[resultStart + (row + 21u) * 128u + c] = s21;
+  }
+  if (row + 22u < 50u) {
+    result[resultStart + (row + 22u) * 128u + c] = s22;
+  }
+  if (row + 23u < 50u) {
+    result[resultStart + (row + 23u) * 128u + c] = s23;
+  }
+  if (row + 24u < 50u) {
+    result[resultStart + (row + 24u) * 128u + c] = s24;
   }
 }
