@@ -134,10 +134,11 @@ export interface OpSpec<S extends string = string> {
  * `plan`: results `tokens` and `slots` are a consistent routing plan (docs/architecture.md).
  * `gates`: a plan whose result `weights` is, for each token, the k largest of E probabilities, largest first: those of
  * its choices, which are distinct experts.
+ * `experts`: operands `w1` and `w2` hold one matrix for each expert, [E, D, F] and [E, F, D].
  * `discontinuous`: compares numbers that it has itself rounded, so near ties may fall either way.
  * `inexact`: discontinuous, and what is compared are sums of products, so that ties, too, may fall either way.
  */
-export type Trait = "elementwise" | "view" | "plan" | "gates" | "discontinuous" | "inexact";
+export type Trait = "elementwise" | "view" | "plan" | "gates" | "experts" | "discontinuous" | "inexact";
 
 type ByName = Readonly<Record<string, Value>>;
 

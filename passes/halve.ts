@@ -16,18 +16,15 @@ const isSingle = ({ type }: Value): boolean => type.dtype === "f32";
 const cast = (value: Value, to: "f32" | "f16"): Value =>
   value.type.dtype === to ? value : ops.cast(value, { to });
 
+/** A float32 weight as a float16 one, widened. */
+export const asHalf = (value: Value): Value => cast(weight(value.leaf?.name ?? "", half(value.type)), "f32");
+
 /** The pass that stores float32 weights as float16, and computes in float32 as before. */
 export const storeHalf: Pass = {
   name: "store-half",
   summary: "Weights are float16, widened where they are used.",
   run: (graph) =>
-    graph.replace(
-      new Map(
-        graph.weights
-          .filter(isSingle)
-          .map((value) => [value, cast(weight(value.leaf?.name ?? "", half(value.type)), "f32")]),
-      ),
-    ),
+    graph.replace(new Map(graph.weights.filter(isSingle).map((value) => [value, asHalf(value)]))),
 };
 
 /**

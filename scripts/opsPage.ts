@@ -5,7 +5,7 @@ import { type AnyOp, opset } from "../ir/index.ts";
 const backendOf = (op: AnyOp): string =>
   kernels.has(op) ? "kernel" : op.has("view") ? "view" : "decomposed";
 
-const traits = ["elementwise", "view", "plan", "gates", "discontinuous"] as const;
+const traits = ["elementwise", "view", "plan", "gates", "experts", "discontinuous"] as const;
 
 function section(op: AnyOp): string {
   const lines = [`## ${op.name}`, "", op.summary, "", "```", op.signature, "```", ""];

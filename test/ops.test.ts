@@ -186,3 +186,16 @@ test.each(where((op) => op.has("gates")))(
     }
   },
 );
+
+const axesOf = (op: AnyOp, name: string): string | undefined =>
+  op.operands
+    .find((slot) => slot.name === name)
+    ?.axes.map((axis) => ("name" in axis ? axis.name : axis.size))
+    .join(" ");
+
+test("the ops that have experts' matrices say so", () => {
+  for (const [name, op] of opset) {
+    const has = axesOf(op, "w1") === "E D F" && axesOf(op, "w2") === "E F D";
+    expect(op.has("experts"), name).toBe(has);
+  }
+});

@@ -2,6 +2,7 @@
 export * from "./activation.ts";
 export * from "./attention.ts";
 export * from "./contraction.ts";
+export * from "./dequantize.ts";
 export * from "./elementwise.ts";
 export * from "./image.ts";
 export * from "./movement.ts";

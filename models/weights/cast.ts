@@ -1,13 +1,11 @@
 /** Weights in another float type, converted as they are read. */
 import { CompileError, type DType, Tensor, type TensorType, type WeightSource } from "../../ir/index.ts";
+import { lostIn } from "../../ir/weights.ts";
 
 const floats: readonly DType[] = ["f32", "f16", "bf16"];
 
 /** What floats may become. */
 export type FloatType = "f32" | "f16" | "bf16";
-
-/** The bits of infinity, without the sign, in the types that are held as bits. */
-const infinities: Readonly<Record<string, number>> = { f16: 0x7c00, bf16: 0x7f80 };
 
 /**
  * `source`, which errors call `name`, with its floats rounded to `dtype`, to the nearest and to even between two.
@@ -29,14 +27,4 @@ export function castTo(source: WeightSource, dtype: FloatType, name: string): We
     },
     close: () => source.close(),
   };
-}
-
-/** A finite one of `numbers` that is infinite in `rounded`. */
-function lostIn({ data, type }: Tensor, numbers: ArrayLike<number>): number | undefined {
-  const infinity = infinities[type.dtype];
-  if (!(data instanceof Uint16Array) || infinity === undefined) return undefined;
-  for (let i = 0; i < data.length; i++) {
-    if (((data[i] ?? 0) & 0x7fff) === infinity && Number.isFinite(numbers[i])) return numbers[i];
-  }
-  return undefined;
 }

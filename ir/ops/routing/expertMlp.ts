@@ -15,6 +15,7 @@ export const expertMlp: Op<typeof signature> = defineOp({
   summary: "Expert e's MLP, GELU(x W1[e] + b1[e]) W2[e] + b2[e], on every slot of its buffer, empty or not.",
   source: "Riquelme et al. 2021, arXiv 2106.05974, section 2.1",
   signature,
+  traits: ["experts"],
   evaluate({ x, w1, b1, w2, b2 }, { G, E, capacity, D, F, approximate }) {
     const from = x.numbers();
     const y = new Float64Array(from.length);

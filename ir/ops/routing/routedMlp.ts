@@ -19,6 +19,7 @@ export const routedMlp: Op<typeof signature> = defineOp({
   where: {
     C1: ["through is a float", ({ through }) => through === "f32" || through === "f16" || through === "bf16"],
   },
+  traits: ["experts"],
 
   evaluate(operands, { G, N, D, F, E, capacity, T, k, approximate, through }) {
     const rounded = (numbers: ArrayLike<number>): ArrayLike<number> =>

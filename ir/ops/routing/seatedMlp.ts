@@ -78,7 +78,7 @@ export const seatedMlp: Op<typeof fixed> = defineOp({
     C1: ["capacity >= 1", ({ capacity }) => capacity >= 1],
     C2: ["through is a float", ({ through }) => isFloat(through)],
   },
-  traits: ["plan"],
+  traits: ["plan", "experts"],
   evaluate: (operands, sizes) =>
     evaluated(operands, sizes, {
       counted: sizes.k,
@@ -105,7 +105,7 @@ export const seatedMlpWithin: Op<typeof live> = defineOp({
     C1: ["capacity >= 1", ({ capacity }) => capacity >= 1],
     C2: ["through is a float", ({ through }) => isFloat(through)],
   },
-  traits: ["plan"],
+  traits: ["plan", "experts"],
   evaluate(operands, sizes) {
     const [counted = 0, room = 0, order] = operands.limits.numbers();
     return evaluated(operands, sizes, {
