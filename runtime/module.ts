@@ -39,7 +39,10 @@ export interface JoinedPart {
   readonly run: number;
 }
 
-/** Entries `start .. stop - 1` of the first axis of a weight; a scalar has one entry. */
+/**
+ * Entries `start .. stop - 1` of the first axis of a weight; a scalar has one entry. Elements take four bytes, those of
+ * f16 two, in whole words.
+ */
 export interface WeightPart {
   readonly name: string;
   readonly dtype: DType;

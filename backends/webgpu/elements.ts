@@ -2,14 +2,15 @@
 import { type Node, type Value } from "../../ir/index.ts";
 import { type Binding, bind, type Lanes, type MoveKernel, typeOf } from "./kernel.ts";
 import { kernels } from "./kernels/index.ts";
+import { isPacked } from "./transfer.ts";
+import { unviewed } from "./views.ts";
 import { rounded, roundingModule } from "./wgsl.ts";
 
-/** The value whose elements, in order, are those of `value`: what a view views. */
-export function unviewed(value: Value): Value {
-  let origin = value;
-  while (origin.node?.op.has("view")) origin = origin.node.operands[0] as Value;
-  return origin;
-}
+/** WGSL for elements `i`, counted in `lanes`, of the packed float16 in `name`. */
+const unpacked = (name: string, i: string, lanes: Lanes): string =>
+  lanes === 1
+    ? `unpack2x16float(${name}[${i} / 2u])[${i} % 2u]`
+    : `vec4f(unpack2x16float(${name}[2u * ${i}]), unpack2x16float(${name}[2u * ${i} + 1u]))`;
 
 /** Statements of one WGSL function, with the names that they give. */
 interface Body {
@@ -78,8 +79,9 @@ export class Elements {
     const { dtype } = origin.type;
     if (!this.#numbers.has(origin)) {
       this.#numbers.set(origin, number);
-      this.bindings.push(bind(name, origin, typeOf(dtype, lanes)));
+      this.bindings.push(bind(name, origin, isPacked(origin) ? "u32" : typeOf(dtype, lanes)));
     }
+    if (isPacked(origin)) return unpacked(name, i, lanes);
     const stored = this.bindings[number]?.element;
     if (stored === typeOf(dtype, lanes)) return `${name}[${i}]`;
     // A buffer has one type: what is bound as vectors is taken apart, what is bound as elements put together.

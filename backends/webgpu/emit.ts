@@ -4,6 +4,7 @@ import { groupsOf } from "./groups.ts";
 import type { Launch, Shard } from "./kernel.ts";
 import { kernels } from "./kernels/index.ts";
 import type { Profile } from "./profile.ts";
+import { storedOf } from "./stored.ts";
 import { originOf } from "./views.ts";
 import type { PackedWeights } from "./weights.ts";
 
@@ -51,13 +52,14 @@ export function* emitEach(
   }
 }
 
-/** The parts of a weight, or of a view that leaves its first axis as it is; anything else is one part. */
+/** The parts of a weight, as it is stored, or of a view that leaves its first axis as it is; anything else is one part. */
 function shardsOf(value: Value, { shards }: PackedWeights): readonly Shard[] {
-  const origin = originOf(value).value;
+  const held = storedOf(value)?.words ?? value;
+  const origin = originOf(held).value;
   const [entries = 1] = value.type.shape;
   const parts = shards.get(origin);
   if (parts && origin.type.shape[0] === entries) return parts;
-  return [{ weight: value, index: 0, start: 0, stop: entries }];
+  return [{ weight: held, index: 0, start: 0, stop: entries }];
 }
 
 /** Throws B3 for a launch that is beyond the limits. */

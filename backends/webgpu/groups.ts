@@ -1,7 +1,7 @@
 /** Which applications share launches: those of each element alone are made where an element is computed or loaded. */
 import type { Graph, Node, Value } from "../../ir/index.ts";
 import { sizeOf } from "../../ir/index.ts";
-import { Elements, unviewed } from "./elements.ts";
+import { Elements } from "./elements.ts";
 import {
   bind,
   type Context,
@@ -18,7 +18,8 @@ import {
 } from "./kernel.ts";
 import { kernels } from "./kernels/index.ts";
 import type { Profile } from "./profile.ts";
-import { viewOf } from "./views.ts";
+import { storedOf } from "./stored.ts";
+import { unviewed, viewOf } from "./views.ts";
 import { rounded, roundingModule } from "./wgsl.ts";
 
 /** Applications that are computed together, with no buffer between them. */
@@ -54,6 +55,16 @@ interface Members {
 const kernelOf = (node: Node): Kernel => kernels.get(node.op) as Kernel;
 const operandsOf = (node: Node): Value[] => node.operands.map(unviewed);
 const onlyResult = (node: Node): Value => node.results[0] as Value;
+
+/** What the launches of an application read for its operands: of stored factors, what they are made of. */
+function readAs({ op, operands }: Node): Value[] {
+  const { factors } = kernels.get(op) as LaunchKernel;
+  return operands.flatMap((operand, i) => {
+    const stored = factors?.includes(op.operands[i]?.name ?? "") ? storedOf(operand) : undefined;
+    if (!stored) return [unviewed(operand)];
+    return stored.scales ? [stored.words, stored.scales.value] : [stored.words];
+  });
+}
 
 class Grouping {
   readonly #profile: Profile;
@@ -95,7 +106,7 @@ class Grouping {
     for (const node of this.#nodes.toReversed()) {
       if (joined.has(node)) continue;
       const launches = "emit" in kernelOf(node);
-      if (!launches && !node.results.some((result) => this.#kept.has(result))) continue;
+      if (!node.results.some((result) => this.#kept.has(result))) continue;
       const alone = { sink: node, inlined: new Set<Node>() };
       const members: Members = launches
         ? { ...alone, main: node, leaves: new Set() }
@@ -142,7 +153,7 @@ class Grouping {
   /** The values that a group reads from buffers. */
   #readBy({ main, leaves }: Members): Value[] {
     const gathered = main && this.#gathered(main);
-    const own = main ? operandsOf(main) : [];
+    const own = main ? readAs(main) : [];
     const read = own.map((value) => (value === gathered?.made ? unviewed(gathered.rows.value) : value));
     return [...new Set([...read, ...leaves])];
   }

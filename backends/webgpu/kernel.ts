@@ -14,7 +14,7 @@ import type {
 import type { Product, Profile, Tile } from "./profile.ts";
 
 /** Elements of a storage buffer as a kernel declares them. */
-export type Element = "f32" | "i32" | "u32" | "vec4f" | "vec4i" | "vec4u";
+export type Element = "f32" | "i32" | "u32" | "vec2u" | "vec4f" | "vec4i" | "vec4u";
 
 /** How many neighbouring elements WGSL handles at once: one, or a vector of four. */
 export type Lanes = 1 | 4;
@@ -170,6 +170,8 @@ export interface LaunchKernel {
   readonly epilogue?: number;
   /** The operand whose rows, along its last axis, may be read by `Context.rows` instead. */
   readonly gathers?: string;
+  /** The operands that are right factors of products, and read as they are stored, see `Stored`. */
+  readonly factors?: readonly string[];
 }
 
 /** A kernel that is an expression: each element of the result from those of the operands at the same index. */
@@ -213,12 +215,12 @@ export function kernel<S extends string>(
   emit: (
     context: Context<Named<Operands<S>, Value>, Named<Results<S>, Value>, Bound<S>>,
   ) => readonly Launch[],
-  traits: Pick<LaunchKernel, "epilogue" | "gathers"> = {},
+  traits: Pick<LaunchKernel, "epilogue" | "gathers" | "factors"> = {},
 ): LaunchKernel {
   return { op, emit, ...traits };
 }
 
-/** How elements of a dtype are stored on the device: the 16-bit floats as the f32 they stand for. */
+/** How elements of a dtype are stored on the device, but for packed weights: the 16-bit floats as the f32 they stand for. */
 export const elementOf: Readonly<Record<DType, Element>> = {
   f32: "f32",
   f16: "f32",

@@ -8,13 +8,15 @@ import { needed } from "./needs.ts";
 import { placeAll } from "./places.ts";
 import type { Profile } from "./profile.ts";
 import { packWeights } from "./weights.ts";
+import { widenPacked } from "./widenPacked.ts";
 
 /**
  * The module of a graph, every op of which is supported, for devices of `profile`. Throws B3 for what is beyond the
  * profile's limits.
  */
 export function lower(given: Graph, profile: Profile): DeviceModule {
-  const { graph, joins } = joinWeights(given);
+  const { graph: joined, joins } = joinWeights(given);
+  const graph = widenPacked(joined);
   const weights = packWeights(graph.weights, profile.limits, joins);
   const launches = emitAll(graph, profile, weights);
   const places = placeAll(graph, launches, profile.limits, weights);

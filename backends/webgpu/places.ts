@@ -4,7 +4,7 @@ import type { Limits, Place } from "../../runtime/module.ts";
 import { leastBytes, type Pair, planArenas, type Spot } from "./arenas.ts";
 import type { Launches } from "./emit.ts";
 import type { Binding, Launch, Resource, Scratch } from "./kernel.ts";
-import { deviceBytes } from "./transfer.ts";
+import { deviceBytes, isPacked } from "./transfer.ts";
 import { originOf } from "./views.ts";
 import { type PackedWeights, type PlacedShard, tooLarge } from "./weights.ts";
 
@@ -80,6 +80,7 @@ export function placeAll(
     if (!parts) return rented(value, offset, bytes);
     if (parts.length > 1) throw tooLarge(nameOf(value), value, most);
     const [{ part }] = parts as readonly [PlacedShard];
+    if (isPacked(value)) return part.place;
     return { buffer: part.place.buffer, offset: part.place.offset + offset, bytes };
   };
   return { arenas: plan.arenas, least: leastBytes(tenants), of };

@@ -1,12 +1,21 @@
 /** Values that lie in the memory of others, and take none of their own. */
 import type { Node, Value } from "../../ir/index.ts";
 import { alignment } from "./arenas.ts";
-import { deviceBytes } from "./transfer.ts";
+import { deviceBytes, isPacked } from "./transfer.ts";
+
+/** The value whose elements, in order, are those of `value`: what a view views. */
+export function unviewed(value: Value): Value {
+  let origin = value;
+  while (origin.node?.op.has("view")) origin = origin.node.operands[0] as Value;
+  return origin;
+}
 
 /** From which byte of its operand on a node's result lies there, when it does and can be bound; else undefined. */
-export function viewOf({ op, sizes, results }: Node): number | undefined {
+export function viewOf({ op, operands, sizes, results }: Node): number | undefined {
   const element = op.viewAt(sizes);
   if (element === undefined) return undefined;
+  // Parts of words are no memory of their own.
+  if (!op.has("view") && isPacked(unviewed(operands[0] as Value))) return undefined;
   const [{ type }] = results as readonly [Value];
   const offset = element * deviceBytes({ dtype: type.dtype, shape: [] });
   return offset % alignment === 0 ? offset : undefined;

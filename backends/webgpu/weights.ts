@@ -17,7 +17,7 @@ import type { Part } from "../../runtime/program.ts";
 import { alignment } from "./arenas.ts";
 import type { WithJoinedWeights } from "./joinWeights.ts";
 import type { Shard } from "./kernel.ts";
-import { deviceBytes, deviceData } from "./transfer.ts";
+import { weightBytesOf, weightData } from "./transfer.ts";
 
 /** A part of a weight, and where it lies. */
 export type PlacedShard = Shard & { readonly part: WeightPart };
@@ -36,7 +36,7 @@ const packedBytes = 128 * 2 ** 20;
 /** How a weight is cut along its first axis so that each part can be bound. */
 export function shardsOf(value: Value, bindingBytes: number): Shard[] {
   const [entries = 1] = value.type.shape;
-  const entryBytes = deviceBytes(value.type) / entries;
+  const entryBytes = weightBytesOf(value.type.dtype, sizeOf(value.type.shape)) / entries;
   const most = Math.max(1, Math.floor(bindingBytes / entryBytes));
   return Array.from({ length: Math.ceil(entries / most) }, (_, index) => ({
     weight: value,
@@ -62,7 +62,7 @@ export function packWeights(
     const joined = joins.get(value);
     const placed = shardsOf(value, most).map((shard): PlacedShard => {
       const { start, stop } = shard;
-      const bytes = (deviceBytes(value.type) / (shape[0] ?? 1)) * (stop - start);
+      const bytes = weightBytesOf(dtype, (sizeOf(shape) / (shape[0] ?? 1)) * (stop - start));
       if (bytes > most) throw tooLarge(name, value, most);
       const last = buffers.at(-1);
       const offset = Math.ceil((last?.bytes ?? 0) / alignment) * alignment;
@@ -98,10 +98,16 @@ async function* partBytes(part: WeightPart, source: WeightSource): AsyncGenerato
   const { dtype, shape, start, stop, place } = part;
   const [, ...rest] = shape;
   const entry = sizeOf(rest);
-  const step = Math.max(1, Math.floor(readBytes / Math.max(1, byteLength({ dtype, shape: rest }))));
+  // Every part but the last ends with a word.
+  const grain = weightBytesOf(dtype, 2 * entry) === 2 * weightBytesOf(dtype, entry) ? 1 : 2;
+  const grainBytes = grain * byteLength({ dtype, shape: rest });
+  const step = grain * Math.max(1, Math.floor(readBytes / Math.max(1, grainBytes)));
   for (let at = start; at < stop; at += step) {
     const tensor = await readEntries(part, source, at, Math.min(at + step, stop));
-    yield { offset: place.offset + 4 * entry * (at - start), bytes: deviceData(tensor) };
+    yield {
+      offset: place.offset + weightBytesOf(dtype, entry * (at - start)),
+      bytes: weightData(tensor),
+    };
   }
 }
 

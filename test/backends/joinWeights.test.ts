@@ -13,6 +13,7 @@ const cases = fc.record({
   D: fc.integer({ min: 1, max: 5 }),
   widths: fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 2, maxLength: 4 }),
   split: fc.boolean(),
+  half: fc.boolean(),
   rows: fc.nat(4),
 });
 
@@ -31,17 +32,21 @@ const memory = (tensors: ReadonlyMap<string, Tensor>): WeightSource => ({
 
 test("any rows of any weights", async () => {
   await fc.assert(
-    fc.asyncProperty(cases, async ({ D, widths, split, rows }) => {
+    fc.asyncProperty(cases, async ({ D, widths, split, half, rows }) => {
       const tensors = new Map<string, Tensor>();
       const parts = widths.map((width, n): Value => {
-        const type: TensorType = { dtype: "f32", shape: split ? [D, 2, width] : [D, 2 * width] };
+        const type: TensorType = {
+          dtype: half ? "f16" : "f32",
+          shape: split ? [D, 2, width] : [D, 2 * width],
+        };
         const tensor = Tensor.of(
-          "f32",
+          type.dtype,
           type.shape,
           (...at) => 100 * n + at.reduce((sum, i) => 10 * sum + i, 0),
         );
         tensors.set(`w${n}`, tensor);
-        return ops.reshape(weight(`w${n}`, type), { shape: [D, 2 * width] });
+        const wide = half ? ops.cast(weight(`w${n}`, type), { to: "f32" }) : weight(`w${n}`, type);
+        return ops.reshape(wide, { shape: [D, 2 * width] });
       });
       const joined = parts.reduce((all, part) => ops.concat(all, part, { axis: 1 }));
       const x = input("x", joined.type);
@@ -52,7 +57,9 @@ test("any rows of any weights", async () => {
       )!;
 
       const { graph: program, joins } = joinWeights(graph);
-      expect(program.weights.map(({ type }) => type)).toEqual([joined.type]);
+      expect(program.weights.map(({ type }) => type)).toEqual([
+        { ...joined.type, dtype: half ? "f16" : "f32" },
+      ]);
       // A binding of one row at least, so that the weight is read in parts of rows.
       const most = 4 * joined.type.shape[1]! * (1 + (rows % D));
       const limits = { ...defaultLimits, maxStorageBufferBindingSize: most };
@@ -60,12 +67,16 @@ test("any rows of any weights", async () => {
       const got: number[] = [];
       for (const index of buffers.keys()) {
         for await (const { bytes } of weightBytes(cut, memory(tensors), index))
-          got.push(...(bytes as Float32Array));
+          got.push(...(bytes as Float32Array | Uint16Array));
       }
-      expect(got).toEqual(Array.from(want.data));
+      const bits = half ? Tensor.from({ ...want.type, dtype: "f16" }, want.numbers()) : want;
+      expect(got).toEqual(Array.from(bits.data));
     }),
   );
 });
+
+const wide = (dtype: "f16" | "i32"): Value =>
+  ops.cast(weight(dtype, { dtype, shape: [2, 2] }), { to: "f32" });
 
 test("what is not weights side by side stays as it is", () => {
   const [x, w, v] = [
@@ -78,6 +89,9 @@ test("what is not weights side by side stays as it is", () => {
     ops.concat(w, w, { axis: 0 }),
     ops.concat(w, ops.reshape(v, { shape: [2, 2] }), { axis: 1 }),
     ops.concat(w, ops.transpose(w, { perm: [1, 0] }), { axis: 1 }),
+    ops.concat(w, wide("f16"), { axis: 1 }),
+    ops.concat(wide("i32"), wide("i32"), { axis: 1 }),
+    ops.concat(ops.cast(ops.cast(w, { to: "f16" }), { to: "f32" }), w, { axis: 1 }),
   ];
   const graph = new Graph(
     "kept",

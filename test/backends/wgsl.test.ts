@@ -14,7 +14,7 @@ import { withAccess } from "../../backends/webgpu/lower.ts";
 import { mayBindWritable } from "../../backends/webgpu/places.ts";
 import type { Profile } from "../../backends/webgpu/profile.ts";
 import { packWeights } from "../../backends/webgpu/weights.ts";
-import { Graph, input, ops, type Value } from "../../ir/index.ts";
+import { Graph, input, ops, type Value, weight } from "../../ir/index.ts";
 import { createModel, mergeConfig, presets, randomWeights } from "../../models/index.ts";
 import { Device } from "../../runtime/device.ts";
 import { legalCase } from "../support/arbitrary.ts";
@@ -104,6 +104,27 @@ const shown: Readonly<Record<string, Value>> = {
   "top-k": ops.topK(f32(8, 400), { k: 400 }).values,
   linear: ops.linear(f32(8, 50, 512), f32(512, 2048), f32(2048)),
   "linear-long": ops.gelu(ops.linear(f32(50, 2048), f32(2048, 512), f32(512)), { approximate: "tanh" }),
+  "linear-half-weights": ops.linear(
+    f32(8, 50, 512),
+    ops.cast(weight("w", { dtype: "f16", shape: [512, 2048] }), { to: "f32" }),
+    f32(2048),
+  ),
+  "matmul-int8": ops.matmul(
+    f32(8, 108, 512),
+    ops.dequantize(input("i", { dtype: "u32", shape: [8, 262_144] }), f32(8, 16, 2048), {
+      bits: 8,
+      rows: 512,
+      block: 32,
+    }),
+  ),
+  "matmul-int4": ops.matmul(
+    f32(8, 108, 512),
+    ops.dequantize(input("i", { dtype: "u32", shape: [8, 131_072] }), f32(8, 16, 2048), {
+      bits: 4,
+      rows: 512,
+      block: 32,
+    }),
+  ),
   "matmul-odd": ops.matmul(f32(3, 5, 7), f32(3, 7, 9)),
   "linear-gelu": ops.gelu(ops.linear(f32(8, 50, 512), f32(512, 2048), f32(2048)), { approximate: "tanh" }),
   "scale-shift-cast": ops.cast(

@@ -1,6 +1,7 @@
 /** What a matrix product is to the code generator, and the WGSL that both kernel families share. */
 import type { Binding, Lanes, LaunchedProduct, Output, Rows } from "../kernel.ts";
 import type { Tile } from "../profile.ts";
+import type { Narrow } from "./storage.ts";
 
 /** A matrix in a buffer, row-major. */
 export interface Matrix {
@@ -35,8 +36,8 @@ export interface Gemm {
   readonly batch?: number;
   /** [M, K]; `row` is WGSL for which row of the matrix is row m of the factor, `places` says where else rows lie. */
   readonly left: Matrix & { readonly row?: (m: string) => string; readonly places?: Rows };
-  /** [K, N], or [N, K] when transposed. */
-  readonly right: Matrix & { readonly transposed?: boolean };
+  /** [K, N], or [N, K] when transposed; `narrow` says how it is stored, where that is not as f32, never transposed. */
+  readonly right: Matrix & { readonly transposed?: boolean; readonly narrow?: Narrow };
   /** [M, N]: a buffer, or the result of an op. */
   readonly result: Matrix | (Omit<Matrix, "binding"> & { readonly output: (lanes: Lanes) => Output });
   /** [N], added to every row. */
@@ -98,10 +99,12 @@ const product = (factor: string, n: number): string => {
 
 /** Statements that say once where each matrix starts, for those that do not start at 0. */
 export function starts({ left, right, result, bias, vec }: Plan): string[] {
-  return Object.entries({ left, right, result, bias }).flatMap(([name, matrix]) => {
+  const ofMatrices = Object.entries({ left, right, result, bias }).flatMap(([name, matrix]) => {
     const start = matrix?.start?.(vec[name as keyof Plan["vec"]] ? 4 : 1);
     return start ? [`let ${name}Start = ${start};`] : [];
   });
+  const scales = right.narrow?.scales?.start?.(vec.right ? 4 : 1);
+  return scales ? [...ofMatrices, `let scalesStart = ${scales};`] : ofMatrices;
 }
 
 /** The name that `starts` gives to where a matrix starts; undefined for one that starts at 0. */
@@ -121,10 +124,20 @@ export function leftColumn({ left, vec }: Plan, k: string): string {
   return left.places ? left.places.column(k, vec.left ? 4 : 1) : k;
 }
 
-/** WGSL for element (or vector) `at` of row `row` of the right factor as it is stored. */
+/** WGSL for element (or vector) `at` of row `row` of the right factor's array. */
 export function rightEntry(plan: Plan, row: string, at: string): string {
-  const { right, vec } = plan;
-  return `right[${sum(startOf("right", plan), product(row, right.stride / (vec.right ? 4 : 1)), at)}]`;
+  const { narrow, stride } = plan.right;
+  const width = stride / (plan.vec.right ? 4 : 1);
+  const index = sum(startOf("right", plan), product(row, width), at);
+  if (!narrow) return `right[${index}]`;
+  if (!narrow.scales) return `rightAt(${index})`;
+  const { block: height, start } = narrow.scales;
+  const scale = sum(
+    start && "scalesStart",
+    product(`${/^\w+$/.test(row) ? row : `(${row})`} / ${height}u`, width),
+    at,
+  );
+  return `rightAt(${index}) * scales[${scale}]`;
 }
 
 /** WGSL for entries (k, 4c .. 4c+3) of the right factor, as a vec4f; see `columnsOf`. */

@@ -3,10 +3,12 @@ import { type Binding, type Lanes, launch, type Launch, type Output, type Scratc
 import { type Product, type Profile, sameProduct, type Tile } from "../profile.ts";
 import { downFirst, type Gemm, type Matrix, type Plan, whole } from "./description.ts";
 import { regBody, regDirectives, regMemory } from "./reg.ts";
+import { storedElement, storedModule } from "./storage.ts";
 import { sumParts } from "./sum.ts";
 import { tileBody, tileMemory } from "./tile.ts";
 
 export type { Gemm, RowTiles } from "./description.ts";
+export { rightFactor } from "./storage.ts";
 
 const element = (isVector: boolean): Binding["element"] => (isVector ? "vec4f" : "f32");
 
@@ -50,11 +52,14 @@ function multiply(spec: Multiplication): Launch {
   const across = Math.ceil(spec.N / (4 * tile.wx * tile.tv));
   const down = spec.tiles?.bound ?? Math.ceil(spec.M / heightOf(tile));
   const rows = spec.tiles ? spec.tiles.rows : spec.M * batch;
+  const { narrow } = spec.right;
+  const lanes: Lanes = vec.right ? 4 : 1;
   const launched = launch({
     label: spec.label,
     bindings: [
       { ...spec.left.binding, element: element(vec.left) },
-      { ...spec.right.binding, element: element(vec.right) },
+      { ...spec.right.binding, element: narrow ? storedElement(narrow, lanes) : element(vec.right) },
+      ...(narrow?.scales ? [{ ...narrow.scales.binding, element: element(vec.right) }] : []),
       ...(spec.bias ? [{ ...spec.bias.binding, element: element(vec.bias) }] : []),
       ...(spec.extra ?? []),
       ...output.extra,
@@ -66,6 +71,7 @@ function multiply(spec: Multiplication): Launch {
     module: [
       ...[spec.module ?? []].flat(),
       ...output.module,
+      ...(narrow ? [storedModule(narrow, lanes, "right")] : []),
       ...(tile.bk ? tileMemory(tile) : regMemory(tile)),
     ],
     body: tile.bk ? tileBody(spec) : regBody(spec),

@@ -1,6 +1,6 @@
 /** Matrix products and the affine map. */
 import { ops, sizeOf } from "../../../ir/index.ts";
-import { gemm } from "../gemm/index.ts";
+import { gemm, rightFactor } from "../gemm/index.ts";
 import { kernel, type LaunchKernel, read } from "../kernel.ts";
 
 const whole = (n: number): boolean => n % 4 === 0;
@@ -23,14 +23,15 @@ export const matmul: LaunchKernel = kernel(
         K,
         batch,
         left: { binding: read("left", x), stride: K, ...batched(M * K, batch) },
-        right: { binding: read("right", y), stride: N, ...batched(K * N, batch) },
+        right: rightFactor(y, batch === 1 ? {} : { entry: "group.z" }),
         result: { output, stride: N, ...batched(M * N, batch) },
       },
       profile,
       scratch,
     );
   },
-  { epilogue: 3 },
+  // Of integers, the scales are bound, too.
+  { epilogue: 4, factors: ["y"] },
 );
 
 export const linear: LaunchKernel = kernel(
@@ -45,12 +46,12 @@ export const linear: LaunchKernel = kernel(
         left: rows
           ? { binding: read("left", rows.value), stride: D, aligned: rows.vectors, places: rows }
           : { binding: read("left", x), stride: D },
-        right: { binding: read("right", w), stride: F },
+        right: rightFactor(w),
         result: { output, stride: F },
         bias: { binding: read("bias", b) },
       },
       profile,
       scratch,
     ),
-  { epilogue: 4, gathers: "x" },
+  { epilogue: 4, gathers: "x", factors: ["w"] },
 );

@@ -3,6 +3,7 @@ import type { AnyOp } from "../../../ir/index.ts";
 import type { Kernel } from "../kernel.ts";
 import * as attention from "./attention.ts";
 import * as contraction from "./contraction.ts";
+import * as dequantize from "./dequantize.ts";
 import * as elementwise from "./elementwise.ts";
 import * as movement from "./movement.ts";
 import * as normAndGate from "./normAndGate.ts";
@@ -15,7 +16,18 @@ const isKernel = (value: unknown): value is Kernel =>
   typeof value === "object" && value !== null && "op" in value;
 
 export const kernels: ReadonlyMap<AnyOp, Kernel> = new Map(
-  [attention, contraction, elementwise, movement, normAndGate, routedMlp, routing, rows, seatedMlp]
+  [
+    attention,
+    contraction,
+    dequantize,
+    elementwise,
+    movement,
+    normAndGate,
+    routedMlp,
+    routing,
+    rows,
+    seatedMlp,
+  ]
     .flatMap((family) => Object.values<unknown>(family).filter(isKernel))
     .map((kernel) => [kernel.op, kernel]),
 );

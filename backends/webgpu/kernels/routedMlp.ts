@@ -3,7 +3,7 @@
  * The grid is as large as the buffers allow and tiles without rows return at once, so nothing is read back.
  */
 import { type DType, ops, type Value } from "../../../ir/index.ts";
-import { type Gemm, gemm, type RowTiles, tileHeight } from "../gemm/index.ts";
+import { type Gemm, gemm, rightFactor, type RowTiles, tileHeight } from "../gemm/index.ts";
 import {
   bind,
   type Binding,
@@ -91,7 +91,7 @@ export function expertLayers(
   const first = (shard: Shard): readonly Launch[] =>
     gemm(
       {
-        ...expertLayer("experts, first layer", shard, b1, { ...layer, K: D, N: F }),
+        ...expertLayer("experts, first layer", shard, w1, b1, { ...layer, K: D, N: F }),
         left: { binding: bind("left", items, "f32"), stride: D, row: (m) => `sources[${m}]` },
         extra: [bind("sources", sources, "u32"), bind("tiles", tiles, "vec4u")],
         result: { binding: bind("result", hidden, "f32", "read_write"), stride: F },
@@ -104,7 +104,7 @@ export function expertLayers(
   const second = (shard: Shard): readonly Launch[] =>
     gemm(
       {
-        ...expertLayer("experts, second layer", shard, b2, { ...layer, K: F, N: D }),
+        ...expertLayer("experts, second layer", shard, w2, b2, { ...layer, K: F, N: D }),
         left: { binding: bind("left", hidden, "f32"), stride: F },
         extra: [bind("tiles", tiles, "vec4u")],
         result: { binding: bind("result", outputs, "f32", "read_write"), stride: D },
@@ -149,7 +149,7 @@ export const routedMlp: LaunchKernel = kernel(
       ),
     ];
   },
-  { epilogue: 5 },
+  { epilogue: 5, factors: ["w1", "w2"] },
 );
 
 /** The occupied slots, expert by expert, as rows; and the rows in tiles of one expert each. */
@@ -245,6 +245,7 @@ export function roundItems(
 function expertLayer(
   label: string,
   shard: Shard,
+  factor: Value,
   bias: Value,
   {
     M,
@@ -275,12 +276,7 @@ let rows = tile.z;`;
       tiles: () => evenTiles({ experts, rows, height, bound }),
       sources: () => Uint32Array.from({ length: rows }, (_, row) => row % M),
     },
-    right: {
-      binding: { name: "right", resource: shard, access: "read" },
-      stride: N,
-      start: (unit) => `${expert} * ${(K * N) / unit}u`,
-      aligned: (K * N) % 4 === 0,
-    },
+    right: rightFactor(factor, { part: shard, entry: expert, scalesEntry: "tile.x" }),
     bias: { binding: read("bias", bias), start: (unit) => `tile.x * ${N / unit}u`, aligned: N % 4 === 0 },
   };
 }

@@ -62,7 +62,7 @@ function emit(
 export const seatedMlp: LaunchKernel = kernel(
   ops.seatedMlp,
   (context) => emit(context, context.sizes.priority === "gate"),
-  { epilogue: 4 },
+  { epilogue: 4, factors: ["w1", "w2"] },
 );
 
 export const seatedMlpWithin: LaunchKernel = kernel(
@@ -71,5 +71,5 @@ export const seatedMlpWithin: LaunchKernel = kernel(
     const { limits, ...operands } = context.operands;
     return emit({ ...context, operands }, true, limits);
   },
-  { epilogue: 4 },
+  { epilogue: 4, factors: ["w1", "w2"] },
 );

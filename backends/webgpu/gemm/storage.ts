@@ -1,0 +1,76 @@
+/** The right factor of a product as it is stored: what is bound, and WGSL for its elements as f32. */
+import type { Value } from "../../../ir/index.ts";
+import { type Element, type Lanes, read, type Shard } from "../kernel.ts";
+import { type Stored, storedOf } from "../stored.ts";
+import type { Gemm, Matrix } from "./description.ts";
+
+/** A right factor that is stored in fewer bits than 32 an element. */
+export interface Narrow {
+  readonly bits: Stored["bits"];
+  /** Of integers: what the rows of each block are multiplied by. */
+  readonly scales?: Matrix & { readonly block: number };
+}
+
+/** Which matrix of several it is, as WGSL, in what is bound; and what is bound of `value`, where that is a part. */
+interface Entry {
+  readonly part?: Shard;
+  readonly entry?: string;
+  /** The same among the scales, which are always bound whole. */
+  readonly scalesEntry?: string | undefined;
+}
+
+/** `value`, a matrix [..., K, N] or several, as a right factor; of several, the one that `entry` says. */
+export function rightFactor(value: Value, { part, entry, scalesEntry = entry }: Entry = {}): Gemm["right"] {
+  const [K = 1, N = 1] = value.type.shape.slice(-2);
+  const stored = storedOf(value);
+  const factor = {
+    binding: { ...read("right", stored?.words ?? value), ...(part && { resource: part }) },
+    stride: N,
+    ...startOf(entry, stored?.pitch ?? K * N),
+  };
+  if (!stored) return factor;
+  const { bits, scales } = stored;
+  if (!scales) return { ...factor, narrow: { bits } };
+  const { value: factors, block } = scales;
+  const start = startOf(scalesEntry, Math.ceil(K / block) * N);
+  return {
+    ...factor,
+    narrow: { bits, scales: { binding: read("scales", factors), stride: N, block, ...start } },
+  };
+}
+
+/** Where matrix `entry` starts, of those that lie `pitch` elements apart. */
+const startOf = (entry: string | undefined, pitch: number): Pick<Matrix, "start" | "aligned"> =>
+  entry ? { start: (unit) => `${entry} * ${pitch / unit}u`, aligned: pitch % 4 === 0 } : {};
+
+/** What an array that holds such elements is of, where `lanes` of them are read at once. */
+export const storedElement = ({ bits }: Narrow, lanes: Lanes): Element =>
+  bits === 16 && lanes === 4 ? "vec2u" : "u32";
+
+/** Declares `${name}At`, the elements `i` of array `name`, counted in `lanes`, as f32. */
+export const storedModule = ({ bits }: Pick<Narrow, "bits">, lanes: Lanes, name: string): string =>
+  [
+    `fn ${name}At(i: u32) -> ${lanes === 1 ? "f32" : "vec4f"} {`,
+    ...elementsAt(bits, lanes, name).map((line) => `  ${line};`),
+    "}",
+  ].join("\n");
+
+function elementsAt(bits: Stored["bits"], lanes: Lanes, name: string): string[] {
+  if (bits === 16) {
+    if (lanes === 1) return [`return unpack2x16float(${name}[i / 2u])[i % 2u]`];
+    return [`let words = ${name}[i]`, "return vec4f(unpack2x16float(words.x), unpack2x16float(words.y))"];
+  }
+  const [each, mask, zero] = [32 / bits, `${2 ** bits - 1}u`, `${2 ** (bits - 1)}.0f`];
+  if (lanes === 1) {
+    return [
+      `let field = (${name}[i / ${each}u] >> (${bits}u * (i % ${each}u))) & ${mask}`,
+      `return f32(field) - ${zero}`,
+    ];
+  }
+  const shifts = [0, 1, 2, 3].map((n) => `${bits * n}u`).join(", ");
+  return [
+    `let word = ${bits === 8 ? `${name}[i]` : `${name}[i / 2u] >> (16u * (i % 2u))`}`,
+    `let fields = (vec4u(word) >> vec4u(${shifts})) & vec4u(${mask})`,
+    `return vec4f(fields) - ${zero}`,
+  ];
+}

@@ -1,0 +1,162 @@
+// matmul: 7 x 64 x 8 workgroups
+enable subgroups;
+diagnostic(off, subgroup_uniformity);
+@group(0) @binding(0) var<storage, read> left: array<vec4f>;
+@group(0) @binding(1) var<storage, read> right: array<u32>;
+@group(0) @binding(2) var<storage, read> scales: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> result: array<vec4f>;
+fn rightAt(i: u32) -> vec4f {
+  let word = right[i];
+  let fields = (vec4u(word) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(255u);
+  return vec4f(fields) - 128.0f;
+}
+@compute @workgroup_size(8, 1)
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
+  let column = group.y * 8u + local.x;
+  let c = min(column, 511u);
+  let row = group.x * 16u;
+  if (row >= 108u) { return; }
+  let leftStart = group.z * 13824u;
+  let rightStart = group.z * 262144u;
+  let resultStart = group.z * 55296u;
+  let scalesStart = group.z * 8192u;
+  let l0 = leftStart + min(row + member, 108u - 1u) * 128u;
+  let l1 = leftStart + min(row + 8u + member, 108u - 1u) * 128u;
+  var s0 = vec4f();
+  var s1 = vec4f();
+  var s2 = vec4f();
+  var s3 = vec4f();
+  var s4 = vec4f();
+  var s5 = vec4f();
+  var s6 = vec4f();
+  var s7 = vec4f();
+  var s8 = vec4f();
+  var s9 = vec4f();
+  var s10 = vec4f();
+  var s11 = vec4f();
+  var s12 = vec4f();
+  var s13 = vec4f();
+  var s14 = vec4f();
+  var s15 = vec4f();
+  for (var k = 0u; k < 128u; k++) {
+    let b0 = rightAt(rightStart + (4u * k) * 512u + c) * scales[scalesStart + ((4u * k) / 32u) * 512u + c];
+    let b1 = rightAt(rightStart + (4u * k + 1u) * 512u + c) * scales[scalesStart + ((4u * k + 1u) / 32u) * 512u + c];
+    let b2 = rightAt(rightStart + (4u * k + 2u) * 512u + c) * scales[scalesStart + ((4u * k + 2u) / 32u) * 512u + c];
+    let b3 = rightAt(rightStart + (4u * k + 3u) * 512u + c) * scales[scalesStart + ((4u * k + 3u) / 32u) * 512u + c];
+    let a0 = left[l0 + k];
+    s0 += subgroupBroadcast(a0.x, 0u) * b0;
+    s0 += subgroupBroadcast(a0.y, 0u) * b1;
+    s0 += subgroupBroadcast(a0.z, 0u) * b2;
+    s0 += subgroupBroadcast(a0.w, 0u) * b3;
+    s1 += subgroupBroadcast(a0.x, 1u) * b0;
+    s1 += subgroupBroadcast(a0.y, 1u) * b1;
+    s1 += subgroupBroadcast(a0.z, 1u) * b2;
+    s1 += subgroupBroadcast(a0.w, 1u) * b3;
+    s2 += subgroupBroadcast(a0.x, 2u) * b0;
+    s2 += subgroupBroadcast(a0.y, 2u) * b1;
+    s2 += subgroupBroadcast(a0.z, 2u) * b2;
+    s2 += subgroupBroadcast(a0.w, 2u) * b3;
+    s3 += subgroupBroadcast(a0.x, 3u) * b0;
+    s3 += subgroupBroadcast(a0.y, 3u) * b1;
+    s3 += subgroupBroadcast(a0.z, 3u) * b2;
+    s3 += subgroupBroadcast(a0.w, 3u) * b3;
+    s4 += subgroupBroadcast(a0.x, 4u) * b0;
+    s4 += subgroupBroadcast(a0.y, 4u) * b1;
+    s4 += subgroupBroadcast(a0.z, 4u) * b2;
+    s4 += subgroupBroadcast(a0.w, 4u) * b3;
+    s5 += subgroupBroadcast(a0.x, 5u) * b0;
+    s5 += subgroupBroadcast(a0.y, 5u) * b1;
+    s5 += subgroupBroadcast(a0.z, 5u) * b2;
+    s5 += subgroupBroadcast(a0.w, 5u) * b3;
+    s6 += subgroupBroadcast(a0.x, 6u) * b0;
+    s6 += subgroupBroadcast(a0.y, 6u) * b1;
+    s6 += subgroupBroadcast(a0.z, 6u) * b2;
+    s6 += subgroupBroadcast(a0.w, 6u) * b3;
+    s7 += subgroupBroadcast(a0.x, 7u) * b0;
+    s7 += subgroupBroadcast(a0.y, 7u) * b1;
+    s7 += subgroupBroadcast(a0.z, 7u) * b2;
+    s7 += subgroupBroadcast(a0.w, 7u) * b3;
+    let a1 = left[l1 + k];
+    s8 += subgroupBroadcast(a1.x, 0u) * b0;
+    s8 += subgroupBroadcast(a1.y, 0u) * b1;
+    s8 += subgroupBroadcast(a1.z, 0u) * b2;
+    s8 += subgroupBroadcast(a1.w, 0u) * b3;
+    s9 += subgroupBroadcast(a1.x, 1u) * b0;
+    s9 += subgroupBroadcast(a1.y, 1u) * b1;
+    s9 += subgroupBroadcast(a1.z, 1u) * b2;
+    s9 += subgroupBroadcast(a1.w, 1u) * b3;
+    s10 += subgroupBroadcast(a1.x, 2u) * b0;
+    s10 += subgroupBroadcast(a1.y, 2u) * b1;
+    s10 += subgroupBroadcast(a1.z, 2u) * b2;
+    s10 += subgroupBroadcast(a1.w, 2u) * b3;
+    s11 += subgroupBroadcast(a1.x, 3u) * b0;
+    s11 += subgroupBroadcast(a1.y, 3u) * b1;
+    s11 += subgroupBroadcast(a1.z, 3u) * b2;
+    s11 += subgroupBroadcast(a1.w, 3u) * b3;
+    s12 += subgroupBroadcast(a1.x, 4u) * b0;
+    s12 += subgroupBroadcast(a1.y, 4u) * b1;
+    s12 += subgroupBroadcast(a1.z, 4u) * b2;
+    s12 += subgroupBroadcast(a1.w, 4u) * b3;
+    s13 += subgroupBroadcast(a1.x, 5u) * b0;
+    s13 += subgroupBroadcast(a1.y, 5u) * b1;
+    s13 += subgroupBroadcast(a1.z, 5u) * b2;
+    s13 += subgroupBroadcast(a1.w, 5u) * b3;
+    s14 += subgroupBroadcast(a1.x, 6u) * b0;
+    s14 += subgroupBroadcast(a1.y, 6u) * b1;
+    s14 += subgroupBroadcast(a1.z, 6u) * b2;
+    s14 += subgroupBroadcast(a1.w, 6u) * b3;
+    s15 += subgroupBroadcast(a1.x, 7u) * b0;
+    s15 += subgroupBroadcast(a1.y, 7u) * b1;
+    s15 += subgroupBroadcast(a1.z, 7u) * b2;
+    s15 += subgroupBroadcast(a1.w, 7u) * b3;
+  }
+  if (column >= 512u) { return; }
+  if (row < 108u) {
+    result[resultStart + row * 512u + c] = s0;
+  }
+  if (row + 1u < 108u) {
+    result[resultStart + (row + 1u) * 512u + c] = s1;
+  }
+  if (row + 2u < 108u) {
+    result[resultStart + (row + 2u) * 512u + c] = s2;
+  }
+  if (row + 3u < 108u) {
+    result[resultStart + (row + 3u) * 512u + c] = s3;
+  }
+  if (row + 4u < 108u) {
+    result[resultStart + (row + 4u) * 512u + c] = s4;
+  }
+  if (row + 5u < 108u) {
+    result[resultStart + (row + 5u) * 512u + c] = s5;
+  }
+  if (row + 6u < 108u) {
+    result[resultStart + (row + 6u) * 512u + c] = s6;
+  }
+  if (row + 7u < 108u) {
+    result[resultStart + (row + 7u) * 512u + c] = s7;
+  }
+  if (row + 8u < 108u) {
+    result[resultStart + (row + 8u) * 512u + c] = s8;
+  }
+  if (row + 9u < 108u) {
+    result[resultStart + (row + 9u) * 512u + c] = s9;
+  }
+  if (row + 10u < 108u) {
+    result[resultStart + (row + 10u) * 512u + c] = s10;
+  }
+  if (row + 11u < 108u) {
+    result[resultStart + (row + 11u) * 512u + c] = s11;
+  }
+  if (row + 12u < 108u) {
+    result[resultStart + (row + 12u) * 512u + c] = s12;
+  }
+  if (row + 13u < 108u) {
+    result[resultStart + (row + 13u) * 512u + c] = s13;
+  }
+  if (row + 14u < 108u) {
+    result[resultStart + (row + 14u) * 512u + c] = s14;
+  }
+  if (row + 15u < 108u) {
+    result[resultStart + (row + 15u) * 512u + c] = s15;
+  }
+}
