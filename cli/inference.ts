@@ -14,6 +14,7 @@ import {
   tokensOf,
 } from "../models/index.ts";
 import { openWeights } from "../models/weights/open.ts";
+import type { WeightPrecision } from "../passes/index.ts";
 import { isBundle, noWeights, openBundle } from "./bundleModel.ts";
 import { defaultSize, readConfig, weightsOf } from "./model.ts";
 import { readNpy } from "./npy.ts";
@@ -24,7 +25,7 @@ import { loadRouters } from "./plugins.ts";
 import { type Progress, progressBar } from "./progress.ts";
 import { readTarget } from "./target.ts";
 
-export interface InferenceOptions {
+export interface InferenceOptions extends WeightPrecision {
   readonly set: readonly string[];
   readonly plugin: readonly string[];
   readonly router?: string;
@@ -125,6 +126,8 @@ export async function infer<T>(
             engine: choice.engine,
             progress: progress.show,
             ...(outputs && { outputs }),
+            ...(options.precision && { precision: options.precision }),
+            ...(options.quantizeExperts && { quantizeExperts: options.quantizeExperts }),
             ...(options.trace && { trace: showRewrite }),
           },
         ),
@@ -231,6 +234,8 @@ async function openFolder(path: string, options: InferenceOptions, pictures: Pic
     "--noise": options.noise,
     "--size": options.size,
     "--batch": options.batch,
+    "--precision": options.precision,
+    "--quantize-experts": options.quantizeExperts,
     "--backend": backend,
     "--target": options.target === "auto" ? undefined : options.target,
   });

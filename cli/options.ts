@@ -73,6 +73,18 @@ export const weightsOption = (): Option =>
 /** What an argument that names weights may be. */
 export const weightsHelp: string =
   "safetensors (moec, timm, Hugging Face), .npz, Flax msgpack, or the prefix of a V-MoE checkpoint";
+/** `--precision`: how weights are stored. */
+export const precisionOption = (): Option =>
+  new Option(
+    "--precision <p>",
+    "half-weights: stored as float16, computed in float32; by default single",
+  ).choices(["single", "half-weights"]);
+/** `--quantize-experts`: integers for the experts' matrices. */
+export const quantizeOption = (): Option =>
+  new Option(
+    "--quantize-experts <type>",
+    "the experts' matrices as integers, with a scale for each column of 32 rows",
+  ).choices(["int8", "int4"]);
 /** `--plan`: a file of capacities. */
 export const planOption = (): Option =>
   new Option("--plan <file>", "capacities of the sparse blocks, as moec plan writes them");
@@ -146,6 +158,8 @@ export const inferring = (command: Command): Command =>
     )
     .addOption(groupOption())
     .addOption(planOption())
+    .addOption(precisionOption())
+    .addOption(quantizeOption())
     .addOption(seedOption())
     .addOption(
       new Option("--noise <seed>", "add the routers' noise, drawn from this seed").argParser(

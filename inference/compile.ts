@@ -2,12 +2,13 @@
 import type { CompileOptions, Engine, LaunchTime, Report } from "../backends/backend.ts";
 import { CompileError, type Tensor, type WeightSource } from "../ir/index.ts";
 import { type Knobs, knobsOf, type Model, routeOutputs } from "../models/index.ts";
+import { narrowWeights, type WeightPrecision } from "../passes/index.ts";
 import { batchesOf, type Images } from "./batches.ts";
 import type { Loaded } from "./loaded.ts";
 import { Result } from "./result.ts";
 
-/** How a model is compiled. */
-export interface ModelCompileOptions extends CompileOptions {
+/** How a model is compiled, and how its weights are stored. */
+export interface ModelCompileOptions extends CompileOptions, WeightPrecision {
   /** Aborts compiling, which then throws the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -71,7 +72,8 @@ export async function compile(
 ): Promise<Program> {
   // Whoever is at work: compiling, then one run at a time.
   let active = signal;
-  const executable = await engine.compile(model.graph, abortable(weights, signal), {
+  const narrow = narrowWeights(model.graph, options);
+  const executable = await engine.compile(narrow.graph, abortable(narrow.weightsOf(weights), signal), {
     outputs: resultOutputs(model),
     ...options,
     progress(done, what) {

@@ -14,7 +14,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   models: ["ir", "files"],
   runtime: ["ir"],
   backends: ["ir", "files", "passes", "runtime"],
-  inference: ["ir", "files", "models", "backends"],
+  inference: ["ir", "files", "passes", "models", "backends"],
   cli: ["ir", "files", "passes", "models", "runtime", "backends", "inference"],
   testing: ["ir", "passes", "models", "backends"],
   scripts: ["ir", "files", "passes", "models", "backends", "cli"],

@@ -9,6 +9,7 @@ import { packageVersion } from "../../files/version.ts";
 import type { WeightSource } from "../../ir/index.ts";
 import { createModel, imageSizeOf, type Model } from "../../models/index.ts";
 import { openWeights } from "../../models/weights/open.ts";
+import { narrowWeights, type WeightPrecision } from "../../passes/index.ts";
 import { manifestFile } from "../../runtime/bundle.ts";
 import type { DeviceModule } from "../../runtime/module.ts";
 import { defaultSize, outputsOf, readConfig, weightsOf } from "../model.ts";
@@ -20,6 +21,8 @@ import {
   parseSize,
   planOption,
   pluginOption,
+  precisionOption,
+  quantizeOption,
   seedOption,
   setOption,
   targetOption,
@@ -31,7 +34,7 @@ import { progressBar } from "../progress.ts";
 import { readTarget } from "../target.ts";
 import { mebibytes } from "../terminal.ts";
 
-interface CompileOptions {
+interface CompileOptions extends WeightPrecision {
   readonly output: string;
   readonly target: string;
   readonly set: readonly string[];
@@ -50,7 +53,7 @@ interface CompileOptions {
 }
 
 /** What `--json` prints. */
-interface Summary {
+interface Summary extends WeightPrecision {
   readonly model: string;
   readonly target: string;
   readonly output: string;
@@ -88,12 +91,15 @@ async function compileModel(name: string, options: CompileOptions): Promise<void
       ...(capacities && { capacities }),
     });
     const outputs = outputsOf(model.graph, options.outputs);
-    const module = compile(model.graph, target, { outputs });
+    const narrow = narrowWeights(model.graph, options);
+    const module = compile(narrow.graph, target, { outputs });
     const compiled = performance.now();
     const compilePeak = peakMiB();
     if (options.validate) await validate(module, target);
     const validated = performance.now();
     const source = await sourceOf(model, file, options, (done) => progress.show(done, "checking weights"));
+    const { precision = "single", quantizeExperts } = options;
+    const stored = { precision, ...(quantizeExperts && { quantizeExperts }) };
     const about = {
       name,
       config,
@@ -102,16 +108,19 @@ async function compileModel(name: string, options: CompileOptions): Promise<void
       live,
       ...(groupSize !== undefined && { groupSize }),
       ...(capacities && { capacities }),
+      ...stored,
       target: target.name,
       version: packageVersion(),
     };
-    await saveBundle(options.output, module, about, source, (done) => progress.show(done, "writing"));
+    const held = source && narrow.weightsOf(source);
+    await saveBundle(options.output, module, about, held, (done) => progress.show(done, "writing"));
     progress.stop();
     const summary: Summary = {
       model: name,
       target: target.name,
       output: options.output,
       weights: source ? options.weights || `random (seed ${options.seed})` : null,
+      ...stored,
       batch,
       outputs,
       kernels: module.kernels.length,
@@ -151,12 +160,19 @@ function describe(summary: Summary, { limits }: Profile): string {
     summary;
   return [
     `${model} for ${target} in ${output}, ${batch} image${batch === 1 ? "" : "s"} at a time`,
-    `weights: ${weights ? `${weights}, ${mebibytes(memory.weights)}` : `left out; they take ${mebibytes(memory.weights)}`}`,
+    `weights: ${weights ? `${weights}, ${mebibytes(memory.weights)}` : `left out; they take ${mebibytes(memory.weights)}`}${storedAs(summary)}`,
     `activations: ${mebibytes(memory.planned)}, at most ${mebibytes(memory.least)} at once`,
     `${launches} launches of ${kernels} kernels, ${validated ? "valid" : "not validated"} within ${limits.maxComputeWorkgroupStorageSize / 2 ** 10} KiB a workgroup and ${mebibytes(limits.maxStorageBufferBindingSize)} a binding`,
     `compiled in ${milliseconds.compile} ms`,
   ].join("\n");
 }
+
+/** How weights are stored, where that is not as float32. */
+const storedAs = ({ precision, quantizeExperts }: WeightPrecision): string =>
+  [
+    precision === "half-weights" ? ", float16" : "",
+    quantizeExperts ? `, experts ${quantizeExperts}` : "",
+  ].join("");
 
 /** `moec compile`. */
 export const compileCommand: Command = new Command("compile")
@@ -178,6 +194,8 @@ export const compileCommand: Command = new Command("compile")
   )
   .addOption(groupOption())
   .addOption(planOption())
+  .addOption(precisionOption())
+  .addOption(quantizeOption())
   .option("--live", "k, capacity and priority of each sparse block as an input, knobs/<block>, int32 [3]")
   .option("--outputs <names>", "all, or a list such as logits,encoderblock_5/slots", "logits")
   .addOption(seedOption())
@@ -187,6 +205,7 @@ export const compileCommand: Command = new Command("compile")
     examples(
       "compile vmoe-s32-last2-e8 --target apple -o bundle",
       "compile config.json --weights checkpoint --target mobile --batch 8 -o bundle",
+      "compile config.json --weights checkpoint --precision half-weights --quantize-experts int4 -o bundle",
       "compile vmoe-15b --target nvidia --no-weights -o bundle --json",
     ),
   )
