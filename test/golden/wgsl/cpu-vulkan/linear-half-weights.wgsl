@@ -1,4 +1,4 @@
-// linear: 25 x 64 x 1 workgroups
+// linear: 17 x 64 x 1 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -13,10 +13,11 @@ fn rightAt(i: u32) -> vec4f {
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
   let column = group.y * 8u + local.x;
   let c = min(column, 511u);
-  let row = group.x * 16u;
+  let row = group.x * 24u;
   if (row >= 400u) { return; }
   let l0 = min(row + member, 400u - 1u) * 128u;
   let l1 = min(row + 8u + member, 400u - 1u) * 128u;
+  let l2 = min(row + 16u + member, 400u - 1u) * 128u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -33,6 +34,14 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s13 = vec4f();
   var s14 = vec4f();
   var s15 = vec4f();
+  var s16 = vec4f();
+  var s17 = vec4f();
+  var s18 = vec4f();
+  var s19 = vec4f();
+  var s20 = vec4f();
+  var s21 = vec4f();
+  var s22 = vec4f();
+  var s23 = vec4f();
   for (var k = 0u; k < 128u; k++) {
     let b0 = rightAt((4u * k) * 512u + c);
     let b1 = rightAt((4u * k + 1u) * 512u + c);
@@ -104,6 +113,39 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s15 += subgroupBroadcast(a1.y, 7u) * b1;
     s15 += subgroupBroadcast(a1.z, 7u) * b2;
     s15 += subgroupBroadcast(a1.w, 7u) * b3;
+    let a2 = left[l2 + k];
+    s16 += subgroupBroadcast(a2.x, 0u) * b0;
+    s16 += subgroupBroadcast(a2.y, 0u) * b1;
+    s16 += subgroupBroadcast(a2.z, 0u) * b2;
+    s16 += subgroupBroadcast(a2.w, 0u) * b3;
+    s17 += subgroupBroadcast(a2.x, 1u) * b0;
+    s17 += subgroupBroadcast(a2.y, 1u) * b1;
+    s17 += subgroupBroadcast(a2.z, 1u) * b2;
+    s17 += subgroupBroadcast(a2.w, 1u) * b3;
+    s18 += subgroupBroadcast(a2.x, 2u) * b0;
+    s18 += subgroupBroadcast(a2.y, 2u) * b1;
+    s18 += subgroupBroadcast(a2.z, 2u) * b2;
+    s18 += subgroupBroadcast(a2.w, 2u) * b3;
+    s19 += subgroupBroadcast(a2.x, 3u) * b0;
+    s19 += subgroupBroadcast(a2.y, 3u) * b1;
+    s19 += subgroupBroadcast(a2.z, 3u) * b2;
+    s19 += subgroupBroadcast(a2.w, 3u) * b3;
+    s20 += subgroupBroadcast(a2.x, 4u) * b0;
+    s20 += subgroupBroadcast(a2.y, 4u) * b1;
+    s20 += subgroupBroadcast(a2.z, 4u) * b2;
+    s20 += subgroupBroadcast(a2.w, 4u) * b3;
+    s21 += subgroupBroadcast(a2.x, 5u) * b0;
+    s21 += subgroupBroadcast(a2.y, 5u) * b1;
+    s21 += subgroupBroadcast(a2.z, 5u) * b2;
+    s21 += subgroupBroadcast(a2.w, 5u) * b3;
+    s22 += subgroupBroadcast(a2.x, 6u) * b0;
+    s22 += subgroupBroadcast(a2.y, 6u) * b1;
+    s22 += subgroupBroadcast(a2.z, 6u) * b2;
+    s22 += subgroupBroadcast(a2.w, 6u) * b3;
+    s23 += subgroupBroadcast(a2.x, 7u) * b0;
+    s23 += subgroupBroadcast(a2.y, 7u) * b1;
+    s23 += subgroupBroadcast(a2.z, 7u) * b2;
+    s23 += subgroupBroadcast(a2.w, 7u) * b3;
   }
   if (column >= 512u) { return; }
   if (row < 400u) {
@@ -153,5 +195,29 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   }
   if (row + 15u < 400u) {
     result[(row + 15u) * 512u + c] = s15 + bias[c];
+  }
+  if (row + 16u < 400u) {
+    result[(row + 16u) * 512u + c] = s16 + bias[c];
+  }
+  if (row + 17u < 400u) {
+    result[(row + 17u) * 512u + c] = s17 + bias[c];
+  }
+  if (row + 18u < 400u) {
+    result[(row + 18u) * 512u + c] = s18 + bias[c];
+  }
+  if (row + 19u < 400u) {
+    result[(row + 19u) * 512u + c] = s19 + bias[c];
+  }
+  if (row + 20u < 400u) {
+    result[(row + 20u) * 512u + c] = s20 + bias[c];
+  }
+  if (row + 21u < 400u) {
+    result[(row + 21u) * 512u + c] = s21 + bias[c];
+  }
+  if (row + 22u < 400u) {
+    result[(row + 22u) * 512u + c] = s22 + bias[c];
+  }
+  if (row + 23u < 400u) {
+    result[(row + 23u) * 512u + c] = s23 + bias[c];
   }
 }

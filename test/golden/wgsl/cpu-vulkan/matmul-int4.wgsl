@@ -1,4 +1,4 @@
-// matmul: 7 x 64 x 8 workgroups
+// matmul: 5 x 64 x 8 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -14,7 +14,7 @@ fn rightAt(i: u32) -> vec4f {
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
   let column = group.y * 8u + local.x;
   let c = min(column, 511u);
-  let row = group.x * 16u;
+  let row = group.x * 22u;
   if (row >= 108u) { return; }
   let leftStart = group.z * 13824u;
   let rightStart = group.z * 262144u;
@@ -22,6 +22,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let scalesStart = group.z * 8192u;
   let l0 = leftStart + min(row + member, 108u - 1u) * 128u;
   let l1 = leftStart + min(row + 8u + member, 108u - 1u) * 128u;
+  let l2 = leftStart + min(row + 16u + member, 108u - 1u) * 128u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -38,6 +39,12 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s13 = vec4f();
   var s14 = vec4f();
   var s15 = vec4f();
+  var s16 = vec4f();
+  var s17 = vec4f();
+  var s18 = vec4f();
+  var s19 = vec4f();
+  var s20 = vec4f();
+  var s21 = vec4f();
   for (var k = 0u; k < 128u; k++) {
     let b0 = rightAt(rightStart + (4u * k) * 512u + c) * scales[scalesStart + ((4u * k) / 32u) * 512u + c];
     let b1 = rightAt(rightStart + (4u * k + 1u) * 512u + c) * scales[scalesStart + ((4u * k + 1u) / 32u) * 512u + c];
@@ -109,6 +116,31 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s15 += subgroupBroadcast(a1.y, 7u) * b1;
     s15 += subgroupBroadcast(a1.z, 7u) * b2;
     s15 += subgroupBroadcast(a1.w, 7u) * b3;
+    let a2 = left[l2 + k];
+    s16 += subgroupBroadcast(a2.x, 0u) * b0;
+    s16 += subgroupBroadcast(a2.y, 0u) * b1;
+    s16 += subgroupBroadcast(a2.z, 0u) * b2;
+    s16 += subgroupBroadcast(a2.w, 0u) * b3;
+    s17 += subgroupBroadcast(a2.x, 1u) * b0;
+    s17 += subgroupBroadcast(a2.y, 1u) * b1;
+    s17 += subgroupBroadcast(a2.z, 1u) * b2;
+    s17 += subgroupBroadcast(a2.w, 1u) * b3;
+    s18 += subgroupBroadcast(a2.x, 2u) * b0;
+    s18 += subgroupBroadcast(a2.y, 2u) * b1;
+    s18 += subgroupBroadcast(a2.z, 2u) * b2;
+    s18 += subgroupBroadcast(a2.w, 2u) * b3;
+    s19 += subgroupBroadcast(a2.x, 3u) * b0;
+    s19 += subgroupBroadcast(a2.y, 3u) * b1;
+    s19 += subgroupBroadcast(a2.z, 3u) * b2;
+    s19 += subgroupBroadcast(a2.w, 3u) * b3;
+    s20 += subgroupBroadcast(a2.x, 4u) * b0;
+    s20 += subgroupBroadcast(a2.y, 4u) * b1;
+    s20 += subgroupBroadcast(a2.z, 4u) * b2;
+    s20 += subgroupBroadcast(a2.w, 4u) * b3;
+    s21 += subgroupBroadcast(a2.x, 5u) * b0;
+    s21 += subgroupBroadcast(a2.y, 5u) * b1;
+    s21 += subgroupBroadcast(a2.z, 5u) * b2;
+    s21 += subgroupBroadcast(a2.w, 5u) * b3;
   }
   if (column >= 512u) { return; }
   if (row < 108u) {
@@ -158,5 +190,23 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   }
   if (row + 15u < 108u) {
     result[resultStart + (row + 15u) * 512u + c] = s15;
+  }
+  if (row + 16u < 108u) {
+    result[resultStart + (row + 16u) * 512u + c] = s16;
+  }
+  if (row + 17u < 108u) {
+    result[resultStart + (row + 17u) * 512u + c] = s17;
+  }
+  if (row + 18u < 108u) {
+    result[resultStart + (row + 18u) * 512u + c] = s18;
+  }
+  if (row + 19u < 108u) {
+    result[resultStart + (row + 19u) * 512u + c] = s19;
+  }
+  if (row + 20u < 108u) {
+    result[resultStart + (row + 20u) * 512u + c] = s20;
+  }
+  if (row + 21u < 108u) {
+    result[resultStart + (row + 21u) * 512u + c] = s21;
   }
 }
