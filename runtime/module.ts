@@ -32,7 +32,7 @@ export interface Port {
   readonly place: Place;
 }
 
-/** A weight that lies in another one: `run` elements of it at a time, with those of others between. */
+/** A weight that lies in another one: `run` elements of it at a time, with those of others, or zeros, between. */
 export interface JoinedPart {
   readonly name: string;
   readonly shape: Shape;

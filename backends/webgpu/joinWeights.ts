@@ -6,7 +6,7 @@ import { unviewed } from "./views.ts";
 /** A program that reads joined weights, and what each of these is made of. */
 export interface WithJoinedWeights {
   readonly graph: Graph;
-  /** The parts of each joined weight, in their order along an axis that is not the first. */
+  /** The parts of each joined weight, in their order along an axis that is not the first; zeros follow them in its rows. */
   readonly joins: ReadonlyMap<Value, readonly JoinedPart[]>;
 }
 

@@ -2,21 +2,19 @@
 import type { Graph, Value } from "../../ir/index.ts";
 import type { Access, DeviceModule, ModuleKernel, ModuleLaunch, Place, Port } from "../../runtime/module.ts";
 import { type Emitted, emitAll } from "./emit.ts";
-import { joinWeights } from "./joinWeights.ts";
 import type { Launch } from "./kernel.ts";
 import { needed } from "./needs.ts";
 import { placeAll } from "./places.ts";
 import type { Profile } from "./profile.ts";
+import { layWeights } from "./weightLayout.ts";
 import { packWeights } from "./weights.ts";
-import { widenPacked } from "./widenPacked.ts";
 
 /**
  * The module of a graph, every op of which is supported, for devices of `profile`. Throws B3 for what is beyond the
  * profile's limits.
  */
 export function lower(given: Graph, profile: Profile): DeviceModule {
-  const { graph: joined, joins } = joinWeights(given);
-  const graph = widenPacked(joined);
+  const { graph, joins } = layWeights(given);
   const weights = packWeights(graph.weights, profile.limits, joins);
   const launches = emitAll(graph, profile, weights);
   const places = placeAll(graph, launches, profile.limits, weights);

@@ -122,14 +122,14 @@ async function readEntries(
   const wanted = { dtype, shape: [stop - start, ...shape.slice(1)] };
   const bytes = new Uint8Array(byteLength(wanted));
   const size = byteLength({ dtype, shape: [] });
-  const step = size * joined.reduce((sum, { run }) => sum + run, 0);
   let at = 0;
   for (const each of joined) {
     const type = { dtype, shape: each.shape };
     const from = (await readChecked(source, each.name, type, start, stop)).bytes;
     const run = size * each.run;
-    for (let n = 0; n * run < from.length; n++)
-      bytes.set(from.subarray(n * run, (n + 1) * run), n * step + at);
+    const rows = from.length / run;
+    const step = bytes.length / rows;
+    for (let n = 0; n < rows; n++) bytes.set(from.subarray(n * run, (n + 1) * run), n * step + at);
     at += run;
   }
   return Tensor.fromBytes(wanted, bytes);

@@ -89,7 +89,13 @@ const products: readonly (readonly [M: number, K: number, N: number])[] = [
   [33, 68, 132],
 ];
 
-test.each(families.slice(0, 2))("family %s: dense layers of half-weights", async (_, profile) => {
+const dense = families
+  .slice(0, 2)
+  .flatMap(([family, profile]) =>
+    (["f32", "f16"] as const).map((dtype) => [family, dtype, profile] as const),
+  );
+
+test.each(dense)("family %s: dense layers of %s weights", async (_, dtype, profile) => {
   for (const [M, K, N] of products) {
     const x = input("x", f32([2, M, K]));
     const outputs: [string, Value][] = [
@@ -105,12 +111,15 @@ test.each(families.slice(0, 2))("family %s: dense layers of half-weights", async
       ],
     ];
     const graph = new Graph("dense", [x], outputs);
-    const narrow = narrowWeights(graph, { precision: "half-weights" });
+    const narrow = narrowWeights(graph, dtype === "f16" ? { precision: "half-weights" } : {});
     const module = compile(narrow.graph, profile);
-    // The weights of products have no copies in f32.
-    expect(module.weights.every(({ dtype }) => dtype === "f16")).toBe(true);
-    expect(module.once.map(({ label }) => label)).toEqual(["cast", "cast"]);
-    expect(module.weights.filter(({ joined }) => joined)).toHaveLength(1);
+    expect(module.weights.every((part) => part.dtype === dtype)).toBe(true);
+    // The weights of products have no copies.
+    expect(module.once.map(({ label }) => label)).toEqual(dtype === "f16" ? ["cast", "cast"] : []);
+    expect(module.weights.filter(({ joined = [] }) => joined.length > 1)).toHaveLength(1);
+    // Their rows are whole vectors.
+    const ends = module.weights.filter(({ shape }) => shape.length > 1).map(({ shape }) => shape.at(-1)! % 4);
+    expect(ends).toEqual([0, 0, 0]);
     const inputs = new Map([["x", drawn("x", [2, M, K])]]);
     const { got, want } = await compared(profile, narrow, numbersFor(graph, new Map()), inputs);
     expectClose(got, want, dawn.tolerance);

@@ -98,7 +98,8 @@ function planOf(spec: Gemm, profile: Profile, given?: Tile): Multiplication {
     bias: whole(N) && (bias?.aligned ?? true),
     result: accessible(result) && whole(N),
   };
-  const columns = accessible(right) && whole(N);
+  // The last vector of a row may lie beyond the columns, but not beyond the row.
+  const columns = accessible(right) && right.stride >= 4 * Math.ceil(N / 4);
   const tiled = inner && whole(K) && (transposed || columns);
   // A part of the inner axis is counted where a product of a batch is.
   const parts =

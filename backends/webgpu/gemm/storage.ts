@@ -6,7 +6,7 @@ import type { Gemm, Matrix } from "./description.ts";
 
 /** A right factor that is stored in fewer bits than 32 an element. */
 export interface Narrow {
-  readonly bits: Stored["bits"];
+  readonly bits: Exclude<Stored["bits"], 32>;
   /** Of integers: what the rows of each block are multiplied by. */
   readonly scales?: Matrix & { readonly block: number };
 }
@@ -25,10 +25,10 @@ export function rightFactor(value: Value, { part, entry, scalesEntry = entry }: 
   const stored = storedOf(value);
   const factor = {
     binding: { ...read("right", stored?.words ?? value), ...(part && { resource: part }) },
-    stride: N,
+    stride: stored?.stride ?? N,
     ...startOf(entry, stored?.pitch ?? K * N),
   };
-  if (!stored) return factor;
+  if (!stored || stored.bits === 32) return factor;
   const { bits, scales } = stored;
   if (!scales) return { ...factor, narrow: { bits } };
   const { value: factors, block } = scales;
@@ -55,7 +55,7 @@ export const storedModule = ({ bits }: Pick<Narrow, "bits">, lanes: Lanes, name:
     "}",
   ].join("\n");
 
-function elementsAt(bits: Stored["bits"], lanes: Lanes, name: string): string[] {
+function elementsAt(bits: Narrow["bits"], lanes: Lanes, name: string): string[] {
   if (bits === 16) {
     if (lanes === 1) return [`return unpack2x16float(${name}[i / 2u])[i % 2u]`];
     return [`let words = ${name}[i]`, "return vec4f(unpack2x16float(words.x), unpack2x16float(words.y))"];

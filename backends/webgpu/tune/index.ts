@@ -3,9 +3,9 @@ import { CompileError, type Graph } from "../../../ir/index.ts";
 import { pipeline, runPasses } from "../../../passes/index.ts";
 import type { Device } from "../../../runtime/device.ts";
 import { type Emitted, emitEach, supports } from "../emit.ts";
-import { joinWeights } from "../joinWeights.ts";
 import type { LaunchedProduct } from "../kernel.ts";
 import { type Product, type Profile, sameProduct, type Tile, type TunedProduct } from "../profile.ts";
+import { layWeights } from "../weightLayout.ts";
 import { packWeights } from "../weights.ts";
 import { type Bench, DeviceBench, type Timed, type Work } from "./bench.ts";
 import { candidates } from "./candidates.ts";
@@ -213,7 +213,7 @@ class Rounds {
 
   constructor(graph: Graph, profile: Profile, outputs: readonly string[]) {
     this.#profile = profile;
-    const { graph: whole, joins } = joinWeights(runPasses(graph, pipeline({ supports }, outputs)));
+    const { graph: whole, joins } = layWeights(runPasses(graph, pipeline({ supports }, outputs)));
     const weights = packWeights(whole.weights, profile.limits, joins);
     this.#emit = (tuned) => worksIn([...emitEach(whole, { ...profile, tuned }, weights)]);
     this.subjects = this.#subjects();
