@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 
 import type { Profile } from "../backends/webgpu/index.ts";
+import { readProfile } from "../backends/webgpu/targetFile.ts";
 import { json, moec } from "./support/cli.ts";
 import { temporaryFolder } from "./support/folder.ts";
 import { tinyVmoe } from "./support/golden.ts";
@@ -69,14 +70,19 @@ describe("a run of it", async () => {
       /tuned\.0\.tile: must have tv 1 .*\[W1\]$/,
     ],
     ["no product", { ...product, K: -1 }, /: tuned\.0\.K: .*\[W1\]$/],
-  ])("is refused in one line where the file is broken: %s", async (_, broken, message) => {
+  ])("is no target where the file is broken: %s", async (_, broken, message) => {
     const text = typeof broken === "string" ? broken : JSON.stringify({ ...untuned, tuned: [broken] });
     writeFileSync(file, text);
+    await expect(readProfile(file)).rejects.toThrow(message);
+  });
+
+  test("says what is wrong with a broken file, leaves it, and works without it", async () => {
+    writeFileSync(file, "{");
     const { code, stderr } = await moec("target");
     expect(code).toBe(2);
-    expect(stderr.trimEnd().split("\n").at(-1)).toMatch(message);
+    expect(stderr.trimEnd().split("\n").at(-1)).toMatch(/^error: .*\.json: is not JSON.*\[W1\]$/);
     expect((await moec("target", "untuned")).code).toBe(0);
-    expect(readFileSync(file, "utf8")).toBe(text);
+    expect(readFileSync(file, "utf8")).toBe("{");
   });
 });
 
