@@ -20,6 +20,8 @@ export interface EngineOptions {
   readonly provider?: string;
   /** Which kind of device to compile for, in place of this machine's. */
   readonly target?: Profile;
+  /** Whether WebGPU may use features that browsers keep behind a flag, such as subgroup matrices. */
+  readonly unsafe?: boolean;
   /** Threads of one op. */
   readonly threads?: number;
   /** Whatever else the engine takes, under its own names. */

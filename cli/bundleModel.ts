@@ -3,14 +3,13 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { Choice } from "../backends/choose.ts";
-import { dawn, dawnGpu } from "../backends/webgpu/dawn.ts";
+import { dawn, openDawn } from "../backends/webgpu/dawn.ts";
 import { executableOf } from "../backends/webgpu/executable.ts";
 import { folderFiles } from "../backends/webgpu/saveBundle.ts";
 import { fileError } from "../files/bytes.ts";
 import { CompileError, type WeightSource } from "../ir/index.ts";
 import { type Capacities, createModel, type Json, type Model, type Router } from "../models/index.ts";
 import { loadBundle, type Manifest, manifestFile, readManifest } from "../runtime/bundle.ts";
-import { Device } from "../runtime/device.ts";
 
 /** Whether a command line names a bundle. */
 export const isBundle = (name: string): Promise<boolean> =>
@@ -38,7 +37,11 @@ interface About {
 }
 
 /** The model of the bundle in the folder `path`. Throws W1 for one that is broken, or does not say its model. */
-export async function openBundle(path: string, routers: readonly Router[]): Promise<BundleModel> {
+export async function openBundle(
+  path: string,
+  routers: readonly Router[],
+  isUnsafe = false,
+): Promise<BundleModel> {
   const manifest = await readManifest(folderFiles(path));
   const about = manifest.model as Partial<About>;
   const { config, imageSize, batch, groupSize, live = false, capacities } = about;
@@ -55,11 +58,11 @@ export async function openBundle(path: string, routers: readonly Router[]): Prom
   });
   const outputs = new Set(manifest.module.outputs.map(({ name }) => name));
   const blocks = whole.blocks.filter(({ name }) => outputs.has(`${name}/slots`));
-  return { model: { ...whole, blocks }, imageSize, open: () => choiceOf(path, manifest) };
+  return { model: { ...whole, blocks }, imageSize, open: () => choiceOf(path, manifest, isUnsafe) };
 }
 
-async function choiceOf(path: string, { module }: Manifest): Promise<Choice> {
-  const device = await Device.open(await dawnGpu(), module);
+async function choiceOf(path: string, { module }: Manifest, isUnsafe: boolean): Promise<Choice> {
+  const device = await openDawn(isUnsafe, module);
   const known = new Set(module.outputs.map(({ name }) => name));
   return {
     backend: dawn,

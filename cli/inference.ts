@@ -36,6 +36,7 @@ export interface InferenceOptions extends WeightPrecision {
   readonly backend: string;
   readonly ep?: string;
   readonly target: string;
+  readonly unsafeFeatures?: boolean;
   readonly threads?: number;
   readonly session: Json;
   readonly seed: number;
@@ -239,7 +240,11 @@ async function openFolder(path: string, options: InferenceOptions, pictures: Pic
     "--backend": backend,
     "--target": options.target === "auto" ? undefined : options.target,
   });
-  const { model, imageSize, open: device } = await openBundle(path, await loadRouters(options.plugin));
+  const {
+    model,
+    imageSize,
+    open: device,
+  } = await openBundle(path, await loadRouters(options.plugin), options.unsafeFeatures);
   return { model, weights: noWeights, size: pictures.size ?? imageSize, device };
 }
 
@@ -263,13 +268,22 @@ async function openFile(
   return { model, weights, size: pictures.size ?? imageSize };
 }
 
-/** The backend asked for, with what is said of ONNX Runtime; that is for no other. */
-async function openChosen({ backend, target, ep, threads, session }: InferenceOptions): Promise<Choice> {
-  if (target !== "auto") {
+/** The backend asked for, with what is said of WebGPU's target or of ONNX Runtime; that is for no other. */
+async function openChosen({
+  backend,
+  target,
+  unsafeFeatures: unsafe = false,
+  ep,
+  threads,
+  session,
+}: InferenceOptions): Promise<Choice> {
+  const [ofWebgpu] = [...(target === "auto" ? [] : ["--target"]), ...(unsafe ? ["--unsafe-features"] : [])];
+  if (ofWebgpu !== undefined) {
     if (backend !== "auto" && backend !== "webgpu") {
-      throw new CompileError("U1", "--target", `is for --backend webgpu; got --backend ${backend}`);
+      throw new CompileError("U1", ofWebgpu, `is for --backend webgpu; got --backend ${backend}`);
     }
-    return openBackend("webgpu", { target: await readTarget(target) });
+    const profile = target === "auto" ? {} : { target: await readTarget(target, unsafe) };
+    return openBackend("webgpu", { unsafe, ...profile });
   }
 
   const said = Object.entries({ "--ep": ep, "--threads": threads, "--session": Object.keys(session)[0] });

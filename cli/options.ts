@@ -94,6 +94,12 @@ export const targetOption = (): Option =>
     "--target <target>",
     "what WebGPU compiles for: auto, this machine's GPU as moec tune left it; untuned, the same without; a target of moec target --list; or a .json file",
   ).default("auto");
+/** `--unsafe-features`: what browsers keep behind a flag. */
+export const unsafeOption = (): Option =>
+  new Option(
+    "--unsafe-features",
+    "let WebGPU multiply by subgroup matrices, in float16 mostly, where the target has them; browsers need a flag",
+  );
 /** `--json`. */
 export const jsonOption = (): Option => new Option("--json", "print one line of JSON");
 
@@ -130,6 +136,7 @@ export const inferring = (command: Command): Command =>
     .option("--input <x.npy>", "float32 images [N, height, width, 3] in [-1, 1], instead of photographs")
     .option("--backend <name>", "auto, webgpu, onnx or reference", "auto")
     .addOption(targetOption())
+    .addOption(unsafeOption())
     .option("--ep <engine>", "ONNX Runtime's engine: cpu, webgpu or cuda")
     .addOption(
       new Option("--threads <n>", "threads of an op in ONNX Runtime").argParser(parseCount("--threads", 1)),

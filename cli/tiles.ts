@@ -1,10 +1,18 @@
 /** How tiles and the products that they are for read. */
-import type { Product, Tile } from "../backends/webgpu/profile.ts";
+import { blockOf, type Product, type Tile } from "../backends/webgpu/profile.ts";
 
 /** Rows by columns of a block, inner steps held at once, and threads: `64x64 by 16, 64 threads`. */
-export function showTile({ wx, wy, tm, tv, bk, split = 1, parts = 1 }: Tile): string {
-  const threads = split > 1 ? `${wx * wy} x ${split}` : wx * wy;
-  return `${wy * tm}x${4 * wx * tv}${bk ? ` by ${bk}` : ""}, ${threads} threads${parts > 1 ? `, ${parts} parts` : ""}`;
+export function showTile(tile: Tile): string {
+  const { wx, wy, bk, split = 1, parts = 1, matrix } = tile;
+  const threads = `${wx * wy * (matrix?.subgroup ?? 1)}${split > 1 ? ` x ${split}` : ""} threads`;
+  const ways = [...(parts > 1 ? [`${parts} parts`] : []), ...(matrix ? ["subgroup matrices"] : [])];
+  return [`${showBlock(tile)}${bk ? ` by ${bk}` : ""}`, threads, ...ways].join(", ");
+}
+
+/** Rows by columns of a block. */
+export function showBlock(tile: Tile): string {
+  const { rows, columns } = blockOf(tile);
+  return `${rows}x${columns}`;
 }
 
 /** `[50, 512] x [512, 2048]`, and how many of them. */

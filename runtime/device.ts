@@ -31,6 +31,15 @@ export interface Pipeline {
 
 const oneLine = (message: string): string => message.trim().split("\n")[0] ?? "";
 
+/** What subgroups of a device can multiply, as Chrome says it of an adapter; no part of WebGPU yet. */
+export interface DeviceMatrix {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
 /** What a device is asked to have. */
 export interface Wanted {
   readonly limits: Limits;
@@ -84,6 +93,13 @@ export class Device {
   /** Threads of the smallest subgroup that there may be. */
   get subgroupMinSize(): number {
     return this.gpu.adapterInfo.subgroupMinSize ?? 0;
+  }
+
+  get matrices(): readonly DeviceMatrix[] {
+    const { subgroupMatrixConfigs = [] } = this.gpu.adapterInfo as {
+      readonly subgroupMatrixConfigs?: readonly DeviceMatrix[];
+    };
+    return subgroupMatrixConfigs;
   }
 
   get vendor(): string {

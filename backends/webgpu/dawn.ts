@@ -1,6 +1,6 @@
 /** WebGPU in Node: Dawn, through the npm package `webgpu`. */
 import type { Graph } from "../../ir/index.ts";
-import { Device } from "../../runtime/device.ts";
+import { Device, type Wanted } from "../../runtime/device.ts";
 import type { Backend } from "../backend.ts";
 import { type Profile, webgpuOn } from "./index.ts";
 import { openTunedFile, ownProfile, writeProfile } from "./targetFile.ts";
@@ -18,8 +18,16 @@ export async function dawnGpu(flags: readonly string[] = []): Promise<GPU> {
   return gpu;
 }
 
+/** What makes Dawn offer experimental features, and float16 on drivers where it is off. */
+const unsafeFlags = ["enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia"];
+
+/** A device of this machine's GPU, with unsafe features where these are wanted. Throws B2 where there is none. */
+export const openDawn = async (isUnsafe = false, wanted?: Wanted): Promise<Device> =>
+  Device.open(await dawnGpu(isUnsafe ? unsafeFlags : []), wanted);
+
 /** The backend on Dawn; for the devices of `profile`, where it is given, instead of this machine's own as it was tuned. */
-export const dawnFor = (profile?: Profile): Backend => webgpuOn(() => dawnGpu(), profile ?? ownProfile);
+export const dawnFor = (profile?: Profile, isUnsafe = false): Backend =>
+  webgpuOn(() => dawnGpu(isUnsafe ? unsafeFlags : []), profile ?? ((device) => ownProfile(device, isUnsafe)));
 
 export const dawn: Backend = dawnFor();
 
@@ -33,13 +41,16 @@ export interface DawnTuning extends Tuning {
  * Tunes the products of `graph` for this machine's GPU, and keeps the choices, beside those of other programs, for
  * `dawn`. Throws B2 where there is no adapter, B3 for one without timestamps, B5 when it is lost, W1 for the file.
  */
-export async function tuneDawn(graph: Graph, options: TuneOptions = {}): Promise<DawnTuning> {
-  const device = await Device.open(await dawnGpu());
+export async function tuneDawn(
+  graph: Graph,
+  { unsafe = false, ...options }: TuneOptions & { readonly unsafe?: boolean } = {},
+): Promise<DawnTuning> {
+  const device = await openDawn(unsafe);
   try {
     const file = await openTunedFile(device);
-    const found = await tune(graph, device, await ownProfile(device), options);
+    const found = await tune(graph, device, await ownProfile(device, unsafe), options);
     // Another process may have kept choices meanwhile.
-    const profile = withChoices(await ownProfile(device), found.subjects);
+    const profile = withChoices(await ownProfile(device, unsafe), found.subjects);
     await writeProfile(file, profile);
     return { ...found, profile, device: device.description, file };
   } finally {

@@ -12,7 +12,7 @@ import { profileOf } from "./targets.ts";
 
 export { type AdapterFacts, describeGpu } from "./describe.ts";
 export type { Profile, Tile } from "./profile.ts";
-export { anyGpu, profileOf, profiles } from "./targets.ts";
+export { anyGpu, profileOf, profiles, withUnsafe } from "./targets.ts";
 
 /** The module that computes the outputs asked for on devices of `profile`; needs no device. */
 export function compile(

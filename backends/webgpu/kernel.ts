@@ -70,11 +70,15 @@ export interface LaunchSpec {
   readonly bindings: readonly Binding[];
   readonly workgroups: Launch["workgroups"];
   readonly workgroupSize: readonly [x: number, y?: number, z?: number];
+  /** Threads of a subgroup, where the kernel is written for a number of them. */
+  readonly subgroupSize?: number | undefined;
   /** WGSL's directives, such as `enable subgroups;`. */
   readonly directives?: readonly string[];
   /** Declarations outside the entry point; equal ones are made once. */
   readonly module?: string | readonly string[];
-  /** The entry point's body; it sees `id`, `local`, `lane`, `group` and `member` (WebGPU's built-in ids). */
+  /**
+   * The entry point's body; it sees `id`, `local`, `lane`, `group`, `subgroup` and `member` (WebGPU's built-in ids).
+   */
   readonly body: string;
 }
 
@@ -84,6 +88,7 @@ const builtins: Readonly<Record<string, string>> = {
   lane: "@builtin(local_invocation_index) lane: u32",
   group: "@builtin(workgroup_id) group: vec3u",
   member: "@builtin(subgroup_invocation_id) member: u32",
+  subgroup: "@builtin(subgroup_id) subgroup: u32",
 };
 
 export function launch({
@@ -91,6 +96,7 @@ export function launch({
   bindings,
   workgroups,
   workgroupSize,
+  subgroupSize,
   directives = [],
   module = [],
   body,
@@ -100,11 +106,12 @@ export function launch({
       `@group(0) @binding(${i}) var<storage, ${access}> ${name}: array<${element}>;`,
   );
   const used = Object.entries(builtins).filter(([name]) => new RegExp(`\\b${name}\\b`).test(body));
+  const pinned = subgroupSize === undefined ? "" : ` @subgroup_size(${subgroupSize})`;
   const wgsl = [
     ...directives,
     ...declarations,
     ...new Set([module].flat().flatMap((part) => part.trim() || [])),
-    `@compute @workgroup_size(${workgroupSize.join(", ")})`,
+    `@compute @workgroup_size(${workgroupSize.join(", ")})${pinned}`,
     `fn main(${used.map(([, declaration]) => declaration).join(", ")}) {`,
     indented(body),
     "}",

@@ -1,12 +1,22 @@
 /** What the compiler needs to know of a device: limits, features and preferences, never who made it. */
 import type { Limits } from "../../runtime/module.ts";
 
+/** Matrices that the threads of a subgroup multiply together: [M, K] x [K, N] of `component`, added up in f32. */
+export interface SubgroupMatrix {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly component: "f16" | "f32";
+  /** Threads of a subgroup. */
+  readonly subgroup: number;
+}
+
 /** A way to tile matrix products. */
 export interface Tile {
-  /** Threads across columns and rows. */
+  /** Threads across columns and rows; subgroups, where these multiply matrices. */
   readonly wx: number;
   readonly wy: number;
-  /** Rows, and vectors of 4 columns, of one thread. */
+  /** Rows, and vectors of 4 columns, of one thread; matrices of one subgroup. */
   readonly tm: number;
   readonly tv: number;
   /** Inner steps held in workgroup memory at once; 0 reads from global memory alone (family `reg`). */
@@ -20,6 +30,8 @@ export interface Tile {
   readonly broadcast?: boolean | undefined;
   /** Workgroups that share a block's inner axis, and a second launch that adds up; only with steps in workgroup memory. */
   readonly parts?: number | undefined;
+  /** What subgroups multiply, where the device has an instruction for it (family `sgmat`). */
+  readonly matrix?: SubgroupMatrix | undefined;
 }
 
 /** What a matrix product is to the choice of its tile. */
@@ -73,15 +85,42 @@ export const defaultLimits: Limits = {
   maxComputeWorkgroupsPerDimension: 65_535,
 };
 
+/** Rows and columns of a tile. */
+export const blockOf = ({
+  wx,
+  wy,
+  tm,
+  tv,
+  matrix,
+}: Tile): { readonly rows: number; readonly columns: number } => ({
+  rows: wy * tm * (matrix?.M ?? 1),
+  columns: wx * tv * (matrix?.N ?? 4),
+});
+
+/** Threads of a workgroup. */
+const threadsOf = ({ wx, wy, split = 1, matrix }: Tile): number => wx * wy * split * (matrix?.subgroup ?? 1);
+
+/** Elements after each row in the workgroup memory of family `sgmat`, so that rows begin in other banks. */
+export const rowPadding = 8;
+
+/** Bytes of workgroup memory. */
+function workgroupBytes(tile: Tile): number {
+  const { wx, wy, tm, bk, split = 1, matrix } = tile;
+  const { rows, columns } = blockOf(tile);
+  if (split > 1) return 16 * wx * wy * split * tm;
+  if (!matrix) return 4 * bk * (rows + columns);
+  const held = rows * (bk + rowPadding) + bk * (columns + rowPadding);
+  return (matrix.component === "f16" ? 2 : 4) * held + 4 * wx * wy * matrix.M * matrix.N;
+}
+
 /** Whether a device can run a tile. */
 export const fits = (
-  { wx, wy, tm, tv, bk, split = 1, broadcast }: Tile,
+  tile: Tile,
   { limits, features, subgroupMinSize = 0 }: Pick<Profile, "limits" | "features" | "subgroupMinSize">,
 ): boolean =>
-  (!broadcast || (features.includes("subgroups") && wx * wy <= subgroupMinSize)) &&
-  wx * wy * split <= limits.maxComputeInvocationsPerWorkgroup &&
-  16 * (split > 1 ? wx * wy * split * tm : (wy * tm * bk) / 4 + bk * wx * tv) <=
-    limits.maxComputeWorkgroupStorageSize;
+  (!tile.broadcast || (features.includes("subgroups") && threadsOf(tile) <= subgroupMinSize)) &&
+  threadsOf(tile) <= limits.maxComputeInvocationsPerWorkgroup &&
+  workgroupBytes(tile) <= limits.maxComputeWorkgroupStorageSize;
 
 /** Whether two products are one to the choice of a tile. */
 export const sameProduct = (a: Product, b: Product): boolean =>

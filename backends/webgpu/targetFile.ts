@@ -12,7 +12,7 @@ import { checkWritable, readJson, writeFileAtomically } from "../../files/disk.t
 import { packageVersion } from "../../files/version.ts";
 import type { Device } from "../../runtime/device.ts";
 import { fits, type Profile, type Tile } from "./profile.ts";
-import { profileOf } from "./targets.ts";
+import { profileOf, withUnsafe } from "./targets.ts";
 
 const count = z.int().positive();
 
@@ -25,6 +25,15 @@ const tileSchema = z.strictObject({
   split: count.optional(),
   broadcast: z.boolean().optional(),
   parts: count.optional(),
+  matrix: z
+    .strictObject({
+      M: count.multipleOf(4),
+      N: count.multipleOf(4),
+      K: count.multipleOf(4),
+      component: z.enum(["f16", "f32"]),
+      subgroup: count,
+    })
+    .optional(),
 });
 
 /** A profile as JSON, which `moec target --json` prints. */
@@ -79,6 +88,8 @@ export async function readProfile(path: string): Promise<Profile> {
       throw fileError(path, `${where}: must have tv 1 where bk is 0; got ${tile.tv}`);
     if (tile.bk === 0 && tile.parts !== undefined)
       throw fileError(path, `${where}: must have bk above 0 where it has parts; got 0`);
+    if (tile.matrix && (tile.bk === 0 || tile.bk % tile.matrix.K !== 0))
+      throw fileError(path, `${where}: must have bk a multiple of its matrices' K; got ${tile.bk}`);
     if (tile.bk > 0 && tile.split !== undefined)
       throw fileError(path, `${where}: must have bk 0 where it has split; got ${tile.bk}`);
   }
@@ -106,12 +117,17 @@ export function tunedFile(device: Device): string {
   return join(cacheFolder(process.env), "tuned", `${name.slice(0, 60)}-${hash}.json`);
 }
 
-/** The profile of a device with what was tuned on it. Throws W1 where that file is broken. */
-export async function ownProfile(device: Device): Promise<Profile> {
-  const [own, file] = [profileOf(device), tunedFile(device)];
+/**
+ * The profile of a device with what was tuned on it, and with unsafe features where these are wanted. Throws W1 where the
+ * file of choices is broken.
+ */
+export async function ownProfile(device: Device, isUnsafe = false): Promise<Profile> {
+  const [safe, file] = [profileOf(device), tunedFile(device)];
+  const own = isUnsafe ? withUnsafe(safe, device) : safe;
   if (!existsSync(file)) return own;
   const { tuned } = await readProfile(file);
-  return tuned ? { ...own, tuned } : own;
+  const usable = isUnsafe ? tuned : tuned?.filter(({ tile }) => !tile.matrix);
+  return usable ? { ...own, tuned: usable } : own;
 }
 
 /** `tunedFile`, which can be written from now on. Throws W1 where it cannot. */

@@ -1,6 +1,7 @@
 /** The kinds of devices that programs are compiled for by name: limits, features and preferences of each. */
+import type { DeviceMatrix } from "../../runtime/device.ts";
 import type { Limits } from "../../runtime/module.ts";
-import { defaultLimits, fits, type Profile, type Tile } from "./profile.ts";
+import { defaultLimits, fits, type Profile, type SubgroupMatrix, type Tile } from "./profile.ts";
 
 /** Tiles in workgroup memory, by their rows and columns. */
 const tile128x128: Tile = { wx: 16, wy: 16, tm: 8, tv: 2, bk: 16 };
@@ -157,6 +158,67 @@ export const profiles: readonly Profile[] = [
   },
 ];
 
+/** Subgroup matrices of the kinds of devices that have them, with tiles of them, largest first. */
+const matrices: Readonly<Record<string, readonly Tile[]>> = {
+  nvidia: square({ M: 16, N: 16, K: 16, component: "f16", subgroup: 32 }),
+  amd: square({ M: 16, N: 16, K: 16, component: "f16", subgroup: 32 }),
+  // Metal multiplies what it adds up in.
+  apple: [
+    { wx: 2, wy: 2, tm: 2, tv: 4, bk: 32, matrix: { M: 8, N: 8, K: 8, component: "f32", subgroup: 32 } },
+  ],
+  intel: [
+    { wx: 2, wy: 4, tm: 2, tv: 2, bk: 32, matrix: { M: 8, N: 16, K: 16, component: "f16", subgroup: 16 } },
+  ],
+};
+
+/** Tiles of four subgroups, two down and two across. */
+function square(matrix: SubgroupMatrix): readonly Tile[] {
+  return [4, 2, 1].map((n) => ({ wx: 2, wy: 2, tm: n, tv: n, bk: 32, matrix }));
+}
+
+/** The features of WebGPU, and of Chrome alone, that kernels of subgroup matrices use. */
+const matrixFeatures: readonly string[] = [
+  half,
+  subgroups,
+  "subgroup-size-control",
+  "chromium-experimental-subgroup-matrix",
+];
+
+/**
+ * `profile` with what browsers keep behind a flag: subgroup matrices, on the kinds of devices that have them, and on
+ * `device`, where it is given, if it has them. Factors are then rounded to float16, sums stay in float32.
+ */
+export function withUnsafe(profile: Profile, device?: Described): Profile {
+  const tiles = (matrices[profile.name] ?? []).filter((tile) => fits(tile, profile));
+  const isThere = matrixFeatures.every((feature) => device?.features.has(feature) ?? true);
+  const own = tiles.filter(({ matrix }) => !device || device.matrices.some((has) => isSame(has, matrix)));
+  if (own.length === 0 || !isThere) return profile;
+  return {
+    ...profile,
+    features: [...new Set([...profile.features, ...matrixFeatures])],
+    tiles: [...own, ...own.flatMap(inParts), ...profile.tiles],
+  };
+}
+
+const isSame = (has: DeviceMatrix, wanted: SubgroupMatrix | undefined): boolean =>
+  has.componentType === wanted?.component &&
+  has.resultComponentType === "f32" &&
+  has.M === wanted.M &&
+  has.N === wanted.N &&
+  has.K === wanted.K;
+
+/** `profile` without what browsers keep behind a flag. */
+export function withoutUnsafe(profile: Profile): Profile {
+  const experimental = matrixFeatures.at(-1) as string;
+  if (!profile.features.includes(experimental)) return profile;
+  return {
+    ...profile,
+    features: profile.features.filter((feature) => feature !== experimental),
+    tiles: profile.tiles.filter(({ matrix }) => !matrix),
+    tuned: profile.tuned?.filter(({ tile }) => !tile.matrix),
+  };
+}
+
 const named = (name: string): Profile => profiles.find((profile) => profile.name === name) as Profile;
 
 /** A GPU with memory enough for any model: what a model needs, wherever it may run. */
@@ -188,6 +250,7 @@ interface Described {
   readonly subgroupMinSize: number;
   readonly vendor: string;
   readonly software: boolean;
+  readonly matrices: readonly DeviceMatrix[];
 }
 
 /** The profile of a device: the preferences of its kind, with its own limits, and those features that it has. */

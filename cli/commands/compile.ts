@@ -26,6 +26,7 @@ import {
   seedOption,
   setOption,
   targetOption,
+  unsafeOption,
   weightsOption,
 } from "../options.ts";
 import { readPlan } from "../plan.ts";
@@ -37,6 +38,7 @@ import { mebibytes } from "../terminal.ts";
 interface CompileOptions extends WeightPrecision {
   readonly output: string;
   readonly target: string;
+  readonly unsafeFeatures?: boolean;
   readonly set: readonly string[];
   readonly plugin: readonly string[];
   /** A path; false where a bundle without weights is wanted. */
@@ -73,7 +75,7 @@ interface Summary extends WeightPrecision {
 async function compileModel(name: string, options: CompileOptions): Promise<void> {
   const routers = await loadRouters(options.plugin);
   const capacities = await readPlan(options.plan);
-  const target = await readTarget(options.target);
+  const target = await readTarget(options.target, options.unsafeFeatures);
   await checkReplaceable(options.output, manifestFile);
   const file = typeof options.weights === "string" ? await openWeights(options.weights) : undefined;
   const progress = progressBar(options.json === true);
@@ -180,6 +182,7 @@ export const compileCommand: Command = new Command("compile")
   .argument("<model>", "a preset, or a configuration file in the original's format")
   .requiredOption("-o, --output <folder>", "the folder to write; a bundle that is there is replaced")
   .addOption(targetOption())
+  .addOption(unsafeOption())
   .addOption(weightsOption())
   .option("--no-weights", "leave the weights out")
   .option("--no-validate", "do not build the kernels on Dawn's null device")

@@ -2,13 +2,14 @@
 import { Command } from "commander";
 
 import { type Profile, profiles } from "../../backends/webgpu/index.ts";
-import { examples, jsonOption } from "../options.ts";
+import { examples, jsonOption, unsafeOption } from "../options.ts";
 import { ownTarget, readTarget } from "../target.ts";
 import { table } from "../terminal.ts";
-import { showProduct, showTile } from "../tiles.ts";
+import { showBlock, showProduct, showTile } from "../tiles.ts";
 
 interface TargetOptions {
   readonly list?: boolean;
+  readonly unsafeFeatures?: boolean;
   readonly json?: boolean;
 }
 
@@ -17,7 +18,10 @@ async function target(name: string, options: TargetOptions): Promise<void> {
     console.log(options.json ? JSON.stringify(profiles) : table([head, ...profiles.map(row)]));
     return;
   }
-  const { profile, file } = name === "auto" ? await ownTarget() : { profile: await readTarget(name) };
+  const { profile, file } =
+    name === "auto"
+      ? await ownTarget(options.unsafeFeatures)
+      : { profile: await readTarget(name, options.unsafeFeatures) };
   console.log(options.json ? JSON.stringify(profile) : describe(profile));
   if (!options.json && file !== undefined && profile.tuned) console.log(`kept in    ${file}`);
 }
@@ -33,7 +37,7 @@ const row = ({ name, limits, features, tiles }: Profile): (string | number)[] =>
   `${limits.maxComputeWorkgroupStorageSize / 2 ** 10} KiB`,
   limits.maxComputeInvocationsPerWorkgroup,
   features.join(", ") || "none",
-  tiles.map(showTile).join("; "),
+  [...new Set(tiles.map(showBlock))].join(", "),
 ];
 
 /** A profile for people: one fact a line. */
@@ -74,6 +78,7 @@ export const targetCommand: Command = new Command("target")
   .description("show what this machine's GPU is to the compiler, or a target by name")
   .argument("[target]", "auto, untuned, a built-in target or a .json file", "auto")
   .option("--list", "the built-in targets")
+  .addOption(unsafeOption())
   .addOption(jsonOption())
   .addHelpText("after", examples("target", "target --list", "target --json > mine.json"))
   .action((name: string, options: TargetOptions) => target(name, options));

@@ -16,6 +16,7 @@ import {
   pluginOption,
   setOption,
   sizeOption,
+  unsafeOption,
 } from "../options.ts";
 import { readPlan } from "../plan.ts";
 import { loadRouters } from "../plugins.ts";
@@ -34,6 +35,7 @@ interface Options {
   readonly live?: boolean;
   readonly outputs?: string;
   readonly budget: number;
+  readonly unsafeFeatures?: boolean;
   readonly json?: boolean;
 }
 
@@ -73,6 +75,7 @@ async function tuneModel(name: string, options: Options): Promise<void> {
   try {
     const { profile, subjects, ms, device, file } = await tuneDawn(graph, {
       outputs,
+      unsafe: options.unsafeFeatures === true,
       budgetMs: 1000 * budget,
       progress: progress.show,
     });
@@ -146,6 +149,7 @@ export const tuneCommand: Command = new Command("tune")
       .default(60),
   )
   .option("-o, --output <file.json>", "write a target file too, for --target elsewhere")
+  .addOption(unsafeOption())
   .addOption(setOption())
   .addOption(pluginOption())
   .addOption(batchOption())

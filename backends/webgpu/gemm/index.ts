@@ -1,8 +1,17 @@
 /** Matrix products: a kernel family and a tile are chosen for a description, and the launch is written. */
-import { type Binding, type Lanes, launch, type Launch, type Output, type Scratch } from "../kernel.ts";
-import { type Product, type Profile, sameProduct, type Tile } from "../profile.ts";
+import {
+  type Binding,
+  type Lanes,
+  launch,
+  type Launch,
+  type LaunchSpec,
+  type Output,
+  type Scratch,
+} from "../kernel.ts";
+import { blockOf, type Product, type Profile, sameProduct, type Tile } from "../profile.ts";
 import { downFirst, type Gemm, type Matrix, type Plan, whole } from "./description.ts";
 import { regBody, regDirectives, regMemory } from "./reg.ts";
+import { sgmatBody, sgmatDirectives, sgmatMemory } from "./sgmat.ts";
 import { storedElement, storedModule } from "./storage.ts";
 import { sumParts } from "./sum.ts";
 import { tileBody, tileMemory } from "./tile.ts";
@@ -49,8 +58,10 @@ type Multiplication = Plan & { readonly product: Product };
 function multiply(spec: Multiplication): Launch {
   const { tile, vec, output, product } = spec;
   const { batch } = product;
-  const across = Math.ceil(spec.N / (4 * tile.wx * tile.tv));
-  const down = spec.tiles?.bound ?? Math.ceil(spec.M / heightOf(tile));
+  const family = familyOf(spec);
+  const { rows: height, columns } = blockOf(tile);
+  const across = Math.ceil(spec.N / columns);
+  const down = spec.tiles?.bound ?? Math.ceil(spec.M / height);
   const rows = spec.tiles ? spec.tiles.rows : spec.M * batch;
   const { narrow } = spec.right;
   const lanes: Lanes = vec.right ? 4 : 1;
@@ -66,18 +77,41 @@ function multiply(spec: Multiplication): Launch {
       output.binding,
     ],
     workgroups: downFirst(spec) ? [down, across, batch] : [across, down, tile.parts ?? batch],
-    workgroupSize: tile.split ? [tile.wx, tile.wy, tile.split] : [tile.wx, tile.wy],
-    directives: regDirectives(tile),
+    ...family,
     module: [
       ...[spec.module ?? []].flat(),
       ...output.module,
       ...(narrow ? [storedModule(narrow, lanes, "right")] : []),
-      ...(tile.bk ? tileMemory(tile) : regMemory(tile)),
+      ...family.module,
     ],
-    body: tile.bk ? tileBody(spec) : regBody(spec),
   });
   const { samples = {} } = spec;
   return { ...launched, flops: 2 * rows * spec.N * spec.K, product: { ...product, tile, samples } };
+}
+
+/** The kernel of the tile's family. */
+function familyOf(plan: Plan): Pick<LaunchSpec, "workgroupSize" | "subgroupSize" | "directives" | "body"> & {
+  readonly module: readonly string[];
+} {
+  const { tile } = plan;
+  const { wx, wy, bk, split, matrix } = tile;
+  if (matrix) {
+    const own = { ...tile, matrix };
+    return {
+      workgroupSize: [wx * wy * matrix.subgroup],
+      subgroupSize: matrix.subgroup,
+      directives: sgmatDirectives(own),
+      module: sgmatMemory(own),
+      body: sgmatBody(plan, own),
+    };
+  }
+  if (bk > 0) return { workgroupSize: [wx, wy], module: tileMemory(tile), body: tileBody(plan) };
+  return {
+    workgroupSize: split ? [wx, wy, split] : [wx, wy],
+    directives: regDirectives(tile),
+    module: regMemory(tile),
+    body: regBody(plan),
+  };
 }
 
 /** The height of the tiles in which rows of experts are best listed, at most `M` of each, for products [M, K] x [K, N]. */
@@ -86,7 +120,7 @@ export function tileHeight(sizes: Pick<Product, "M" | "N" | "K" | "experts">, pr
   return heightOf(chooseTile(product, { tiled: true, parts: false }, profile));
 }
 
-const heightOf = ({ wy, tm }: Tile): number => wy * tm;
+const heightOf = (tile: Tile): number => blockOf(tile).rows;
 
 function planOf(spec: Gemm, profile: Profile, given?: Tile): Multiplication {
   const { left, right, result, bias, M, N, K, batch = 1, tiles } = spec;
@@ -130,11 +164,18 @@ interface Ways {
   readonly parts: boolean;
 }
 
+/** The fewest columns of what is multiplied in 16 bits: results of few, such as routers' logits, decide by their order. */
+const wide = 128;
+
 /** Whether a kernel of the tile computes the product. */
-const serves = ({ bk, split = 1, parts = 1 }: Tile, { experts }: Product, ways: Ways): boolean =>
+const serves = ({ bk, split = 1, parts = 1, matrix }: Tile, { N, experts }: Product, ways: Ways): boolean =>
   (bk === 0 || ways.tiled) &&
   (split === 1 || experts === 0) &&
-  (parts === 1 || (ways.parts && experts === 0));
+  (parts === 1 || (ways.parts && experts === 0)) &&
+  (!matrix || N >= wide);
+
+/** Workgroups of subgroup matrices that are worth one: each is as fast as several. */
+const matrixWorth = 4;
 
 /** The shortest inner axis that workgroups share. */
 const longInner = 1024;
@@ -153,8 +194,11 @@ function chooseTile(product: Product, ways: Ways, profile: Profile): Tile {
   const last = tiles.at(-1) as Tile;
   const padded = (tile: Tile): number => Math.ceil(M / heightOf(tile)) * heightOf(tile);
   const fewest = Math.min(...tiles.map(padded));
-  const busy = ({ wx, wy, tm, tv, parts = 1 }: Tile): boolean =>
-    Math.ceil(M / (wy * tm)) * Math.ceil(N / (4 * wx * tv)) * batch * parts >= minWorkgroups;
+  const busy = (tile: Tile): boolean => {
+    const { rows, columns } = blockOf(tile);
+    const workgroups = Math.ceil(M / rows) * Math.ceil(N / columns) * batch * (tile.parts ?? 1);
+    return workgroups * (tile.matrix ? matrixWorth : 1) >= minWorkgroups;
+  };
   const suits = (tile: Tile): boolean => {
     if (!serves(tile, product, ways)) return false;
     const { bk, split = 1, parts = 1 } = tile;
@@ -174,10 +218,10 @@ function chooseTile(product: Product, ways: Ways, profile: Profile): Tile {
 function tileOfHeight(product: Product, height: number, ways: Ways, profile: Profile): Tile {
   const tuned = tunedTile(product, ways, profile);
   const serving = [...(tuned ? [tuned] : []), ...profile.tiles].filter((tile) => serves(tile, product, ways));
-  const suits = ({ wy, tm, bk }: Tile): boolean =>
-    bk === 0 ? height % wy === 0 && height <= wy * tm : height === wy * tm;
+  const suits = (tile: Tile): boolean =>
+    tile.bk === 0 ? height % tile.wy === 0 && height <= heightOf(tile) : height === heightOf(tile);
   const last = profile.tiles.at(-1) as Tile;
   const wy = [...Array(last.wy + 1).keys()].findLast((n) => n > 0 && height % n === 0) ?? 1;
   const chosen = serving.find(suits) ?? { ...last, wy };
-  return { ...chosen, tm: height / chosen.wy };
+  return chosen.bk === 0 ? { ...chosen, tm: height / chosen.wy } : chosen;
 }

@@ -22,23 +22,17 @@ export const tileMemory = ({ wx, wy, tm, tv, bk }: Tile): readonly string[] => [
 
 /** The entry point's body. */
 export function tileBody(plan: Plan): string {
-  const { K, tile, tiles } = plan;
-  const { wx, wy, tm, tv, bk, parts = 1 } = tile;
-  const [depth, vectors] = [bk / 4, Math.ceil(K / 4)];
-  // Vectors of the inner axis that are one workgroup's.
-  const share = Math.ceil(vectors / parts / depth) * depth;
-  const [from, to] =
-    parts === 1
-      ? ["0u", `${vectors}u`]
-      : [`group.z * ${share}u`, `min((group.z + 1u) * ${share}u, ${vectors}u)`];
+  const { tile, tiles } = plan;
+  const { wx, wy, tm, tv, bk } = tile;
+  const depth = bk / 4;
   return block(2, [
     ...(tiles ? [tiles.head, "let row0 = 0u;"] : [`let row0 = group.y * ${wy * tm}u;`]),
     `let column0 = group.x * ${wx * tv}u;`,
     ...starts(plan),
     ...times(tm * tv, (i) => `var s${i} = vec4f();`),
-    `for (var k0 = ${from}; k0 < ${to}; k0 += ${depth}u) {`,
+    innerLoop(plan),
     block(2, [
-      ...fill(plan),
+      ...fill(plan, { threads: wx * wy, height: wy * tm, width: wx * tv }),
       "workgroupBarrier();",
       `for (var q = 0u; q < ${depth}u; q++) {`,
       block(2, multiply(tile)),
@@ -50,6 +44,29 @@ export function tileBody(plan: Plan): string {
   ]);
 }
 
+/** The head of the loop over vectors of the inner axis, as many at a time as are held; over a workgroup's own part of it. */
+export function innerLoop({ K, tile: { bk, parts = 1 } }: Plan): string {
+  const [depth, vectors] = [bk / 4, Math.ceil(K / 4)];
+  const share = Math.ceil(vectors / parts / depth) * depth;
+  const [from, to] =
+    parts === 1
+      ? ["0u", `${vectors}u`]
+      : [`group.z * ${share}u`, `min((group.z + 1u) * ${share}u, ${vectors}u)`];
+  return `for (var k0 = ${from}; k0 < ${to}; k0 += ${depth}u) {`;
+}
+
+/** How tiles lie in workgroup memory. */
+interface Held {
+  readonly threads: number;
+  /** Rows of the left tile, vectors across the right one. */
+  readonly height: number;
+  readonly width: number;
+  /** Vectors after each row; 0 by default. */
+  readonly padding?: number;
+  /** WGSL for a vector as it is held; itself by default. */
+  readonly as?: (v: string) => string;
+}
+
 /** `v = value;` under those of the conditions that can fail. */
 const guarded = (value: string, ...conditions: readonly string[]): string[] => {
   const needed = conditions.filter(Boolean);
@@ -59,20 +76,21 @@ const guarded = (value: string, ...conditions: readonly string[]): string[] => {
 };
 
 /** Statements that fill both tiles, every thread a share; what lies outside the matrices is zero. */
-function fill(plan: Plan): string[] {
+export function fill(plan: Plan, { threads, height, width, padding = 0, as = (v) => v }: Held): string[] {
   const { M, N, K, tile, tiles, right } = plan;
-  const { wx, wy, tm, tv, bk } = tile;
-  const [threads, height, width, depth] = [wx * wy, wy * tm, wx * tv, bk / 4];
+  const { bk } = tile;
+  const depth = bk / 4;
   const columns = Math.ceil(N / 4);
   const rowGuard = tiles ? "r < rows" : M % height ? `r < ${M}u` : "";
   const left = `left[${leftRow(plan, tiles ? "first + r" : "r")} + ${leftColumn(plan, "k")}]`;
+  const place = (row: number): string => (padding ? `i + i / ${row}u * ${padding}u` : "i");
   return [
     `for (var i = lane; i < ${height * depth}u; i += ${threads}u) {`,
     block(2, [
       `let r = row0 + i / ${depth}u;`,
       `let k = k0 + i % ${depth}u;`,
       ...guarded(left, rowGuard, K % bk ? `k < ${K / 4}u` : ""),
-      "leftTile[i] = v;",
+      `leftTile[${place(depth)}] = ${as("v")};`,
     ]),
     "}",
     `for (var i = lane; i < ${bk * width}u; i += ${threads}u) {`,
@@ -85,7 +103,7 @@ function fill(plan: Plan): string[] {
         columns % width ? `c < ${columns}u` : "",
         K % bk ? `k < ${K}u` : "",
       ),
-      "rightTile[i] = v;",
+      `rightTile[${place(width)}] = ${as("v")};`,
     ]),
     "}",
   ];

@@ -1,5 +1,5 @@
 /** The tiles that are worth measuring for a product: shapes of every kernel family that a device can run. */
-import { fits, type Product, type Profile, type Tile } from "../profile.ts";
+import { blockOf, fits, type Product, type Profile, type Tile } from "../profile.ts";
 
 /** Rows of family `reg` that a subgroup of 8 threads loads for one another. */
 const broadcasts: readonly Tile[] = [24, 16, 32, 20, 28, 12, 8, 4].map((tm) => ({
@@ -78,11 +78,12 @@ export function candidates({ M, N, K, experts }: Product, profile: Profile): rea
     ? [held, shared, splits, registers]
     : [broadcasts, registers, splits, held];
   const suits = (tile: Tile): boolean => {
-    const { wx, wy, tm, tv, split = 1, parts = 1 } = tile;
-    const few = wy * tm <= 8 || wy * tm <= waste * M;
+    const { split = 1, parts = 1 } = tile;
+    const { rows, columns } = blockOf(tile);
+    const few = rows <= 8 || rows <= waste * M;
     const isSplit = split > 1 || parts > 1;
     const shares = !isSplit || (experts === 0 && K >= Math.max(8 * split, parts > 1 ? shortest * parts : 0));
-    return fits(tile, profile) && few && 4 * wx * tv <= Math.max(32, waste * N) && shares;
+    return fits(tile, profile) && few && columns <= Math.max(32, waste * N) && shares;
   };
   const all = new Map([...tiles, ...families.flat()].map((tile) => [JSON.stringify(tile), tile]));
   return [...all.values()].filter(suits);
