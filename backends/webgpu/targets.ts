@@ -16,6 +16,9 @@ const reg = (wx: number, wy: number, tm = 4): Tile => ({ wx, wy, tm, tv: 1, bk: 
 /** The same for a subgroup of 8 threads, which load rows of the left factor for one another. */
 const subgroup = (tm: number): Tile => ({ ...reg(8, 1, tm), broadcast: true });
 
+/** The tiles of CPU drivers without subgroups of so many. */
+const withoutSubgroups: readonly Tile[] = [reg(8, 1, 8), reg(8, 1)];
+
 /** For products of few blocks: 16 threads share the inner axis of each. */
 const shared: Tile = { ...reg(8, 1), split: 16 };
 
@@ -46,8 +49,8 @@ export const profiles: readonly Profile[] = [
     limits: defaultLimits,
     features: [subgroups],
     subgroupMinSize: 8,
-    tiles: [...[24, 32, 16, 8, 4].map(subgroup), reg(8, 1, 8), reg(8, 1)],
-    minWorkgroups: 4,
+    tiles: [24, 32, 16, 8, 4].map(subgroup),
+    minWorkgroups: 16,
     lanesPerRow: 1,
     workgroup: 8,
     attention: "three launches",
@@ -262,5 +265,6 @@ export function profileOf({ limits, features, subgroupMinSize, vendor, software 
     features: kind.features.filter((feature) => features.has(feature)),
     subgroupMinSize,
   };
-  return { ...own, tiles: kind.tiles.filter((tile) => fits(tile, own)) };
+  const tiles = kind.tiles.filter((tile) => fits(tile, own));
+  return { ...own, tiles: tiles.length > 0 ? tiles : withoutSubgroups };
 }

@@ -48,7 +48,7 @@ test.each(
   ]),
 )("matrix products by %s, of sizes on and off the tile", async (_, tile) => {
   const { features, subgroupMinSize } = tile.broadcast ? software : generic;
-  const tiles = [tile, software.tiles.at(-1)!];
+  const tiles = [tile, generic.tiles.at(-1)!];
   const profile = { ...generic, features, subgroupMinSize, tiles, minWorkgroups: 1 };
   await withEngine(profile, async (engine) => {
     for (const [M, N, K] of [

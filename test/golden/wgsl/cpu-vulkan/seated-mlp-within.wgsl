@@ -45,16 +45,16 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     var tile = 0u;
     for (var c = 0u; c < e; c++) {
       row += total[c];
-      tile += (total[c] + 15u) / 16u;
+      tile += (total[c] + 3u) / 4u;
     }
     first[e] += row;
     if (group.x == 0u && group.y == 0u) {
-      for (var done = 0u; done < total[e]; done += 16u) {
-        tiles[tile] = vec4u(e, row + done, min(16u, total[e] - done), 0u);
+      for (var done = 0u; done < total[e]; done += 4u) {
+        tiles[tile] = vec4u(e, row + done, min(4u, total[e] - done), 0u);
         tile++;
       }
       if (e == 299u) {
-        for (; tile < 398u; tile++) { tiles[tile] = vec4u(); }
+        for (; tile < 694u; tile++) { tiles[tile] = vec4u(); }
       }
     }
   }
@@ -88,7 +88,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
   }
 }
 
-// experts, first layer: 3 x 398 x 1 workgroups
+// experts, first layer: 3 x 694 x 1 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -109,28 +109,15 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 16u;
+  let row = local.y * 4u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 24u;
   let l0 = (sources[first + min(row + member, rows - 1u)]) * 96u;
-  let l1 = (sources[first + min(row + 8u + member, rows - 1u)]) * 96u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
-  var s4 = vec4f();
-  var s5 = vec4f();
-  var s6 = vec4f();
-  var s7 = vec4f();
-  var s8 = vec4f();
-  var s9 = vec4f();
-  var s10 = vec4f();
-  var s11 = vec4f();
-  var s12 = vec4f();
-  var s13 = vec4f();
-  var s14 = vec4f();
-  var s15 = vec4f();
   for (var k = 0u; k < 96u; k++) {
     let b0 = right[rightStart + (4u * k) * 24u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 24u + c];
@@ -153,55 +140,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s3 += subgroupBroadcast(a0.y, 3u) * b1;
     s3 += subgroupBroadcast(a0.z, 3u) * b2;
     s3 += subgroupBroadcast(a0.w, 3u) * b3;
-    s4 += subgroupBroadcast(a0.x, 4u) * b0;
-    s4 += subgroupBroadcast(a0.y, 4u) * b1;
-    s4 += subgroupBroadcast(a0.z, 4u) * b2;
-    s4 += subgroupBroadcast(a0.w, 4u) * b3;
-    s5 += subgroupBroadcast(a0.x, 5u) * b0;
-    s5 += subgroupBroadcast(a0.y, 5u) * b1;
-    s5 += subgroupBroadcast(a0.z, 5u) * b2;
-    s5 += subgroupBroadcast(a0.w, 5u) * b3;
-    s6 += subgroupBroadcast(a0.x, 6u) * b0;
-    s6 += subgroupBroadcast(a0.y, 6u) * b1;
-    s6 += subgroupBroadcast(a0.z, 6u) * b2;
-    s6 += subgroupBroadcast(a0.w, 6u) * b3;
-    s7 += subgroupBroadcast(a0.x, 7u) * b0;
-    s7 += subgroupBroadcast(a0.y, 7u) * b1;
-    s7 += subgroupBroadcast(a0.z, 7u) * b2;
-    s7 += subgroupBroadcast(a0.w, 7u) * b3;
-    let a1 = left[l1 + k];
-    s8 += subgroupBroadcast(a1.x, 0u) * b0;
-    s8 += subgroupBroadcast(a1.y, 0u) * b1;
-    s8 += subgroupBroadcast(a1.z, 0u) * b2;
-    s8 += subgroupBroadcast(a1.w, 0u) * b3;
-    s9 += subgroupBroadcast(a1.x, 1u) * b0;
-    s9 += subgroupBroadcast(a1.y, 1u) * b1;
-    s9 += subgroupBroadcast(a1.z, 1u) * b2;
-    s9 += subgroupBroadcast(a1.w, 1u) * b3;
-    s10 += subgroupBroadcast(a1.x, 2u) * b0;
-    s10 += subgroupBroadcast(a1.y, 2u) * b1;
-    s10 += subgroupBroadcast(a1.z, 2u) * b2;
-    s10 += subgroupBroadcast(a1.w, 2u) * b3;
-    s11 += subgroupBroadcast(a1.x, 3u) * b0;
-    s11 += subgroupBroadcast(a1.y, 3u) * b1;
-    s11 += subgroupBroadcast(a1.z, 3u) * b2;
-    s11 += subgroupBroadcast(a1.w, 3u) * b3;
-    s12 += subgroupBroadcast(a1.x, 4u) * b0;
-    s12 += subgroupBroadcast(a1.y, 4u) * b1;
-    s12 += subgroupBroadcast(a1.z, 4u) * b2;
-    s12 += subgroupBroadcast(a1.w, 4u) * b3;
-    s13 += subgroupBroadcast(a1.x, 5u) * b0;
-    s13 += subgroupBroadcast(a1.y, 5u) * b1;
-    s13 += subgroupBroadcast(a1.z, 5u) * b2;
-    s13 += subgroupBroadcast(a1.w, 5u) * b3;
-    s14 += subgroupBroadcast(a1.x, 6u) * b0;
-    s14 += subgroupBroadcast(a1.y, 6u) * b1;
-    s14 += subgroupBroadcast(a1.z, 6u) * b2;
-    s14 += subgroupBroadcast(a1.w, 6u) * b3;
-    s15 += subgroupBroadcast(a1.x, 7u) * b0;
-    s15 += subgroupBroadcast(a1.y, 7u) * b1;
-    s15 += subgroupBroadcast(a1.z, 7u) * b2;
-    s15 += subgroupBroadcast(a1.w, 7u) * b3;
   }
   if (column >= 24u) { return; }
   if (row < rows) {
@@ -216,45 +154,9 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (row + 3u < rows) {
     result[(first + row + 3u) * 24u + c] = gelu4(s3 + bias[biasStart + c]);
   }
-  if (row + 4u < rows) {
-    result[(first + row + 4u) * 24u + c] = gelu4(s4 + bias[biasStart + c]);
-  }
-  if (row + 5u < rows) {
-    result[(first + row + 5u) * 24u + c] = gelu4(s5 + bias[biasStart + c]);
-  }
-  if (row + 6u < rows) {
-    result[(first + row + 6u) * 24u + c] = gelu4(s6 + bias[biasStart + c]);
-  }
-  if (row + 7u < rows) {
-    result[(first + row + 7u) * 24u + c] = gelu4(s7 + bias[biasStart + c]);
-  }
-  if (row + 8u < rows) {
-    result[(first + row + 8u) * 24u + c] = gelu4(s8 + bias[biasStart + c]);
-  }
-  if (row + 9u < rows) {
-    result[(first + row + 9u) * 24u + c] = gelu4(s9 + bias[biasStart + c]);
-  }
-  if (row + 10u < rows) {
-    result[(first + row + 10u) * 24u + c] = gelu4(s10 + bias[biasStart + c]);
-  }
-  if (row + 11u < rows) {
-    result[(first + row + 11u) * 24u + c] = gelu4(s11 + bias[biasStart + c]);
-  }
-  if (row + 12u < rows) {
-    result[(first + row + 12u) * 24u + c] = gelu4(s12 + bias[biasStart + c]);
-  }
-  if (row + 13u < rows) {
-    result[(first + row + 13u) * 24u + c] = gelu4(s13 + bias[biasStart + c]);
-  }
-  if (row + 14u < rows) {
-    result[(first + row + 14u) * 24u + c] = gelu4(s14 + bias[biasStart + c]);
-  }
-  if (row + 15u < rows) {
-    result[(first + row + 15u) * 24u + c] = gelu4(s15 + bias[biasStart + c]);
-  }
 }
 
-// experts, second layer: 12 x 398 x 1 workgroups
+// experts, second layer: 12 x 694 x 1 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -270,28 +172,15 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 16u;
+  let row = local.y * 4u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 96u;
   let l0 = (first + min(row + member, rows - 1u)) * 24u;
-  let l1 = (first + min(row + 8u + member, rows - 1u)) * 24u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
-  var s4 = vec4f();
-  var s5 = vec4f();
-  var s6 = vec4f();
-  var s7 = vec4f();
-  var s8 = vec4f();
-  var s9 = vec4f();
-  var s10 = vec4f();
-  var s11 = vec4f();
-  var s12 = vec4f();
-  var s13 = vec4f();
-  var s14 = vec4f();
-  var s15 = vec4f();
   for (var k = 0u; k < 24u; k++) {
     let b0 = right[rightStart + (4u * k) * 96u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 96u + c];
@@ -314,55 +203,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s3 += subgroupBroadcast(a0.y, 3u) * b1;
     s3 += subgroupBroadcast(a0.z, 3u) * b2;
     s3 += subgroupBroadcast(a0.w, 3u) * b3;
-    s4 += subgroupBroadcast(a0.x, 4u) * b0;
-    s4 += subgroupBroadcast(a0.y, 4u) * b1;
-    s4 += subgroupBroadcast(a0.z, 4u) * b2;
-    s4 += subgroupBroadcast(a0.w, 4u) * b3;
-    s5 += subgroupBroadcast(a0.x, 5u) * b0;
-    s5 += subgroupBroadcast(a0.y, 5u) * b1;
-    s5 += subgroupBroadcast(a0.z, 5u) * b2;
-    s5 += subgroupBroadcast(a0.w, 5u) * b3;
-    s6 += subgroupBroadcast(a0.x, 6u) * b0;
-    s6 += subgroupBroadcast(a0.y, 6u) * b1;
-    s6 += subgroupBroadcast(a0.z, 6u) * b2;
-    s6 += subgroupBroadcast(a0.w, 6u) * b3;
-    s7 += subgroupBroadcast(a0.x, 7u) * b0;
-    s7 += subgroupBroadcast(a0.y, 7u) * b1;
-    s7 += subgroupBroadcast(a0.z, 7u) * b2;
-    s7 += subgroupBroadcast(a0.w, 7u) * b3;
-    let a1 = left[l1 + k];
-    s8 += subgroupBroadcast(a1.x, 0u) * b0;
-    s8 += subgroupBroadcast(a1.y, 0u) * b1;
-    s8 += subgroupBroadcast(a1.z, 0u) * b2;
-    s8 += subgroupBroadcast(a1.w, 0u) * b3;
-    s9 += subgroupBroadcast(a1.x, 1u) * b0;
-    s9 += subgroupBroadcast(a1.y, 1u) * b1;
-    s9 += subgroupBroadcast(a1.z, 1u) * b2;
-    s9 += subgroupBroadcast(a1.w, 1u) * b3;
-    s10 += subgroupBroadcast(a1.x, 2u) * b0;
-    s10 += subgroupBroadcast(a1.y, 2u) * b1;
-    s10 += subgroupBroadcast(a1.z, 2u) * b2;
-    s10 += subgroupBroadcast(a1.w, 2u) * b3;
-    s11 += subgroupBroadcast(a1.x, 3u) * b0;
-    s11 += subgroupBroadcast(a1.y, 3u) * b1;
-    s11 += subgroupBroadcast(a1.z, 3u) * b2;
-    s11 += subgroupBroadcast(a1.w, 3u) * b3;
-    s12 += subgroupBroadcast(a1.x, 4u) * b0;
-    s12 += subgroupBroadcast(a1.y, 4u) * b1;
-    s12 += subgroupBroadcast(a1.z, 4u) * b2;
-    s12 += subgroupBroadcast(a1.w, 4u) * b3;
-    s13 += subgroupBroadcast(a1.x, 5u) * b0;
-    s13 += subgroupBroadcast(a1.y, 5u) * b1;
-    s13 += subgroupBroadcast(a1.z, 5u) * b2;
-    s13 += subgroupBroadcast(a1.w, 5u) * b3;
-    s14 += subgroupBroadcast(a1.x, 6u) * b0;
-    s14 += subgroupBroadcast(a1.y, 6u) * b1;
-    s14 += subgroupBroadcast(a1.z, 6u) * b2;
-    s14 += subgroupBroadcast(a1.w, 6u) * b3;
-    s15 += subgroupBroadcast(a1.x, 7u) * b0;
-    s15 += subgroupBroadcast(a1.y, 7u) * b1;
-    s15 += subgroupBroadcast(a1.z, 7u) * b2;
-    s15 += subgroupBroadcast(a1.w, 7u) * b3;
   }
   if (column >= 96u) { return; }
   if (row < rows) {
@@ -376,42 +216,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   }
   if (row + 3u < rows) {
     result[(first + row + 3u) * 96u + c] = s3 + bias[biasStart + c];
-  }
-  if (row + 4u < rows) {
-    result[(first + row + 4u) * 96u + c] = s4 + bias[biasStart + c];
-  }
-  if (row + 5u < rows) {
-    result[(first + row + 5u) * 96u + c] = s5 + bias[biasStart + c];
-  }
-  if (row + 6u < rows) {
-    result[(first + row + 6u) * 96u + c] = s6 + bias[biasStart + c];
-  }
-  if (row + 7u < rows) {
-    result[(first + row + 7u) * 96u + c] = s7 + bias[biasStart + c];
-  }
-  if (row + 8u < rows) {
-    result[(first + row + 8u) * 96u + c] = s8 + bias[biasStart + c];
-  }
-  if (row + 9u < rows) {
-    result[(first + row + 9u) * 96u + c] = s9 + bias[biasStart + c];
-  }
-  if (row + 10u < rows) {
-    result[(first + row + 10u) * 96u + c] = s10 + bias[biasStart + c];
-  }
-  if (row + 11u < rows) {
-    result[(first + row + 11u) * 96u + c] = s11 + bias[biasStart + c];
-  }
-  if (row + 12u < rows) {
-    result[(first + row + 12u) * 96u + c] = s12 + bias[biasStart + c];
-  }
-  if (row + 13u < rows) {
-    result[(first + row + 13u) * 96u + c] = s13 + bias[biasStart + c];
-  }
-  if (row + 14u < rows) {
-    result[(first + row + 14u) * 96u + c] = s14 + bias[biasStart + c];
-  }
-  if (row + 15u < rows) {
-    result[(first + row + 15u) * 96u + c] = s15 + bias[biasStart + c];
   }
 }
 
