@@ -24,7 +24,7 @@ export interface RowTiles {
   /** The most tiles there can be: the height of the grid. */
   readonly bound: number;
   /** Statements that return for a tile without rows, or define `first`, its first row, and `rows`, their number. */
-  readonly head: string;
+  readonly head: (tile: string) => string;
 }
 
 export interface Gemm {
@@ -67,10 +67,10 @@ export interface Plan extends Gemm {
 
 /**
  * Whether neighbouring workgroups are neighbours down the result: then a strip of the right factor is read for all rows
- * before the next one. Tiles of rows that are listed change the right factor themselves.
+ * before the next one. Not where each block of rows has a right factor of its own.
  */
-export const downFirst = ({ tile, tiles }: Pick<Plan, "tile" | "tiles">): boolean =>
-  tile.broadcast === true && !tiles;
+export const downFirst = ({ tile, tiles, M }: Pick<Plan, "tile" | "tiles" | "M">): boolean =>
+  tile.broadcast === true && (!tiles || M > tiles.height);
 
 export const whole = (n: number): boolean => n % 4 === 0;
 

@@ -46,7 +46,7 @@ export function regBody(plan: Plan): string {
     ...(together
       ? [`let column = ${x} * ${wx}u + local.x;`, `let c = min(column, ${columns - 1}u);`]
       : [`let c = ${x} * ${wx}u + local.x;`, `if (c >= ${columns}u) { return; }`]),
-    ...(tiles ? [tiles.head, `let row = local.y * ${tm}u;`] : [`let row = ${thread} * ${tm}u;`]),
+    ...(tiles ? [tiles.head(y), `let row = local.y * ${tm}u;`] : [`let row = ${thread} * ${tm}u;`]),
     ...(split ? [] : [`if (row >= ${limit}) { return; }`]),
     ...starts(plan),
     ...(vec.right && !right.transposed ? [] : columnsOf("c", N)),

@@ -56,7 +56,7 @@ export function sgmatBody(plan: Plan, tile: MatrixTile): string {
   const { threads, height, width, ownHeight, ownWidth } = sizesOf(tile);
   const { M, N, component } = matrix;
   return block(2, [
-    ...(tiles ? [tiles.head, "let row0 = 0u;"] : [`let row0 = group.y * ${height}u;`]),
+    ...(tiles ? [tiles.head("group.y"), "let row0 = 0u;"] : [`let row0 = group.y * ${height}u;`]),
     `let column0 = group.x * ${width}u;`,
     ...starts(plan),
     `let ownRow = subgroup / ${wx}u * ${ownHeight}u;`,

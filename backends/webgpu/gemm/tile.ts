@@ -26,7 +26,7 @@ export function tileBody(plan: Plan): string {
   const { wx, wy, tm, tv, bk } = tile;
   const depth = bk / 4;
   return block(2, [
-    ...(tiles ? [tiles.head, "let row0 = 0u;"] : [`let row0 = group.y * ${wy * tm}u;`]),
+    ...(tiles ? [tiles.head("group.y"), "let row0 = 0u;"] : [`let row0 = group.y * ${wy * tm}u;`]),
     `let column0 = group.x * ${wx * tv}u;`,
     ...starts(plan),
     ...times(tm * tv, (i) => `var s${i} = vec4f();`),

@@ -259,8 +259,8 @@ function expertLayer(
   const { start, stop } = shard;
   const [experts = stop] = bias.type.shape;
   const whole = start === 0 && stop === experts;
-  const head = `
-let tile = tiles[group.y];
+  const head = (at: string): string => `
+let tile = tiles[${at}];
 if (tile.z == 0u${whole ? "" : ` || tile.x < ${start}u || tile.x >= ${stop}u`}) { return; }
 let first = tile.y;
 let rows = tile.z;`;

@@ -88,7 +88,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
   }
 }
 
-// experts, first layer: 3 x 694 x 1 workgroups
+// experts, first layer: 694 x 3 x 1 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -103,9 +103,9 @@ fn gelu4(x: vec4f) -> vec4f {
 }
 @compute @workgroup_size(8, 1)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
-  let column = group.x * 8u + local.x;
+  let column = group.y * 8u + local.x;
   let c = min(column, 23u);
-  let tile = tiles[group.y];
+  let tile = tiles[group.x];
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
@@ -156,7 +156,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   }
 }
 
-// experts, second layer: 12 x 694 x 1 workgroups
+// experts, second layer: 694 x 12 x 1 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -166,9 +166,9 @@ diagnostic(off, subgroup_uniformity);
 @group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
 @compute @workgroup_size(8, 1)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
-  let column = group.x * 8u + local.x;
+  let column = group.y * 8u + local.x;
   let c = min(column, 95u);
-  let tile = tiles[group.y];
+  let tile = tiles[group.x];
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;

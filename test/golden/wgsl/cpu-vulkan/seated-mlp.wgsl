@@ -84,7 +84,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
         }
 }
 
-// experts, first layer: 64 x 40 x 1 workgroups
+// experts, first layer: 40 x 64 x 1 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -99,9 +99,9 @@ fn gelu4(x: vec4f) -> vec4f {
 }
 @compute @workgroup_size(8, 1)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
-  let column = group.x * 8u + local.x;
+  let column = group.y * 8u + local.x;
   let c = min(column, 511u);
-  let tile = tiles[group.y];
+  let tile = tiles[group.x];
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
@@ -300,7 +300,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   }
 }
 
-// experts, second layer: 16 x 40 x 1 workgroups
+// experts, second layer: 40 x 16 x 1 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -314,9 +314,9 @@ fn bfloat4(x: vec4f) -> vec4f {
 }
 @compute @workgroup_size(8, 1)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
-  let column = group.x * 8u + local.x;
+  let column = group.y * 8u + local.x;
   let c = min(column, 127u);
-  let tile = tiles[group.y];
+  let tile = tiles[group.x];
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
