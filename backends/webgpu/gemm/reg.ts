@@ -24,6 +24,10 @@ export const regMemory = ({ wx, wy, tm, split }: Tile): readonly string[] =>
 export const regDirectives = ({ broadcast }: Tile): readonly string[] =>
   broadcast ? ["enable subgroups;", "diagnostic(off, subgroup_uniformity);"] : [];
 
+/** WGSL for which workgroup it is across the result, and down. */
+const axes = (plan: Plan): readonly [across: string, down: string] =>
+  downFirst(plan) ? ["group.y", "group.x"] : ["group.x", "group.y"];
+
 /** The entry point's body. */
 export function regBody(plan: Plan): string {
   const { M, N, tile, tiles, vec, right } = plan;
@@ -34,7 +38,7 @@ export function regBody(plan: Plan): string {
   // Threads that work together may not return one by one before they are done.
   const together = split !== undefined || broadcast === true;
   const own = (row: string): string => (tiles ? `first + ${row}` : row);
-  const [x, y] = downFirst(plan) ? ["group.y", "group.x"] : ["group.x", "group.y"];
+  const [x, y] = axes(plan);
   const thread = wy === 1 ? y : `(${y} * ${wy}u + local.y)`;
   const columns = Math.ceil(N / 4);
   const stores = rows.flatMap((r) => {
@@ -121,13 +125,41 @@ function innerLoop(plan: Plan): string[] {
     return [loop(K), block(2, step), "}"];
   }
   const [vectors, rest] = [Math.floor(K / 4), K % 4];
+  const early = readsEarly(plan);
   const last = rest ? innerStep(plan, `${vectors}u`, rest) : [];
   return [
+    ...(early ? ["var early = 0.0;"] : []),
     loop(vectors),
-    block(2, innerStep(plan, "k", 4)),
+    block(2, [...(early ? [`early = max(early, ${nextLine(plan)}.x);`] : []), ...innerStep(plan, "k", 4)]),
     "}",
+    // Never so: it keeps a compiler from leaving the loads out.
+    ...(early ? ["if (early < 0.0) { return; }"] : []),
     ...(split && rest ? ["if (local.z == 0u) {", block(2, last), "}"] : last),
   ];
+}
+
+/** Vectors of a cache line, which a processor fetches at once. */
+const lineVectors = 4;
+
+/**
+ * Whether the threads of a subgroup read, a step early, a vector of each line that the next one takes of the right factor:
+ * its rows lie so far apart that no processor foresees them, and with few blocks of rows most are not in its caches.
+ */
+const readsEarly = ({ M, tile: { wx, tm, broadcast }, right, vec }: Plan): boolean =>
+  broadcast === true &&
+  wx % lineVectors === 0 &&
+  vec.right &&
+  !right.transposed &&
+  !right.narrow &&
+  Math.ceil(M / tm) <= 2;
+
+/** WGSL for the vector that a thread reads early. */
+function nextLine(plan: Plan): string {
+  const { N, K, tile } = plan;
+  const lines = tile.wx / lineVectors;
+  const row = `min(4u * k + 4u + member / ${lines}u, ${K - 1}u)`;
+  const at = `min(${axes(plan)[0]} * ${tile.wx}u + member % ${lines}u * ${lineVectors}u, ${Math.ceil(N / 4) - 1}u)`;
+  return rightEntry(plan, `(${row})`, at);
 }
 
 /** `count` inner steps from vector `k` on: each column of the left rows times a row of four of the right. */
