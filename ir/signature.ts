@@ -14,7 +14,7 @@
  *   `ints`, `dtype` or a union of strings (`"token" | "gate"`).
  */
 import { CompileError } from "./error.ts";
-import { type DType, dtypes, type Shape, showType, type TensorType } from "./type.ts";
+import { type DType, dtypes, sameShape, type Shape, showType, type TensorType } from "./type.ts";
 
 type Trim<S extends string> = S extends ` ${infer R}` | `${infer R} ` ? Trim<R> : S;
 type NameOf<S extends string> = S extends `${infer N}:${string}` ? Trim<N> : never;
@@ -229,7 +229,9 @@ function fits(slot: Slot, type: TensorType, sizes: Record<string, AttrValue>): b
   for (const axis of slot.axes) {
     if (axis.kind === "list") {
       const sub = type.shape.slice(at, at + rest);
-      if (rest < 0 || String((sizes[axis.name] ??= sub)) !== String(sub)) return false;
+      if (rest < 0) return false;
+      const want = (sizes[axis.name] ??= sub);
+      if (!Array.isArray(want) || !sameShape(want as Shape, sub)) return false;
       at += rest;
     } else {
       const size = type.shape[at++];
@@ -252,9 +254,11 @@ const showAxis = (axis: Axis, sizes: Sizes): string => {
 
 /** The concrete type of `slot` under `sizes`. */
 export function typeOf(slot: Slot, sizes: Sizes): TensorType {
-  const shape = slot.axes.flatMap((axis): Shape => {
+  const shape: number[] = [];
+  for (const axis of slot.axes) {
     const value = axis.kind === "size" ? axis.size : sizes[axis.name];
-    return Array.isArray(value) ? (value as Shape) : [value as number];
-  });
+    if (Array.isArray(value)) shape.push(...(value as Shape));
+    else shape.push(value as number);
+  }
   return { dtype: (sizes[slot.dtype] ?? slot.dtype) as DType, shape };
 }

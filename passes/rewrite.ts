@@ -142,6 +142,22 @@ function apply(pattern: Pattern, value: Value): [Value, Value][] | undefined {
 
 const sweepLimit = 100;
 
+const known = new WeakMap<Rule, Pattern>();
+
+/** The patterns of `rules`, in their order, by the op of their first root. */
+function patternsByOp(rules: readonly Rule[]): ReadonlyMap<AnyOp | undefined, readonly Pattern[]> {
+  const patterns = new Map<AnyOp | undefined, Pattern[]>();
+  for (const r of rules) {
+    const pattern = known.get(r) ?? patternOf(r);
+    known.set(r, pattern);
+    const op = pattern.roots[0]?.node?.op;
+    const alike = patterns.get(op);
+    if (alike) alike.push(pattern);
+    else patterns.set(op, [pattern]);
+  }
+  return patterns;
+}
+
 export interface RewriteOptions {
   readonly onFire?: (rule: Rule, before: Node, after: Value) => void;
   /** Whether right sides may use an op; a match that would create another is left alone. */
@@ -150,16 +166,16 @@ export interface RewriteOptions {
 
 /**
  * Applies `rules` wherever they match until none does; throws R2 when they do not come to an end.
- * A value that has users outside a match stays alive for them. O(sweeps x nodes x rules).
+ * A value that has users outside a match stays alive for them. O(sweeps x nodes x rules of one op).
  */
 export function rewrite(graph: Graph, rules: readonly Rule[], options: RewriteOptions = {}): Graph {
-  const patterns = rules.map(patternOf);
+  const patterns = patternsByOp(rules);
   let current = graph;
   for (let sweep = 0; sweep < sweepLimit; sweep++) {
     const substitution = new Map<Value, Value>();
     const existing = new Set(current.nodes);
     for (const value of current.nodes.flatMap((node) => node.results)) {
-      for (const pattern of patterns) {
+      for (const pattern of patterns.get(value.node?.op) ?? []) {
         if (substitution.has(value)) break;
         const pairs = apply(pattern, value);
         if (!pairs || pairs.some(([old]) => substitution.has(old))) continue;
