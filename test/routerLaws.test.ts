@@ -11,7 +11,7 @@ import { runs } from "./support/runs.ts";
 
 const devices = Object.keys(backends).filter((name) => name !== reference.name);
 // A software driver of a GPU takes long to compile for a case.
-const backendRuns = runs(3);
+const backendRuns = runs(2);
 
 describe.each([...routers])("%s", (_, router) => {
   const laws = routerLaws(router, { backends: devices, backendRuns });

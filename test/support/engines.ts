@@ -40,7 +40,7 @@ export interface UnderTest {
 
 const usual = { cases: 20, models: 40 };
 /** For backends that compile kernels for every new program. */
-const fewer: Readonly<Record<string, typeof usual>> = { webgpu: { cases: 5, models: 18 } };
+const fewer: Readonly<Record<string, typeof usual>> = { webgpu: { cases: 4, models: 12 } };
 
 /** Every backend but the oracle. A missing device is a failure, never a skip. */
 export const underTest: readonly UnderTest[] = [
