@@ -25,6 +25,16 @@ const shared: Tile = { ...reg(8, 1), split: 16 };
 /** For products of few blocks and a long inner axis: workgroups share it, as few as keep the device busy. */
 const inParts = (tile: Tile): readonly Tile[] => [2, 4, 8].map((parts) => ({ ...tile, parts }));
 
+/** Tiles for GPUs that hold blocks of 64 rows and columns. */
+const medium: readonly Tile[] = [
+  tile64x64,
+  tile32x32,
+  ...inParts(tile64x64),
+  ...inParts(tile32x32),
+  shared,
+  reg(8, 8),
+];
+
 const KiB = 2 ** 10;
 const GiB = 2 ** 30;
 
@@ -59,15 +69,7 @@ export const profiles: readonly Profile[] = [
     name: "gpu-generic",
     limits: defaultLimits,
     features: [],
-    tiles: [
-      tile128x128,
-      tile64x64,
-      tile32x32,
-      ...inParts(tile64x64),
-      ...inParts(tile32x32),
-      shared,
-      reg(8, 8),
-    ],
+    tiles: [tile128x128, ...medium],
     minWorkgroups: 128,
     lanesPerRow: 64,
     workgroup: 64,
@@ -96,15 +98,7 @@ export const profiles: readonly Profile[] = [
     name: "nvidia",
     limits: today(2 * GiB - 4, 48 * KiB),
     features: [subgroups],
-    tiles: [
-      tile128x128,
-      tile64x64,
-      tile32x32,
-      ...inParts(tile64x64),
-      ...inParts(tile32x32),
-      shared,
-      reg(8, 8),
-    ],
+    tiles: [tile128x128, ...medium],
     minWorkgroups: 256,
     lanesPerRow: 64,
     workgroup: 128,
@@ -114,15 +108,7 @@ export const profiles: readonly Profile[] = [
     name: "amd",
     limits: today(4 * GiB - 4, 32 * KiB),
     features: [half, subgroups],
-    tiles: [
-      tile128x128,
-      tile64x64,
-      tile32x32,
-      ...inParts(tile64x64),
-      ...inParts(tile32x32),
-      shared,
-      reg(8, 8),
-    ],
+    tiles: [tile128x128, ...medium],
     minWorkgroups: 128,
     lanesPerRow: 64,
     workgroup: 64,
