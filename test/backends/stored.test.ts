@@ -9,7 +9,7 @@ import { Graph, input, ops, type Shape, Tensor, type Value, weight } from "../..
 import { type Narrowed, narrowWeights, type WeightPrecision } from "../../passes/index.ts";
 import { expectClose } from "../support/close.ts";
 import { drawn, f32, inputsFor, layer, weightsFor } from "../support/moeLayer.ts";
-import { runs } from "../support/runs.ts";
+import { someOf } from "../support/runs.ts";
 import { memoryWeights } from "../support/weights.ts";
 
 const gpu = await dawnGpu();
@@ -66,14 +66,10 @@ const families: readonly (readonly [string, Profile])[] = [
   ["reg, in shards", { ...software, limits: { ...software.limits, maxStorageBufferBindingSize: 32_768 } }],
 ];
 
-/** Two of `all`, from `place` on; all of them in the nightly setting. */
-const chosen = <T>(all: readonly T[], place: number): readonly T[] =>
-  Array.from({ length: Math.min(all.length, runs(2)) }, (_, i) => all[(place + i) % all.length]!);
-
 describe.each(families)("family %s", (family, profile) => {
   test.each(ways)("experts of %s", async (_way, precision) => {
     const place = 1 + families.findIndex(([name]) => name === family);
-    for (const [E, D, F] of chosen(sizes, place)) {
+    for (const [E, D, F] of someOf(sizes, place)) {
       const given = { G: 2, T: 9, E, D, F };
       const graph = layer(given, { k: Math.min(2, E), capacity: 5 });
       const narrow = narrowWeights(graph, precision);

@@ -11,6 +11,7 @@ import { expectClose } from "../support/close.ts";
 import { bothWays, noWeights } from "../support/engines.ts";
 import { expectOneLine } from "../support/errors.ts";
 import { tinyVmoe } from "../support/golden.ts";
+import { someOf } from "../support/runs.ts";
 
 const gpu = await dawnGpu();
 const [software, generic] = profiles as [Profile, Profile];
@@ -41,6 +42,14 @@ const allTiles: readonly Tile[] = [
   ).values(),
 ];
 
+/** M, N and K on and off every tile. */
+const productSizes = [
+  [64, 64, 64],
+  [70, 100, 52],
+  [33, 7, 130],
+  [1, 20, 36],
+] as const;
+
 test.each(
   allTiles.map((tile) => [
     `${tile.wx}x${tile.wy}x${tile.split ?? 1} ${tile.broadcast ? "broadcasting " : ""}threads of ${tile.tm}x${4 * tile.tv}, ${tile.bk || "no"} steps held`,
@@ -51,12 +60,7 @@ test.each(
   const tiles = [tile, generic.tiles.at(-1)!];
   const profile = { ...generic, features, subgroupMinSize, tiles, minWorkgroups: 1 };
   await withEngine(profile, async (engine) => {
-    for (const [M, N, K] of [
-      [64, 64, 64],
-      [70, 100, 52],
-      [33, 7, 130],
-      [1, 20, 36],
-    ] as const) {
+    for (const [M, N, K] of someOf(productSizes, allTiles.indexOf(tile))) {
       const [x, w, b] = [f32("x", 2, M, K), f32("w", 2, K, N), f32("b", N)];
       const first = ops.slice(w, { start: [0, 0, 0], limit: [1, K, N] });
       const affine = ops.linear(x, ops.reshape(first, { shape: [K, N] }), b);
