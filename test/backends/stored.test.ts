@@ -122,6 +122,16 @@ test.each(dense)("family %s: dense layers of %s weights", async (_, dtype, profi
   }
 });
 
+test("a weight that more than products read is not padded: it would lie there twice", () => {
+  const [x, w] = [input("x", f32([5, 6])), single("w", 6, 7)];
+  const sums = ops.reduceSum(ops.transpose(w, { perm: [1, 0] }));
+  const bias = ops.reshape(sums, { shape: [7] });
+  const y = ops.linear(x, w, bias);
+  const { once, weights } = compile(new Graph("both", [x], [["y", y]]), software);
+  expect(weights.map(({ shape }) => shape)).toEqual([[6, 7]]);
+  expect(once.map(({ label }) => label)).not.toContain("slice");
+});
+
 /** Uses of float16 weights by what reads whole buffers, by elements, by moves, by views of parts, and as outputs. */
 const uses: Readonly<Record<string, (w: (...shape: number[]) => Value, x: Value) => Value>> = {
   "a norm": (w, x) => ops.layerNorm(ops.cast(x, { to: "f16" }), w(6), w(6), { epsilon: 1e-6 }),

@@ -133,7 +133,7 @@ function planOf(spec: Gemm, profile: Profile, given?: Tile): Multiplication {
     result: accessible(result) && whole(N),
   };
   // The last vector of a row may lie beyond the columns, but not beyond the row.
-  const columns = accessible(right) && right.stride >= 4 * Math.ceil(N / 4);
+  const columns = accessible(right);
   const tiled = inner && whole(K) && (transposed || columns);
   // A part of the inner axis is counted where a product of a batch is.
   const parts =
