@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { pid, platform } from "node:process";
 import { Worker } from "node:worker_threads";
 
-import { median } from "../cli/statistics.ts";
+import { median } from "../backends/statistics.ts";
 
 /** Keeps the main thread, and threads that it makes from now on, on the first core; returns whether it is kept. */
 export const stayOnFirstCore = (): boolean =>

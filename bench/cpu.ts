@@ -7,7 +7,7 @@ import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { onnx } from "../backends/onnx/runtime.ts";
-import { median } from "../cli/statistics.ts";
+import { median } from "../backends/statistics.ts";
 import { table } from "../cli/terminal.ts";
 import { mergeConfig, presets } from "../models/index.ts";
 import { Distance, stayOnFirstCore } from "./cores.ts";

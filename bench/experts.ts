@@ -5,7 +5,7 @@
  */
 import type { Executable, LaunchTime } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
-import { median } from "../cli/statistics.ts";
+import { median } from "../backends/statistics.ts";
 import { table } from "../cli/terminal.ts";
 import { mergeConfig, presets } from "../models/index.ts";
 import { denseMlp, type Measured, moeLayer } from "./programs.ts";

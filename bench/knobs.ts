@@ -4,7 +4,7 @@
  * bench/results. Traps: bench/traps.md.
  */
 import { openBackend } from "../backends/choose.ts";
-import { median } from "../cli/statistics.ts";
+import { median } from "../backends/statistics.ts";
 import { table } from "../cli/terminal.ts";
 import { createModel, knobsOf, mergeConfig, presets, probing, randomWeights } from "../models/index.ts";
 import { pictures } from "./programs.ts";

@@ -6,7 +6,7 @@
 import type { Engine } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
 import { onnx } from "../backends/onnx/runtime.ts";
-import { median } from "../cli/statistics.ts";
+import { median } from "../backends/statistics.ts";
 import { table } from "../cli/terminal.ts";
 import { type Json, mergeConfig, presets } from "../models/index.ts";
 import { denseProduct, imageModel, type Measured, moeLayer } from "./programs.ts";

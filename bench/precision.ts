@@ -3,7 +3,7 @@
  * `--json` prints one line, for bench/results. Traps: bench/traps.md.
  */
 import { openBackend } from "../backends/choose.ts";
-import { median } from "../cli/statistics.ts";
+import { median } from "../backends/statistics.ts";
 import { table } from "../cli/terminal.ts";
 import { presets } from "../models/index.ts";
 import { narrowWeights, type WeightPrecision } from "../passes/index.ts";

@@ -4,7 +4,7 @@
  */
 import type { Engine } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
-import { median } from "../cli/statistics.ts";
+import { median } from "../backends/statistics.ts";
 import { table } from "../cli/terminal.ts";
 import { presets } from "../models/index.ts";
 import { denseProduct, imageModel, type Measured } from "./programs.ts";

@@ -1,5 +1,5 @@
 /** Times of runs that take turns, so that what the machine does beside them falls on all alike. */
-import { median } from "../cli/statistics.ts";
+import { median } from "../backends/statistics.ts";
 
 /** Something that is run again and again. */
 export interface Runner {

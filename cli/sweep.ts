@@ -1,9 +1,9 @@
 /** Sweeps: one compiled program, run once for every combination of the knobs that `--sweep` lists. */
+import { median } from "../backends/statistics.ts";
 import type { Result } from "../inference/result.ts";
 import { CompileError } from "../ir/index.ts";
 import { type BlockRoutes, type Knobs, knobsOf, knobsPrefix, type Model } from "../models/index.ts";
 import type { Inference } from "./inference.ts";
-import { median } from "./statistics.ts";
 import { table } from "./terminal.ts";
 
 const knobs: Readonly<Record<keyof Knobs, (text: string) => number | string | undefined>> = {

@@ -16,7 +16,7 @@ import {
   typeOf,
   write,
 } from "./kernel.ts";
-import { kernels } from "./kernels/index.ts";
+import { isFactor, kernels } from "./kernels/index.ts";
 import type { Profile } from "./profile.ts";
 import { storedOf } from "./stored.ts";
 import { unviewed, viewOf } from "./views.ts";
@@ -57,10 +57,9 @@ const operandsOf = (node: Node): Value[] => node.operands.map(unviewed);
 const onlyResult = (node: Node): Value => node.results[0] as Value;
 
 /** What the launches of an application read for its operands: of stored factors, what they are made of. */
-function readAs({ op, operands }: Node): Value[] {
-  const { factors } = kernels.get(op) as LaunchKernel;
-  return operands.flatMap((operand, i) => {
-    const stored = factors?.includes(op.operands[i]?.name ?? "") ? storedOf(operand) : undefined;
+function readAs(node: Node): Value[] {
+  return node.operands.flatMap((operand, i) => {
+    const stored = isFactor(node, i) ? storedOf(operand) : undefined;
     if (!stored) return [unviewed(operand)];
     return stored.scales ? [stored.words, stored.scales.value] : [stored.words];
   });

@@ -1,7 +1,7 @@
 /** Right factors of products with rows of whole vectors: they are padded on their way to the device. */
 import { type Graph, ops, type Value, weight } from "../../ir/index.ts";
 import type { WithJoinedWeights } from "./joinWeights.ts";
-import { kernels } from "./kernels/index.ts";
+import { isFactor } from "./kernels/index.ts";
 
 /** Elements of a vector. */
 const lanes = 4;
@@ -30,12 +30,10 @@ export function padWeights({ graph, joins }: WithJoinedWeights): WithJoinedWeigh
 function factorsAlone(graph: Graph): Value[] {
   const uses = new Map<Value, number>();
   const asFactor = new Map<Value, number>();
-  for (const { op, operands } of graph.nodes) {
-    const kernel = kernels.get(op);
-    const factors = kernel && "emit" in kernel ? (kernel.factors ?? []) : [];
-    for (const [i, operand] of operands.entries()) {
+  for (const node of graph.nodes) {
+    for (const [i, operand] of node.operands.entries()) {
       count(uses, operand);
-      if (factors.includes(op.operands[i]?.name ?? "")) count(asFactor, operand);
+      if (isFactor(node, i)) count(asFactor, operand);
     }
   }
   for (const value of graph.outputs.values()) count(uses, value);

@@ -1,6 +1,6 @@
 /** Packed weights whole: widened for what cannot read them as they lie. */
 import { type Graph, ops, type Value } from "../../ir/index.ts";
-import { kernels } from "./kernels/index.ts";
+import { isFactor, kernels } from "./kernels/index.ts";
 import { isPacked } from "./transfer.ts";
 import { unviewed } from "./views.ts";
 
@@ -9,10 +9,9 @@ import { unviewed } from "./views.ts";
  * widened, once, when the program is loaded.
  */
 export function widenPacked(graph: Graph): Graph {
-  const readWhole = graph.nodes.flatMap(({ op, operands }) => {
-    const kernel = kernels.get(op);
-    if (!kernel || !("emit" in kernel)) return [];
-    return operands.filter((_, i) => !kernel.factors?.includes(op.operands[i]?.name ?? ""));
+  const readWhole = graph.nodes.flatMap((node) => {
+    const kernel = kernels.get(node.op);
+    return kernel && "emit" in kernel ? node.operands.filter((_, i) => !isFactor(node, i)) : [];
   });
   const packed = [...readWhole, ...graph.outputs.values()].map(unviewed).filter(isPacked);
   if (packed.length === 0) return graph;

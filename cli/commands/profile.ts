@@ -2,12 +2,12 @@
 import { Command, Option } from "commander";
 
 import type { LaunchTime } from "../../backends/backend.ts";
+import { median } from "../../backends/statistics.ts";
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
 import { CompileError } from "../../ir/index.ts";
 import { drawFlame } from "../flame.ts";
 import { infer, type Inference, type InferenceOptions } from "../inference.ts";
 import { examples, inferring, parseCount } from "../options.ts";
-import { median } from "../statistics.ts";
 import { bold, dim, table } from "../terminal.ts";
 
 interface ProfileOptions extends InferenceOptions {

@@ -1,6 +1,7 @@
 /** `moec run`: images or an array through a model. */
 import { Command, Option } from "commander";
 
+import { median } from "../../backends/statistics.ts";
 import { checkWritable } from "../../files/disk.ts";
 import type { Program } from "../../inference/compile.ts";
 import type { Result } from "../../inference/result.ts";
@@ -22,7 +23,6 @@ import {
   showLoads,
   showTimes,
 } from "../report.ts";
-import { median } from "../statistics.ts";
 import { parseSweep, runSweep, type Sweep } from "../sweep.ts";
 
 interface RunOptions extends InferenceOptions {

@@ -7,6 +7,7 @@ import {
   type LaunchSpec,
   type Output,
   type Scratch,
+  typeOf,
 } from "../kernel.ts";
 import { blockOf, type Product, type Profile, sameProduct, type Tile } from "../profile.ts";
 import { downFirst, type Gemm, type Matrix, type Plan, whole } from "./description.ts";
@@ -19,7 +20,7 @@ import { tileBody, tileMemory } from "./tile.ts";
 export type { Gemm, RowTiles } from "./description.ts";
 export { rightFactor } from "./storage.ts";
 
-const element = (isVector: boolean): Binding["element"] => (isVector ? "vec4f" : "f32");
+const element = (isVector: boolean): Binding["element"] => typeOf("f32", isVector ? 4 : 1);
 
 /** Whether rows start where vectors of four elements do. */
 const accessible = ({ stride, aligned = true }: Pick<Matrix, "stride" | "aligned">): boolean =>

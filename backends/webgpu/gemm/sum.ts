@@ -1,5 +1,5 @@
 /** The second launch of a product whose inner axis workgroups have shared: adds up their parts, always in the same order. */
-import { bind, grid, launch, type Launch, type Scratch } from "../kernel.ts";
+import { bind, grid, launch, type Launch, type Scratch, typeOf } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
 import { block, type Plan, store } from "./description.ts";
 
@@ -12,7 +12,7 @@ export function sumParts(plan: Plan, parts: Scratch, profile: Profile): Launch {
     label,
     bindings: [
       bind("parts", parts, "vec4f"),
-      ...(bias ? [{ ...bias.binding, element: vec.bias ? ("vec4f" as const) : ("f32" as const) }] : []),
+      ...(bias ? [{ ...bias.binding, element: typeOf("f32", vec.bias ? 4 : 1) }] : []),
       ...output.extra,
       output.binding,
     ],

@@ -1,5 +1,5 @@
 /** The kernels, one line a file; an op without one is decomposed. */
-import type { AnyOp } from "../../../ir/index.ts";
+import type { AnyOp, Node } from "../../../ir/index.ts";
 import type { Kernel } from "../kernel.ts";
 import * as attention from "./attention.ts";
 import * as contraction from "./contraction.ts";
@@ -31,3 +31,11 @@ export const kernels: ReadonlyMap<AnyOp, Kernel> = new Map(
     .flatMap((family) => Object.values<unknown>(family).filter(isKernel))
     .map((kernel) => [kernel.op, kernel]),
 );
+
+/** Whether operand `i` of an application is a right factor, which its kernel reads as it is stored. */
+export function isFactor({ op }: Node, i: number): boolean {
+  const kernel = kernels.get(op);
+  return (
+    kernel !== undefined && "emit" in kernel && kernel.factors?.includes(op.operands[i]?.name ?? "") === true
+  );
+}

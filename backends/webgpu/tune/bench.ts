@@ -2,6 +2,7 @@
 import { CompileError } from "../../../ir/index.ts";
 import { type Device, type Pipeline, usage } from "../../../runtime/device.ts";
 import { timeLaunches } from "../../../runtime/timing.ts";
+import { median } from "../../statistics.ts";
 import { checkLimits } from "../emit.ts";
 import type { Binding, Launch, Resource } from "../kernel.ts";
 import { resourceBytes } from "../places.ts";
@@ -38,9 +39,6 @@ export interface Timed {
   /** The beginnings of the results. */
   readonly results: readonly Float32Array[];
 }
-
-const middle = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 
 const add = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
@@ -115,7 +113,7 @@ export class DeviceBench implements Bench {
       const rounds = once > longMs ? 3 : samples;
       const taken = await this.#sample(pair, repeatsFor(once), 2 * rounds);
       for (const which of [0, 1] as const)
-        sums[which] += factor * middle(taken.filter((_, sample) => sample % 2 === which));
+        sums[which] += factor * median(taken.filter((_, sample) => sample % 2 === which));
     }
     return sums;
   }
@@ -125,7 +123,7 @@ export class DeviceBench implements Bench {
   }
 
   async #median(prepared: Prepared, once: number): Promise<number> {
-    return middle(await this.#sample([prepared], repeatsFor(once), once > longMs ? 3 : samples));
+    return median(await this.#sample([prepared], repeatsFor(once), once > longMs ? 3 : samples));
   }
 
   /** Milliseconds of `count` samples of the works in turn, each of `repeats`. */
