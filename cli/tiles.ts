@@ -3,9 +3,13 @@ import { blockOf, type Product, type Tile } from "../backends/webgpu/profile.ts"
 
 /** Rows by columns of a block, inner steps held at once, and threads: `64x64 by 16, 64 threads`. */
 export function showTile(tile: Tile): string {
-  const { wx, wy, bk, split = 1, parts = 1, matrix } = tile;
+  const { wx, wy, bk, split = 1, parts = 1, matrix, strips } = tile;
   const threads = `${wx * wy * (matrix?.subgroup ?? 1)}${split > 1 ? ` x ${split}` : ""} threads`;
-  const ways = [...(parts > 1 ? [`${parts} parts`] : []), ...(matrix ? ["subgroup matrices"] : [])];
+  const ways = [
+    ...(parts > 1 ? [`${parts} parts`] : []),
+    ...(matrix ? ["subgroup matrices"] : []),
+    ...(strips ? ["strips"] : []),
+  ];
   return [`${showBlock(tile)}${bk ? ` by ${bk}` : ""}`, threads, ...ways].join(", ");
 }
 

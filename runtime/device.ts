@@ -1,6 +1,6 @@
 /** A GPU device behind the few acts that programs need, with errors that say what failed. */
 import { CompileError } from "../ir/error.ts";
-import type { Access, ModuleKernel, Limits } from "./module.ts";
+import type { Access, Limits, ModuleImage, ModuleKernel } from "./module.ts";
 
 const limitNames = [
   "maxBufferSize",
@@ -9,10 +9,12 @@ const limitNames = [
   "maxComputeWorkgroupStorageSize",
   "maxComputeInvocationsPerWorkgroup",
   "maxComputeWorkgroupsPerDimension",
+  "maxTextureDimension2D",
 ] as const satisfies readonly (keyof Limits)[];
 
 /** WebGPU's flags by value: their globals do not exist where the API comes from a package. */
 export const usage = { mapRead: 1, copySource: 4, copyTarget: 8, storage: 128, queryResolve: 512 } as const;
+const textureUsage = { copyTarget: 2, storage: 8 } as const;
 const mapModeRead = 1;
 const computeStage = 4;
 
@@ -27,6 +29,13 @@ const smaller = (wanted: Limits, has: Limits): Record<string, number> =>
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
+}
+
+/** What stands at a binding. */
+function layoutOf(access: Access): Pick<GPUBindGroupLayoutEntry, "buffer" | "storageTexture"> {
+  if (access === "read") return { buffer: { type: "read-only-storage" } };
+  if (access === "read_write") return { buffer: { type: "storage" } };
+  return { storageTexture: { access: "read-only", format: access } };
 }
 
 const oneLine = (message: string): string => message.trim().split("\n")[0] ?? "";
@@ -137,17 +146,25 @@ export class Device {
   }
 
   /** A buffer of at least `bytes`, named for errors. Throws B3 when the device has no room for it. */
-  async buffer(label: string, bytes: number, flags: number): Promise<GPUBuffer> {
+  buffer(label: string, bytes: number, flags: number): Promise<GPUBuffer> {
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+    return this.#had(label, bytes, () => this.gpu.createBuffer({ label, size, usage: flags }));
+  }
+
+  /** An image of weights, named for errors. Throws B3 when the device has no room for it. */
+  image(label: string, bytes: number, { format, width, height }: ModuleImage): Promise<GPUTexture> {
+    const flags = textureUsage.storage | textureUsage.copyTarget;
+    const size = [width, height];
+    return this.#had(label, bytes, () => this.gpu.createTexture({ label, size, format, usage: flags }));
+  }
+
+  async #had<T>(label: string, bytes: number, make: () => T): Promise<T> {
     this.gpu.pushErrorScope("out-of-memory");
     this.gpu.pushErrorScope("validation");
-    const buffer = this.gpu.createBuffer({
-      label,
-      size: Math.max(16, Math.ceil(bytes / 16) * 16),
-      usage: flags,
-    });
+    const made = make();
     const errors = await Promise.all([this.gpu.popErrorScope(), this.gpu.popErrorScope()]);
     const error = errors.find((each) => each !== null);
-    if (!error) return buffer;
+    if (!error) return made;
     const reason = oneLine(error.message);
     throw new CompileError("B3", label, `${bytes} bytes could not be had on the device: ${reason}`);
   }
@@ -164,11 +181,7 @@ export class Device {
     const known =
       this.#layouts.get(key) ??
       this.gpu.createBindGroupLayout({
-        entries: access.map((kind, binding) => ({
-          binding,
-          visibility: computeStage,
-          buffer: { type: kind === "read" ? ("read-only-storage" as const) : ("storage" as const) },
-        })),
+        entries: access.map((kind, binding) => ({ binding, visibility: computeStage, ...layoutOf(kind) })),
       });
     this.#layouts.set(key, known);
     return known;

@@ -9,6 +9,7 @@ export interface Limits {
   readonly maxComputeWorkgroupStorageSize: number;
   readonly maxComputeInvocationsPerWorkgroup: number;
   readonly maxComputeWorkgroupsPerDimension: number;
+  readonly maxTextureDimension2D: number;
 }
 
 /** Bytes `offset .. offset + bytes - 1` of buffer `buffer`; the offset is a multiple of 256. */
@@ -18,10 +19,21 @@ export interface Place {
   readonly bytes: number;
 }
 
-/** A buffer of the device, named for errors. */
+/** Texels of four floats, by WebGPU's names. */
+export type ImageFormat = "rgba32float" | "rgba16float";
+
+/** Weights that are read as texels: rows of `width` texels, one after the other. */
+export interface ModuleImage {
+  readonly format: ImageFormat;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** A buffer of the device, or an image that stands among the buffers, named for errors. */
 export interface ModuleBuffer {
   readonly label: string;
   readonly bytes: number;
+  readonly image?: ModuleImage;
 }
 
 /** An input or an output: four bytes an element, the 16-bit floats as the f32 they stand for, bool as u32. */
@@ -39,6 +51,13 @@ export interface JoinedPart {
   readonly run: number;
 }
 
+/** Matrices [K, N] as strips of `columns` columns, each row by row; beyond the last column and the last row there are zeros. */
+export interface StripLayout {
+  readonly K: number;
+  readonly N: number;
+  readonly columns: number;
+}
+
 /**
  * Entries `start .. stop - 1` of the first axis of a weight; a scalar has one entry. Elements take four bytes, those of
  * f16 two, in whole words.
@@ -51,12 +70,15 @@ export interface WeightPart {
   readonly stop: number;
   /** Of a weight that no file has: the weights of as many entries that are joined in it, run by run. */
   readonly joined?: readonly JoinedPart[];
+  /** Of one whose elements lie otherwise than row by row. */
+  readonly strips?: StripLayout;
   readonly place: Place;
 }
 
-export type Access = "read" | "read_write";
+/** How a kernel binds what it reads and writes: a buffer, or an image of a format. */
+export type Access = "read" | "read_write" | ImageFormat;
 
-/** A compute shader; its buffers are bindings 0, 1, ... of group 0. */
+/** A compute shader; its buffers and images are bindings 0, 1, ... of group 0. */
 export interface ModuleKernel {
   /** For people: the first launch that uses it. */
   readonly label: string;
@@ -95,6 +117,7 @@ export interface DeviceModule {
   /** Threads of the smallest subgroup that its kernels can do with; 0 where they use none. */
   readonly subgroupMinSize: number;
   readonly kernels: readonly ModuleKernel[];
+  /** The images among them hold weights. */
   readonly buffers: readonly ModuleBuffer[];
   /** How many of the buffers, the first ones, hold weights. */
   readonly weightBuffers: number;

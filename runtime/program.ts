@@ -2,7 +2,7 @@
 import { CompileError } from "../ir/error.ts";
 import type { DType } from "../ir/type.ts";
 import { type Device, usage } from "./device.ts";
-import type { DeviceModule, ModuleLaunch, Place, Port } from "./module.ts";
+import type { DeviceModule, ModuleBuffer, ModuleImage, ModuleLaunch, Place, Port } from "./module.ts";
 import { timeLaunches } from "./timing.ts";
 
 /** Elements as they are on the device; see `Port`. */
@@ -40,6 +40,9 @@ export interface RunCounts {
 /** Bytes that may wait in the queue: it keeps a copy until the device has taken them. */
 const pendingBytes = 64 * 2 ** 20;
 
+/** Memory of the device. */
+type Memory = GPUBuffer | GPUTexture;
+
 /** A launch with its pipeline and its buffers. */
 interface Step {
   readonly workgroups: ModuleLaunch["workgroups"];
@@ -50,7 +53,7 @@ interface Step {
 export class Program {
   readonly module: DeviceModule;
   readonly #device: Device;
-  readonly #buffers: readonly GPUBuffer[];
+  readonly #memory: readonly Memory[];
   readonly #steps: readonly Step[];
   readonly #staging: GPUBuffer;
   #last: Promise<unknown> = Promise.resolve();
@@ -59,13 +62,13 @@ export class Program {
   private constructor(
     device: Device,
     module: DeviceModule,
-    buffers: readonly GPUBuffer[],
+    memory: readonly Memory[],
     steps: readonly Step[],
     staging: GPUBuffer,
   ) {
     this.#device = device;
     this.module = module;
-    this.#buffers = buffers;
+    this.#memory = memory;
     this.#steps = steps;
     this.#staging = staging;
   }
@@ -81,26 +84,26 @@ export class Program {
     // Built while weights are uploaded; awaited below, but a failure must not go unhandled meanwhile.
     const pipelines = Promise.all(module.kernels.map((kernel) => device.pipeline(kernel)));
     pipelines.catch(() => undefined);
-    const buffers: GPUBuffer[] = [];
+    const memory: Memory[] = [];
     try {
-      for (const [index, { label, bytes }] of module.buffers.entries()) {
-        const buffer = await device.buffer(label, bytes, usage.storage | usage.copySource | usage.copyTarget);
-        buffers.push(buffer);
+      for (const [index, described] of module.buffers.entries()) {
+        const { write, own } = await allocate(device, described);
+        memory.push(own);
         if (index >= module.weightBuffers) continue;
         progress((0.8 * index) / module.weightBuffers, "uploading weights");
-        await upload(device, buffer, read(index));
+        await upload(device, write, read(index));
       }
       const total = module.outputs.reduce((sum, { place }) => sum + place.bytes, 0);
       const staging = await device.buffer("outputs", total, usage.mapRead | usage.copyTarget);
-      buffers.push(staging);
+      memory.push(staging);
       progress(0.8, "building kernels");
       const built = await pipelines;
       const stepsOf = (launches: readonly ModuleLaunch[]): Step[] =>
         launches.map(({ kernel, label, workgroups, bindings }) => {
           const { pipeline, layout } = built[kernel] as (typeof built)[number];
-          const entries = bindings.map(({ buffer, offset, bytes }, binding) => ({
+          const entries = bindings.map((place, binding) => ({
             binding,
-            resource: { buffer: buffers[buffer] as GPUBuffer, offset, size: bytes },
+            resource: bound(memory[place.buffer] as Memory, place),
           }));
           return { workgroups, pipeline, group: device.gpu.createBindGroup({ label, layout, entries }) };
         });
@@ -111,9 +114,9 @@ export class Program {
       const steps = stepsOf(module.launches);
       device.check(module.name);
       progress(1, "ready");
-      return new Program(device, module, buffers, steps, staging);
+      return new Program(device, module, memory, steps, staging);
     } catch (error) {
-      for (const buffer of buffers) buffer.destroy();
+      for (const each of memory) each.destroy();
       throw error;
     }
   }
@@ -180,7 +183,7 @@ export class Program {
   }
 
   #buffer({ buffer }: Place): GPUBuffer {
-    return this.#buffers[buffer] as GPUBuffer;
+    return this.#memory[buffer] as GPUBuffer;
   }
 
   #write({ name, dtype, shape, place }: Port, data: HostArray | undefined): void {
@@ -195,7 +198,7 @@ export class Program {
   }
 
   dispose(): void {
-    for (const buffer of this.#buffers) buffer.destroy();
+    for (const each of this.#memory) each.destroy();
   }
 }
 
@@ -215,10 +218,61 @@ function encode(pass: GPUComputePassEncoder, steps: readonly Step[]): void {
   }
 }
 
-async function upload({ gpu }: Device, buffer: GPUBuffer, parts: AsyncIterable<Part>): Promise<void> {
+/** Device memory, and how a part of its bytes is written. */
+async function allocate(
+  device: Device,
+  { label, bytes, image }: ModuleBuffer,
+): Promise<{ readonly own: Memory; readonly write: (part: Part) => void }> {
+  const { queue } = device.gpu;
+  if (image) {
+    const own = await device.image(label, bytes, image);
+    return { own, write: (part) => writeTexels(queue, own, image, part) };
+  }
+  const own = await device.buffer(label, bytes, usage.storage | usage.copySource | usage.copyTarget);
+  return {
+    own,
+    write: ({ offset, bytes: { buffer, byteOffset, byteLength } }) =>
+      queue.writeBuffer(own, offset, buffer, byteOffset, byteLength),
+  };
+}
+
+/** Writes bytes of an image, whole texels: the end of a row, whole rows, and the beginning of one. */
+function writeTexels(
+  queue: GPUQueue,
+  texture: GPUTexture,
+  { format, width, height }: ModuleImage,
+  { offset, bytes }: Part,
+): void {
+  const texel = format === "rgba16float" ? 8 : 16;
+  const count = bytes.byteLength / texel;
+  for (let done = 0; done < count;) {
+    const at = offset / texel + done;
+    const [x, y] = [at % width, Math.floor(at / width)];
+    const rows = x === 0 ? Math.min(height - y, Math.floor((count - done) / width)) : 0;
+    const across = rows > 0 ? width : Math.min(width - x, count - done);
+    queue.writeTexture(
+      { texture, origin: [x, y] },
+      bytes.buffer,
+      { offset: bytes.byteOffset + done * texel, bytesPerRow: width * texel },
+      [across, Math.max(1, rows)],
+    );
+    done += across * Math.max(1, rows);
+  }
+}
+
+/** What a launch binds of device memory: images whole. */
+const bound = (memory: Memory, { offset, bytes }: Place): GPUBindingResource =>
+  "createView" in memory ? memory.createView() : { buffer: memory, offset, size: bytes };
+
+async function upload(
+  { gpu }: Device,
+  write: (part: Part) => void,
+  parts: AsyncIterable<Part>,
+): Promise<void> {
   let pending = 0;
-  for await (const { offset, bytes } of parts) {
-    gpu.queue.writeBuffer(buffer, offset, bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for await (const part of parts) {
+    const { bytes } = part;
+    write(part);
     pending += bytes.byteLength;
     if (pending < pendingBytes) continue;
     await gpu.queue.onSubmittedWorkDone();

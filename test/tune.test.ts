@@ -19,7 +19,7 @@ const size = ["--size", "12"];
 
 const untuned = (await json("target", "untuned")) as unknown as Profile;
 const tile = untuned.tiles.at(-1)!;
-const product = { M: 50, N: 512, K: 2048, batch: 1, transposed: false, experts: 0, tile };
+const product = { M: 50, N: 512, K: 2048, batch: 1, transposed: false, strips: false, experts: 0, tile };
 
 describe("a run of it", async () => {
   const found = await json("tune", at("tiny.json"), ...size, "--budget", "2", "-o", at("mine.json"));
@@ -69,11 +69,28 @@ describe("a run of it", async () => {
       { ...product, tile: { ...tile, tv: 2 } },
       /tuned\.0\.tile: must have tv 1 .*\[W1\]$/,
     ],
+    [
+      "a tile of strips in workgroup memory",
+      { ...product, tile: { ...tile, tv: 2, strips: true, bk: 16 } },
+      /tuned\.0\.tile: must have bk 0 .*\[W1\]$/,
+    ],
+    [
+      "a tile of other strips",
+      { ...product, tile: { ...tile, tv: 4, strips: true } },
+      /tuned\.0\.tile: must be as wide .* 64 columns; got 128.*\[W1\]$/,
+    ],
     ["no product", { ...product, K: -1 }, /: tuned\.0\.K: .*\[W1\]$/],
   ])("is no target where the file is broken: %s", async (_, broken, message) => {
     const text = typeof broken === "string" ? broken : JSON.stringify({ ...untuned, tuned: [broken] });
     writeFileSync(file, text);
     await expect(readProfile(file)).rejects.toThrow(message);
+  });
+
+  test("is no target with tiles for strips alone", async () => {
+    const tiles = untuned.tiles.filter(({ strips }) => strips);
+    expect(tiles.length).toBeGreaterThan(1);
+    writeFileSync(file, JSON.stringify({ ...untuned, tiles }));
+    await expect(readProfile(file)).rejects.toThrow(/tiles: must have one without strips.*\[W1\]$/);
   });
 
   test("says what is wrong with a broken file, leaves it, and works without it", async () => {

@@ -47,6 +47,7 @@ export function* emitEach(
     const launches = group.emit({
       scratch: (element, length) => ({ element, length }),
       shards: (value) => shardsOf(value, weights),
+      strips: (value) => weights.strips.get(heldBy(value)),
     });
     for (const launch of launches) yield { scope: group.scope, launch, isFixed };
   }
@@ -55,12 +56,15 @@ export function* emitEach(
 /** The parts of a weight, as it is stored, or of a view that leaves its first axis as it is; anything else is one part. */
 function shardsOf(value: Value, { shards }: PackedWeights): readonly Shard[] {
   const held = storedOf(value)?.words ?? value;
-  const origin = originOf(held).value;
+  const origin = heldBy(value);
   const [entries = 1] = value.type.shape;
   const parts = shards.get(origin);
   if (parts && origin.type.shape[0] === entries) return parts;
   return [{ weight: held, index: 0, start: 0, stop: entries }];
 }
+
+/** In whose memory a right factor lies. */
+const heldBy = (value: Value): Value => originOf(storedOf(value)?.words ?? value).value;
 
 /** Throws B3 for a launch that is beyond the limits. */
 export function checkLimits({ label, workgroups, bindings }: Launch, { limits }: Profile): void {
@@ -70,7 +74,7 @@ export function checkLimits({ label, workgroups, bindings }: Launch, { limits }:
     throw new CompileError("B3", label, message);
   }
   const most = limits.maxStorageBuffersPerShaderStage;
-  if (bindings.length > most) {
-    throw new CompileError("B3", label, `binds ${bindings.length} buffers; the device has at most ${most}`);
-  }
+  const buffers = bindings.filter(({ image }) => !image).length;
+  if (buffers > most)
+    throw new CompileError("B3", label, `binds ${buffers} buffers; the device has at most ${most}`);
 }

@@ -32,7 +32,7 @@ export interface Group {
   /** The values written. */
   readonly results: readonly Value[];
   /** The group's launches, in order; none where the result lies in the memory of the operand. */
-  emit(context: Pick<Context<never, never, never>, "scratch" | "shards">): readonly Launch[];
+  emit(context: Pick<Context<never, never, never>, "scratch" | "shards" | "strips">): readonly Launch[];
 }
 
 /**

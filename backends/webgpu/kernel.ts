@@ -11,7 +11,9 @@ import type {
   Sizes,
   Value,
 } from "../../ir/index.ts";
+import type { ModuleImage } from "../../runtime/module.ts";
 import type { Product, Profile, Tile } from "./profile.ts";
+import type { Strips } from "./strips.ts";
 
 /** Elements of a storage buffer as a kernel declares them. */
 export type Element = "f32" | "i32" | "u32" | "vec2u" | "vec4f" | "vec4i" | "vec4u";
@@ -42,6 +44,8 @@ export interface Binding {
   readonly resource: Resource;
   readonly element: Element;
   readonly access: "read" | "read_write";
+  /** Of a weight in strips, its image. */
+  readonly image?: ModuleImage;
 }
 
 /** One launch of a grid of workgroups. */
@@ -101,10 +105,7 @@ export function launch({
   module = [],
   body,
 }: LaunchSpec): Launch {
-  const declarations = bindings.map(
-    ({ name, element, access }, i) =>
-      `@group(0) @binding(${i}) var<storage, ${access}> ${name}: array<${element}>;`,
-  );
+  const declarations = bindings.map((binding, i) => `@group(0) @binding(${i}) ${declared(binding)};`);
   const used = Object.entries(builtins).filter(([name]) => new RegExp(`\\b${name}\\b`).test(body));
   const pinned = subgroupSize === undefined ? "" : ` @subgroup_size(${subgroupSize})`;
   const wgsl = [
@@ -119,6 +120,11 @@ export function launch({
   ].join("\n");
   return { label, wgsl, bindings, workgroups };
 }
+
+const declared = ({ name, element, access, image }: Binding): string =>
+  image
+    ? `var ${name}: texture_storage_2d<${image.format}, read>`
+    : `var<storage, ${access}> ${name}: array<${element}>`;
 
 /** `body` with the smallest indentation of its lines replaced by two spaces, and without blank lines. */
 function indented(body: string): string {
@@ -137,6 +143,8 @@ export interface Context<O, R, S> {
   readonly scratch: (element: Element, length: number) => Scratch;
   /** A weight's shards, in order; the whole weight as one when it is not cut. */
   readonly shards: (weight: Value) => readonly Shard[];
+  /** How the weight lies that a right factor is, where it lies in strips. */
+  readonly strips: (factor: Value) => Strips | undefined;
   /** How the op's first result is stored, `lanes` elements at a time. */
   readonly output: (lanes: Lanes) => Output;
   /** Where the rows of operand `LaunchKernel.gathers` lie, when they are to be read from what it is made of. */

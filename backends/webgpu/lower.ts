@@ -14,8 +14,9 @@ import { packWeights } from "./weights.ts";
  * profile's limits.
  */
 export function lower(given: Graph, profile: Profile): DeviceModule {
-  const { graph, joins } = layWeights(given);
-  const weights = packWeights(graph.weights, profile.limits, joins);
+  const laid = layWeights(given, profile);
+  const { graph } = laid;
+  const weights = packWeights(graph.weights, profile.limits, laid);
   const launches = emitAll(graph, profile, weights);
   const places = placeAll(graph, launches, profile.limits, weights);
   const buffers = [...weights.buffers, ...places.arenas.map((bytes, i) => ({ label: `arena ${i}`, bytes }))];
@@ -58,7 +59,9 @@ class KernelTable {
     const written = new Set(
       places.filter((_, i) => bindings[i]?.access === "read_write").map(({ buffer }) => buffer),
     );
-    const access = places.map(({ buffer }): Access => (written.has(buffer) ? "read_write" : "read"));
+    const access = places.map(
+      ({ buffer }, i): Access => bindings[i]?.image?.format ?? (written.has(buffer) ? "read_write" : "read"),
+    );
     const text = withAccess(wgsl, access);
     const known = this.#indices.get(text);
     if (known !== undefined) return known;

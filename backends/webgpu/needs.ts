@@ -12,7 +12,7 @@ type KernelLimit =
 
 /** What a kernel takes of the limits that it was written for. */
 export const kernelNeeds = ({ wgsl, access }: ModuleKernel, limits: Limits): Pick<Limits, KernelLimit> => ({
-  maxStorageBuffersPerShaderStage: access.length,
+  maxStorageBuffersPerShaderStage: access.filter((kind) => kind === "read" || kind === "read_write").length,
   maxComputeWorkgroupStorageSize: workgroupBytes(wgsl, limits),
   maxComputeInvocationsPerWorkgroup: invocations(wgsl),
 });
@@ -31,14 +31,17 @@ export function needed(
   );
   return {
     limits: {
-      maxBufferSize: most(buffers.map(({ bytes }) => bytes)),
+      maxBufferSize: most(buffers.map(({ bytes, image }) => (image ? 0 : bytes))),
       maxStorageBufferBindingSize: most(
-        launches.flatMap(({ bindings }) => bindings.map(({ bytes }) => bytes)),
+        launches.flatMap(({ bindings }) =>
+          bindings.map(({ buffer, bytes }) => (buffers[buffer]?.image ? 0 : bytes)),
+        ),
       ),
       maxStorageBuffersPerShaderStage: ofKernels("maxStorageBuffersPerShaderStage"),
       maxComputeWorkgroupStorageSize: ofKernels("maxComputeWorkgroupStorageSize"),
       maxComputeInvocationsPerWorkgroup: ofKernels("maxComputeInvocationsPerWorkgroup"),
       maxComputeWorkgroupsPerDimension: most(launches.flatMap(({ workgroups }) => workgroups)),
+      maxTextureDimension2D: most(buffers.flatMap(({ image }) => (image ? [image.width, image.height] : []))),
     },
     features,
     subgroupMinSize: features.includes("subgroups") ? subgroupMinSize : 0,

@@ -32,6 +32,8 @@ export interface Tile {
   readonly parts?: number | undefined;
   /** What subgroups multiply, where the device has an instruction for it (family `sgmat`). */
   readonly matrix?: SubgroupMatrix | undefined;
+  /** Whether it is for right factors that are weights in strips, as wide as the block; only without `bk` and `split`. */
+  readonly strips?: boolean | undefined;
 }
 
 /** What a matrix product is to the choice of its tile. */
@@ -43,6 +45,8 @@ export interface Product {
   readonly batch: number;
   /** Whether the right factor is stored as [N, K]. */
   readonly transposed: boolean;
+  /** Whether the right factor is a weight in strips. */
+  readonly strips: boolean;
   /** Experts whose rows, at most M of each, an earlier launch lists; 0 where rows are not listed. */
   readonly experts: number;
 }
@@ -83,6 +87,7 @@ export const defaultLimits: Limits = {
   maxComputeWorkgroupStorageSize: 16_384,
   maxComputeInvocationsPerWorkgroup: 256,
   maxComputeWorkgroupsPerDimension: 65_535,
+  maxTextureDimension2D: 8192,
 };
 
 /** Rows and columns of a tile. */
@@ -122,6 +127,12 @@ export const fits = (
   threadsOf(tile) <= limits.maxComputeInvocationsPerWorkgroup &&
   workgroupBytes(tile) <= limits.maxComputeWorkgroupStorageSize;
 
+/** The columns of the strips that a profile's products read; undefined where they read none. */
+export function stripColumns({ tiles }: Pick<Profile, "tiles">): number | undefined {
+  const tile = tiles.find(({ strips }) => strips);
+  return tile && blockOf(tile).columns;
+}
+
 /** Whether two products are one to the choice of a tile. */
 export const sameProduct = (a: Product, b: Product): boolean =>
   a.M === b.M &&
@@ -129,4 +140,5 @@ export const sameProduct = (a: Product, b: Product): boolean =>
   a.K === b.K &&
   a.batch === b.batch &&
   a.transposed === b.transposed &&
+  a.strips === b.strips &&
   a.experts === b.experts;

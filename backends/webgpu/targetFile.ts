@@ -11,7 +11,7 @@ import { fileError } from "../../files/bytes.ts";
 import { checkWritable, readJson, writeFileAtomically } from "../../files/disk.ts";
 import { packageVersion } from "../../files/version.ts";
 import type { Device } from "../../runtime/device.ts";
-import { fits, type Profile, type Tile } from "./profile.ts";
+import { blockOf, defaultLimits, fits, type Profile, stripColumns, type Tile } from "./profile.ts";
 import { profileOf, withUnsafe } from "./targets.ts";
 
 const count = z.int().positive();
@@ -34,6 +34,7 @@ const tileSchema = z.strictObject({
       subgroup: count,
     })
     .optional(),
+  strips: z.boolean().optional(),
 });
 
 /** A profile as JSON, which `moec target --json` prints. */
@@ -46,6 +47,7 @@ const profileSchema = z.strictObject({
     maxComputeWorkgroupStorageSize: count,
     maxComputeInvocationsPerWorkgroup: count,
     maxComputeWorkgroupsPerDimension: count,
+    maxTextureDimension2D: count.default(defaultLimits.maxTextureDimension2D),
   }),
   features: z.array(z.string()),
   subgroupMinSize: z.int().nonnegative().optional(),
@@ -59,6 +61,7 @@ const profileSchema = z.strictObject({
         K: count,
         batch: count,
         transposed: z.boolean(),
+        strips: z.boolean().default(false),
         experts: z.int().nonnegative(),
         tile: tileSchema,
       }),
@@ -84,8 +87,15 @@ export async function readProfile(path: string): Promise<Profile> {
   for (const [where, tile] of all) {
     if (!fits(tile, data))
       throw fileError(path, `${where}: takes more threads, workgroup memory or subgroups than there are`);
-    if (tile.bk === 0 && tile.tv !== 1)
-      throw fileError(path, `${where}: must have tv 1 where bk is 0; got ${tile.tv}`);
+    if (tile.bk === 0 && tile.tv !== 1 && !tile.strips)
+      throw fileError(path, `${where}: must have tv 1 where bk is 0 and strips is not set; got ${tile.tv}`);
+    if (tile.strips && (tile.bk > 0 || tile.split !== undefined))
+      throw fileError(path, `${where}: must have bk 0 and no split where strips is set`);
+    if (tile.strips && blockOf(tile).columns !== stripColumns(data))
+      throw fileError(
+        path,
+        `${where}: must be as wide as the first tile with strips, ${stripColumns(data)} columns; got ${blockOf(tile).columns}`,
+      );
     if (tile.bk === 0 && tile.parts !== undefined)
       throw fileError(path, `${where}: must have bk above 0 where it has parts; got 0`);
     if (tile.matrix && (tile.bk === 0 || tile.bk % tile.matrix.K !== 0))
@@ -93,6 +103,8 @@ export async function readProfile(path: string): Promise<Profile> {
     if (tile.bk > 0 && tile.split !== undefined)
       throw fileError(path, `${where}: must have bk 0 where it has split; got ${tile.bk}`);
   }
+  if (data.tiles.every(({ strips }) => strips))
+    throw fileError(path, "tiles: must have one without strips, for factors that are no weights");
   return data;
 }
 

@@ -16,6 +16,9 @@ const reg = (wx: number, wy: number, tm = 4): Tile => ({ wx, wy, tm, tv: 1, bk: 
 /** The same for a subgroup of 8 threads, which load rows of the left factor for one another. */
 const subgroup = (tm: number): Tile => ({ ...reg(8, 1, tm), broadcast: true });
 
+/** The same for weights in strips of 64 columns, of which each thread has two vectors. */
+const strip = (tm: number): Tile => ({ ...subgroup(tm), tv: 2, strips: true });
+
 /** The tiles of CPU drivers without subgroups of so many. */
 const withoutSubgroups: readonly Tile[] = [reg(8, 1, 8), reg(8, 1)];
 
@@ -59,7 +62,7 @@ export const profiles: readonly Profile[] = [
     limits: defaultLimits,
     features: [subgroups],
     subgroupMinSize: 8,
-    tiles: [24, 32, 16, 8, 4].map(subgroup),
+    tiles: [...[24, 16, 8, 4].map(strip), ...[24, 32, 16, 8, 4].map(subgroup)],
     minWorkgroups: 16,
     lanesPerRow: 1,
     workgroup: 8,

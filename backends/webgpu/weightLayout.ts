@@ -1,11 +1,31 @@
-/** How a program's weights lie on the device: joined where it only uses them side by side, packed, and padded. */
-import type { Graph } from "../../ir/index.ts";
+/** How a program's weights lie on a device: joined where it only uses them side by side, packed, in strips or padded. */
+import type { Graph, Value } from "../../ir/index.ts";
+import { factorWeights } from "./factors.ts";
 import { joinWeights, type WithJoinedWeights } from "./joinWeights.ts";
 import { padWeights } from "./padWeights.ts";
+import { type Profile, stripColumns } from "./profile.ts";
+import { entriesPerImage, type Strips, stripsOf } from "./strips.ts";
 import { widenPacked } from "./widenPacked.ts";
 
-/** The program on its weights as they lie on the device. */
-export function layWeights(given: Graph): WithJoinedWeights {
+/** A program on its weights as they lie on a device, and those of them that lie in strips. */
+export interface LaidWeights extends WithJoinedWeights {
+  readonly strips: ReadonlyMap<Value, Strips>;
+}
+
+/** The program on its weights as they lie on devices of `profile`. */
+export function layWeights(given: Graph, profile: Profile): LaidWeights {
   const { graph, joins } = joinWeights(given);
-  return padWeights({ graph: widenPacked(graph), joins });
+  const whole = widenPacked(graph);
+  const strips = weightsInStrips(whole, profile);
+  return { ...padWeights({ graph: whole, joins }, strips), strips };
+}
+
+/** The weights that lie in strips on devices of a profile: those that products alone read, where images can hold them. */
+function weightsInStrips(graph: Graph, profile: Profile): ReadonlyMap<Value, Strips> {
+  const columns = stripColumns(profile);
+  if (columns === undefined) return new Map();
+  const found = [...factorWeights(graph)].map(
+    ([leaf, factor]) => [leaf, stripsOf(factor.type, columns)] as const,
+  );
+  return new Map(found.filter(([leaf, strips]) => entriesPerImage(leaf, strips, profile.limits) > 0));
 }

@@ -12,12 +12,13 @@ import {
   weight,
   type WeightSource,
 } from "../../ir/index.ts";
-import type { ModuleBuffer, Limits, WeightPart } from "../../runtime/module.ts";
+import type { Limits, ModuleBuffer, StripLayout, WeightPart } from "../../runtime/module.ts";
 import type { Part } from "../../runtime/program.ts";
 import { alignment } from "./arenas.ts";
-import type { WithJoinedWeights } from "./joinWeights.ts";
 import type { Shard } from "./kernel.ts";
+import { entriesPerImage, imageBytes, imageOf, inStrips, type Strips } from "./strips.ts";
 import { weightBytesOf, weightData } from "./transfer.ts";
+import type { LaidWeights } from "./weightLayout.ts";
 
 /** A part of a weight, and where it lies. */
 export type PlacedShard = Shard & { readonly part: WeightPart };
@@ -28,6 +29,8 @@ export interface PackedWeights {
   readonly parts: readonly WeightPart[];
   /** The parts of each weight, in order. */
   readonly shards: ReadonlyMap<Value, readonly PlacedShard[]>;
+  /** How those lie that lie in strips. */
+  readonly strips: ReadonlyMap<Value, Strips>;
 }
 
 /** Weights share buffers of at most this size, WebGPU's default for a binding; a larger part has one of its own. */
@@ -37,7 +40,12 @@ const packedBytes = 128 * 2 ** 20;
 export function shardsOf(value: Value, bindingBytes: number): Shard[] {
   const [entries = 1] = value.type.shape;
   const entryBytes = weightBytesOf(value.type.dtype, sizeOf(value.type.shape)) / entries;
-  const most = Math.max(1, Math.floor(bindingBytes / entryBytes));
+  return cut(value, Math.max(1, Math.floor(bindingBytes / entryBytes)));
+}
+
+/** A weight in parts of at most so many entries. */
+function cut(value: Value, most: number): Shard[] {
+  const [entries = 1] = value.type.shape;
   return Array.from({ length: Math.ceil(entries / most) }, (_, index) => ({
     weight: value,
     index,
@@ -46,17 +54,21 @@ export function shardsOf(value: Value, bindingBytes: number): Shard[] {
   }));
 }
 
-/** Where `weights` lie on a device of the given limits, one after the other. Throws B3 for an entry that is too large. */
+/**
+ * Where `weights` lie on a device of the given limits, one after the other, then those in strips, each an image of its
+ * own. Throws B3 for an entry that is too large.
+ */
 export function packWeights(
   weights: readonly Value[],
-  { maxBufferSize, maxStorageBufferBindingSize }: Limits,
-  joins: WithJoinedWeights["joins"] = new Map(),
+  limits: Limits,
+  { joins = new Map(), strips = new Map() }: Partial<LaidWeights> = {},
 ): PackedWeights {
-  const most = Math.min(maxBufferSize, maxStorageBufferBindingSize);
-  const buffers: { label: string; bytes: number }[] = [];
+  const most = Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
+  const buffers: (ModuleBuffer & { bytes: number })[] = [];
   const parts: WeightPart[] = [];
   const shards = new Map<Value, PlacedShard[]>();
   for (const value of weights) {
+    if (strips.has(value)) continue;
     const { dtype, shape } = value.type;
     const name = value.leaf?.name ?? "";
     const joined = joins.get(value);
@@ -76,7 +88,25 @@ export function packWeights(
     });
     shards.set(value, placed);
   }
-  return { buffers, parts, shards };
+  for (const [value, layout] of strips) {
+    const { dtype, shape } = value.type;
+    const { K, N, columns, matrices } = layout;
+    const name = value.leaf?.name ?? "";
+    const [entries = 1] = shape;
+    const joined = joins.get(value);
+    const placed = cut(value, entriesPerImage(value, layout, limits)).map((shard): PlacedShard => {
+      const { start, stop } = shard;
+      const image = imageOf(value, { ...layout, matrices: (matrices / entries) * (stop - start) });
+      const bytes = imageBytes(image);
+      const place = { buffer: buffers.push({ label: name, bytes, image }) - 1, offset: 0, bytes };
+      const lies = { ...(joined && { joined }), strips: { K, N, columns }, place };
+      const part = { name, dtype, shape, start, stop, ...lies };
+      parts.push(part);
+      return { ...shard, part };
+    });
+    shards.set(value, placed);
+  }
+  return { buffers, parts, shards, strips };
 }
 
 export const tooLarge = (name: string, { type }: Value, bytes: number): CompileError =>
@@ -95,6 +125,10 @@ export async function* weightBytes(
 }
 
 async function* partBytes(part: WeightPart, source: WeightSource): AsyncGenerator<Part> {
+  if (part.strips) {
+    yield* stripBytes(part, part.strips, source);
+    return;
+  }
   const { dtype, shape, start, stop, place } = part;
   const [, ...rest] = shape;
   const entry = sizeOf(rest);
@@ -108,6 +142,26 @@ async function* partBytes(part: WeightPart, source: WeightSource): AsyncGenerato
       offset: place.offset + weightBytesOf(dtype, entry * (at - start)),
       bytes: weightData(tensor),
     };
+  }
+}
+
+/** Some matrices at a time, where each is an entry; otherwise all at once. */
+async function* stripBytes(
+  part: WeightPart,
+  strips: StripLayout,
+  source: WeightSource,
+): AsyncGenerator<Part> {
+  const { dtype, shape, start, stop, place } = part;
+  const entry = shape.slice(1);
+  const isMatrix = sizeOf(entry) === strips.K * strips.N;
+  const step = isMatrix
+    ? Math.max(1, Math.floor(readBytes / byteLength({ dtype, shape: entry })))
+    : stop - start;
+  for (let [at, offset] = [start, place.offset]; at < stop; at += step) {
+    const tensor = await readEntries(part, source, at, Math.min(at + step, stop));
+    const bytes = inStrips(weightData(tensor).subarray(0, sizeOf(tensor.type.shape)), strips);
+    yield { offset, bytes };
+    offset += bytes.byteLength;
   }
 }
 

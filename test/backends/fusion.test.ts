@@ -286,7 +286,11 @@ describe("what shares a launch", () => {
       const profile = { ...software, limits: { ...software.limits, maxStorageBuffersPerShaderStage: bound } };
       const groups = groupsOf(new Graph("sum", [], [["r", total]]), profile);
       const launches = groups.flatMap((group) =>
-        group.emit({ scratch: (element, length) => ({ element, length }), shards: () => [] }),
+        group.emit({
+          scratch: (element, length) => ({ element, length }),
+          shards: () => [],
+          strips: () => undefined,
+        }),
       );
       expect(Math.max(...launches.map(({ bindings }) => bindings.length))).toBe(bound);
     }

@@ -63,7 +63,7 @@ test("any rows of any weights", async () => {
       // A binding of one row at least, so that the weight is read in parts of rows.
       const most = 4 * joined.type.shape[1]! * (1 + (rows % D));
       const limits = { ...defaultLimits, maxStorageBufferBindingSize: most };
-      const { buffers, parts: cut } = packWeights(program.weights, limits, joins);
+      const { buffers, parts: cut } = packWeights(program.weights, limits, { joins });
       const got: number[] = [];
       for (const index of buffers.keys()) {
         for await (const { bytes } of weightBytes(cut, memory(tensors), index))

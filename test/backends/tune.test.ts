@@ -178,7 +178,7 @@ test("rows of experts that are no vectors are all multiplied, however high the t
 test.each(profiles.map((profile) => [profile.name, profile] as const))(
   "all candidates of profile %s fit it, and none is there twice",
   (_, profile) => {
-    const product = { M: 50, N: 512, K: 2048, batch: 1, transposed: false, experts: 0 };
+    const product = { M: 50, N: 512, K: 2048, batch: 1, transposed: false, strips: false, experts: 0 };
     const found = candidates(product, profile);
     expect(found.length).toBeGreaterThan(10);
     expect(found.filter((tile) => !fits(tile, profile))).toEqual([]);
@@ -245,6 +245,7 @@ describe("tuning", () => {
       K: 1,
       batch: 1,
       transposed: false,
+      strips: false,
       experts: 0,
       tile: software.tiles[0]!,
     };

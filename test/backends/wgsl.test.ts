@@ -13,6 +13,7 @@ import { kernels } from "../../backends/webgpu/kernels/index.ts";
 import { withAccess } from "../../backends/webgpu/lower.ts";
 import { mayBindWritable } from "../../backends/webgpu/places.ts";
 import type { Profile } from "../../backends/webgpu/profile.ts";
+import { layWeights } from "../../backends/webgpu/weightLayout.ts";
 import { packWeights } from "../../backends/webgpu/weights.ts";
 import { Graph, input, ops, type Value, weight } from "../../ir/index.ts";
 import { createModel, mergeConfig, presets, randomWeights } from "../../models/index.ts";
@@ -81,8 +82,9 @@ describe.each(distinct.map((profile) => [profile.name, profile] as const))(
 
 /** The launches of `value`, and of what it is made of as far as that is not among the inputs. */
 function emit(value: Value, profile: Profile): readonly Launch[] {
-  const graph = new Graph("shown", [], [["r", value]]);
-  const { once, always } = emitAll(graph, profile, packWeights([], profile.limits));
+  const laid = layWeights(new Graph("shown", [], [["r", value]]), profile);
+  const weights = packWeights(laid.graph.weights, profile.limits, laid);
+  const { once, always } = emitAll(laid.graph, profile, weights);
   return [...once, ...always].map(({ launch }) => launch);
 }
 
@@ -90,6 +92,7 @@ const f32 = (...shape: number[]): Value => input("x", { dtype: "f32", shape });
 const i32 = (...shape: number[]): Value => input("i", { dtype: "i32", shape });
 
 const bf16 = (...shape: number[]): Value => input("b", { dtype: "bf16", shape });
+const single = (name: string, ...shape: number[]): Value => weight(name, { dtype: "f32", shape });
 const experts = [f32(8, 512, 2048), f32(8, 2048), f32(8, 2048, 512), f32(8, 512)] as const;
 
 /** Applications of the kernels worth reading, at sizes of real models. */
@@ -103,6 +106,7 @@ const shown: Readonly<Record<string, Value>> = {
   "layer-norm": ops.layerNorm(f32(8, 50, 512), f32(512), f32(512), { epsilon: 1e-6 }),
   "top-k": ops.topK(f32(8, 400), { k: 400 }).values,
   linear: ops.linear(f32(8, 50, 512), f32(512, 2048), f32(2048)),
+  "linear-of-weights": ops.linear(f32(8, 50, 2048), single("w", 2048, 500), f32(500)),
   "linear-long": ops.gelu(ops.linear(f32(50, 2048), f32(2048, 512), f32(512)), { approximate: "tanh" }),
   "linear-half-weights": ops.linear(
     f32(8, 50, 512),
@@ -155,6 +159,16 @@ const shown: Readonly<Record<string, Value>> = {
     approximate: "tanh",
     through: "bf16",
   }).y,
+  "seated-mlp-of-weights": ops.seatedMlp(
+    f32(1, 400, 512),
+    i32(1, 400, 2),
+    f32(1, 400, 2),
+    single("w1", 8, 512, 2048),
+    single("b1", 8, 2048),
+    single("w2", 8, 2048, 512),
+    single("b2", 8, 512),
+    { capacity: 108, priority: "gate", approximate: "tanh", through: "f32" },
+  ).y,
   "seated-mlp-within": ops.seatedMlpWithin(
     f32(4, 197, 384),
     i32(4, 197, 2),

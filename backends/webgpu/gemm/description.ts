@@ -1,6 +1,7 @@
 /** What a matrix product is to the code generator, and the WGSL that both kernel families share. */
 import type { Binding, Lanes, LaunchedProduct, Output, Rows } from "../kernel.ts";
 import type { Tile } from "../profile.ts";
+import type { Strips } from "../strips.ts";
 import type { Narrow } from "./storage.ts";
 
 /** A matrix in a buffer, row-major. */
@@ -36,8 +37,15 @@ export interface Gemm {
   readonly batch?: number;
   /** [M, K]; `row` is WGSL for which row of the matrix is row m of the factor, `places` says where else rows lie. */
   readonly left: Matrix & { readonly row?: (m: string) => string; readonly places?: Rows };
-  /** [K, N], or [N, K] when transposed; `narrow` says how it is stored, where that is not as f32, never transposed. */
-  readonly right: Matrix & { readonly transposed?: boolean; readonly narrow?: Narrow };
+  /**
+   * [K, N], or [N, K] when transposed; `narrow` says how it is stored, where that is not as f32, and `strips` how it lies in
+   * strips, started in rows of the image; those are never transposed.
+   */
+  readonly right: Matrix & {
+    readonly transposed?: boolean;
+    readonly narrow?: Narrow;
+    readonly strips?: Strips;
+  };
   /** [M, N]: a buffer, or the result of an op. */
   readonly result: Matrix | (Omit<Matrix, "binding"> & { readonly output: (lanes: Lanes) => Output });
   /** [N], added to every row. */
@@ -89,8 +97,9 @@ export const xyzw = "xyzw";
 
 /** Sums and products of WGSL terms with numbers, without what changes nothing. */
 export const plus = (term: string, n: number): string => (n === 0 ? term : `${term} + ${n}u`);
-const sum = (...terms: readonly (string | undefined)[]): string => terms.filter(Boolean).join(" + ") || "0u";
-const product = (factor: string, n: number): string => {
+export const sum = (...terms: readonly (string | undefined)[]): string =>
+  terms.filter(Boolean).join(" + ") || "0u";
+export const product = (factor: string, n: number): string => {
   if (n === 1) return factor;
   return /^\w+$/.test(factor) || /^\w+[([][^()]*[)\]]$/.test(factor)
     ? `${factor} * ${n}u`
@@ -108,7 +117,7 @@ export function starts({ left, right, result, bias, vec }: Plan): string[] {
 }
 
 /** The name that `starts` gives to where a matrix starts; undefined for one that starts at 0. */
-const startOf = (name: keyof Plan["vec"], plan: Plan): string | undefined =>
+export const startOf = (name: keyof Plan["vec"], plan: Plan): string | undefined =>
   plan[name]?.start?.(1) ? `${name}Start` : undefined;
 
 /** WGSL for where row `m` of the left factor starts, in its own units. */

@@ -70,7 +70,10 @@ function multiply(spec: Multiplication): Launch {
     label: spec.label,
     bindings: [
       { ...spec.left.binding, element: element(vec.left) },
-      { ...spec.right.binding, element: narrow ? storedElement(narrow, lanes) : element(vec.right) },
+      {
+        ...spec.right.binding,
+        element: narrow ? storedElement(narrow, lanes) : element(vec.right),
+      },
       ...(narrow?.scales ? [{ ...narrow.scales.binding, element: element(vec.right) }] : []),
       ...(spec.bias ? [{ ...spec.bias.binding, element: element(vec.bias) }] : []),
       ...(spec.extra ?? []),
@@ -116,7 +119,10 @@ function familyOf(plan: Plan): Pick<LaunchSpec, "workgroupSize" | "subgroupSize"
 }
 
 /** The height of the tiles in which rows of experts are best listed, at most `M` of each, for products [M, K] x [K, N]. */
-export function tileHeight(sizes: Pick<Product, "M" | "N" | "K" | "experts">, profile: Profile): number {
+export function tileHeight(
+  sizes: Pick<Product, "M" | "N" | "K" | "strips" | "experts">,
+  profile: Profile,
+): number {
   const product = { ...sizes, batch: 1, transposed: false };
   return heightOf(chooseTile(product, { tiled: true, parts: false }, profile));
 }
@@ -126,7 +132,8 @@ const heightOf = (tile: Tile): number => blockOf(tile).rows;
 function planOf(spec: Gemm, profile: Profile, given?: Tile): Multiplication {
   const { left, right, result, bias, M, N, K, batch = 1, tiles } = spec;
   const { transposed = false } = right;
-  const product: Product = { M, N, K, batch, transposed, experts: tiles?.experts ?? 0 };
+  const strips = right.strips !== undefined;
+  const product: Product = { M, N, K, batch, transposed, strips, experts: tiles?.experts ?? 0 };
   const inner = accessible(left) && (!transposed || accessible(right));
   const plain = {
     left: inner,
@@ -134,7 +141,7 @@ function planOf(spec: Gemm, profile: Profile, given?: Tile): Multiplication {
     result: accessible(result) && whole(N),
   };
   // The last vector of a row may lie beyond the columns, but not beyond the row.
-  const columns = accessible(right);
+  const columns = strips || accessible(right);
   const tiled = inner && whole(K) && (transposed || columns);
   // A part of the inner axis is counted where a product of a batch is.
   const parts =
@@ -169,11 +176,23 @@ interface Ways {
 const wide = 128;
 
 /** Whether a kernel of the tile computes the product. */
-const serves = ({ bk, split = 1, parts = 1, matrix }: Tile, { N, experts }: Product, ways: Ways): boolean =>
-  (bk === 0 || ways.tiled) &&
-  (split === 1 || experts === 0) &&
-  (parts === 1 || (ways.parts && experts === 0)) &&
-  (!matrix || N >= wide);
+const serves = (tile: Tile, { N, strips, experts }: Product, ways: Ways): boolean => {
+  const { bk, split = 1, parts = 1, matrix } = tile;
+  return (
+    isFor(tile, strips) &&
+    (bk === 0 || ways.tiled) &&
+    (split === 1 || experts === 0) &&
+    (parts === 1 || (ways.parts && experts === 0)) &&
+    (!matrix || N >= wide)
+  );
+};
+
+/** Whether a tile is for weights in strips, or for other right factors. */
+const isFor = (tile: Tile, strips: boolean): boolean => (tile.strips ?? false) === strips;
+
+/** A profile's tile that fits every product of a kind. */
+const lastFor = ({ tiles }: Profile, { strips }: Product): Tile =>
+  tiles.findLast((tile) => isFor(tile, strips)) as Tile;
 
 /** Workgroups of subgroup matrices that are worth one: each is as fast as several. */
 const matrixWorth = 4;
@@ -192,9 +211,9 @@ const waste = 1.25;
 function chooseTile(product: Product, ways: Ways, profile: Profile): Tile {
   const { M, N, K, batch } = product;
   const { tiles, minWorkgroups } = profile;
-  const last = tiles.at(-1) as Tile;
+  const last = lastFor(profile, product);
   const padded = (tile: Tile): number => Math.ceil(M / heightOf(tile)) * heightOf(tile);
-  const fewest = Math.min(...tiles.map(padded));
+  const fewest = Math.min(...tiles.filter((tile) => isFor(tile, product.strips)).map(padded));
   const busy = (tile: Tile): boolean => {
     const { rows, columns } = blockOf(tile);
     const workgroups = Math.ceil(M / rows) * Math.ceil(N / columns) * batch * (tile.parts ?? 1);
@@ -221,7 +240,7 @@ function tileOfHeight(product: Product, height: number, ways: Ways, profile: Pro
   const serving = [...(tuned ? [tuned] : []), ...profile.tiles].filter((tile) => serves(tile, product, ways));
   const suits = (tile: Tile): boolean =>
     tile.bk === 0 ? height % tile.wy === 0 && height <= heightOf(tile) : height === heightOf(tile);
-  const last = profile.tiles.at(-1) as Tile;
+  const last = lastFor(profile, product);
   const wy = [...Array(last.wy + 1).keys()].findLast((n) => n > 0 && height % n === 0) ?? 1;
   const chosen = serving.find(suits) ?? { ...last, wy };
   return chosen.bk === 0 ? { ...chosen, tm: height / chosen.wy } : chosen;

@@ -4,14 +4,18 @@ import {
   block,
   columnsOf,
   downFirst,
+  type Gemm,
   leftColumn,
   leftRow,
   type Plan,
   plus,
+  product,
   rightColumns,
   rightEntry,
+  startOf,
   starts,
   store,
+  sum,
   times,
   xyzw,
 } from "./description.ts";
@@ -21,8 +25,14 @@ export const regMemory = ({ wx, wy, tm, split }: Tile): readonly string[] =>
   split ? [`var<workgroup> partial: array<vec4f, ${wx * wy * tm * split}>;`] : [];
 
 /** What a kernel says of subgroups: that they are used, and that each is a workgroup, so that control flow is theirs. */
-export const regDirectives = ({ broadcast }: Tile): readonly string[] =>
-  broadcast ? ["enable subgroups;", "diagnostic(off, subgroup_uniformity);"] : [];
+export const regDirectives = ({ broadcast, strips }: Tile): readonly string[] => [
+  ...(broadcast ? ["enable subgroups;"] : []),
+  ...(strips ? ["requires readonly_and_readwrite_storage_textures;"] : []),
+  ...(broadcast ? ["diagnostic(off, subgroup_uniformity);"] : []),
+];
+
+/** The name of what belongs to vector `j` of a thread's columns. */
+const named = (name: string, j: number): string => (j === 0 ? name : `${name}_${j}`);
 
 /** WGSL for which workgroup it is across the result, and down. */
 const axes = (plan: Plan): readonly [across: string, down: string] =>
@@ -31,8 +41,8 @@ const axes = (plan: Plan): readonly [across: string, down: string] =>
 /** The entry point's body. */
 export function regBody(plan: Plan): string {
   const { M, N, tile, tiles, vec, right } = plan;
-  const { wx, wy, tm, split, broadcast } = tile;
-  const rows = [...Array(tm).keys()];
+  const { wx, wy, tm, tv, split, broadcast } = tile;
+  const [rows, vectors] = [[...Array(tm).keys()], [...Array(tv).keys()]];
   const limit = tiles ? "rows" : `${M}u`;
   const fits = !tiles && M % tm === 0 && !split && !broadcast;
   // Threads that work together may not return one by one before they are done.
@@ -41,15 +51,22 @@ export function regBody(plan: Plan): string {
   const [x, y] = axes(plan);
   const thread = wy === 1 ? y : `(${y} * ${wy}u + local.y)`;
   const columns = Math.ceil(N / 4);
+  const storedAt = (r: number, j: number): string[] => {
+    const at = named("c", j);
+    const stored = store(plan, named(`s${r}`, j), own(plus("row", r)), at);
+    const mayEnd = j > 0 && columns % (wx * tv) !== 0;
+    if (mayEnd) return [`if (${at} < ${columns}u) {`, block(2, stored), "}"];
+    return j === 0 || vec.result ? stored : ["{", block(2, stored), "}"];
+  };
   const stores = rows.flatMap((r) => {
-    const stored = store(plan, `s${r}`, own(plus("row", r)), "c");
+    const stored = vectors.flatMap((j) => storedAt(r, j));
     const head = fits ? (vec.result ? undefined : "{") : `if (${plus("row", r)} < ${limit}) {`;
     return head ? [head, block(2, stored), "}"] : stored;
   });
   return block(2, [
     ...(together
-      ? [`let column = ${x} * ${wx}u + local.x;`, `let c = min(column, ${columns - 1}u);`]
-      : [`let c = ${x} * ${wx}u + local.x;`, `if (c >= ${columns}u) { return; }`]),
+      ? [`let column = ${x} * ${wx * tv}u + local.x;`, `let c = min(column, ${columns - 1}u);`]
+      : [`let c = ${x} * ${wx * tv}u + local.x;`, `if (c >= ${columns}u) { return; }`]),
     ...(tiles ? [tiles.head(y), `let row = local.y * ${tm}u;`] : [`let row = ${thread} * ${tm}u;`]),
     ...(split ? [] : [`if (row >= ${limit}) { return; }`]),
     ...starts(plan),
@@ -57,10 +74,12 @@ export function regBody(plan: Plan): string {
     ...loadedRows(tile).map(
       (row, i) => `let l${i} = ${leftRow(plan, own(fits ? row : `min(${row}, ${limit} - 1u)`))};`,
     ),
-    ...rows.map((r) => `var s${r} = vec4f();`),
+    ...rows.flatMap((r) => vectors.map((j) => `var ${named(`s${r}`, j)} = vec4f();`)),
+    ...(right.strips ? [`let strip = ${sum(startOf("right", plan), product(x, right.strips.rows))};`] : []),
     ...innerLoop(plan),
     ...(split ? [...gathered(tile, split, rows), "if (local.z > 0u) { return; }"] : []),
     ...(together ? [`if (column >= ${columns}u) { return; }`] : []),
+    ...vectors.slice(1).map((j) => `let ${named("c", j)} = c + ${j * wx}u;`),
     ...stores,
   ]);
 }
@@ -71,22 +90,28 @@ const loadedRows = ({ wx, tm, broadcast }: Tile): string[] =>
     ? times(Math.ceil(tm / wx), (i) => `${plus("row", i * wx)} + member`)
     : times(tm, (r) => plus("row", r));
 
+/** WGSL for part `part` of what has been loaded of row `r` of the left factor. */
+const leftEntry = ({ wx, broadcast }: Tile, r: number, part: string): string =>
+  broadcast ? `subgroupBroadcast(a${Math.floor(r / wx)}${part}, ${r % wx}u)` : `a${r}${part}`;
+
 /** Statements that load the left factor at column `k`, and after each load those that `use` makes of its rows. */
 function eachLoad(
-  { tile: { wx, tm, broadcast } }: Plan,
-  load: (i: number) => string,
+  plan: Plan,
+  k: string,
   use: (row: number, entry: (part: string) => string) => readonly string[],
 ): string[] {
-  const rows = [...Array(tm).keys()];
-  if (!broadcast) return [...rows.map(load), ...rows.flatMap((r) => use(r, (part) => `a${r}${part}`))];
-  const loads = [...Array(Math.ceil(tm / wx)).keys()];
-  return loads.flatMap((i) => [
-    load(i),
-    ...rows
-      .slice(i * wx, (i + 1) * wx)
-      .flatMap((r) => use(r, (part) => `subgroupBroadcast(a${i}${part}, ${r % wx}u)`)),
-  ]);
+  const { tile } = plan;
+  const { wx, tm, broadcast } = tile;
+  const used = (rows: readonly number[]): string[] =>
+    rows.flatMap((r) => use(r, (part) => leftEntry(tile, r, part)));
+  const [loads, rows] = [leftLoads(plan, k), [...Array(tm).keys()]];
+  if (!broadcast) return [...loads, ...used(rows)];
+  return loads.flatMap((load, i) => [load, ...used(rows.slice(i * wx, (i + 1) * wx))]);
 }
+
+/** Statements that load the left factor at column `k`. */
+const leftLoads = (plan: Plan, k: string): string[] =>
+  loadedRows(plan.tile).map((_, i) => `let a${i} = left[l${i} + ${leftColumn(plan, k)}];`);
 
 /** Statements that add up the sums of the threads that share an inner axis, in their order, for the first of them. */
 function gathered({ wx, wy, tm }: Tile, split: number, rows: readonly number[]): string[] {
@@ -107,70 +132,70 @@ function gathered({ wx, wy, tm }: Tile, split: number, rows: readonly number[]):
 
 /** Statements that add up the products of the thread's rows with its columns, over the inner axis. */
 function innerLoop(plan: Plan): string[] {
-  const { K, vec, tile } = plan;
+  const { K, vec, tile, right } = plan;
   const { split } = tile;
   const loop = (steps: number): string =>
     split
       ? `for (var k = local.z; k < ${steps}u; k += ${split}u) {`
       : `for (var k = 0u; k < ${steps}u; k++) {`;
   if (!vec.left) {
-    const step = [
-      `let b = ${rightColumns(plan, "k", "c")};`,
-      ...eachLoad(
-        plan,
-        (i) => `let a${i} = left[l${i} + ${leftColumn(plan, "k")}];`,
-        (r, entry) => [`s${r} += ${entry("")} * b;`],
-      ),
-    ];
+    const step = right.strips
+      ? stripSteps(plan, right.strips, "k", "k", [""])
+      : [
+          `let b = ${rightColumns(plan, "k", "c")};`,
+          ...eachLoad(plan, "k", (r, entry) => [`s${r} += ${entry("")} * b;`]),
+        ];
     return [loop(K), block(2, step), "}"];
   }
   const [vectors, rest] = [Math.floor(K / 4), K % 4];
-  const early = readsEarly(plan);
   const last = rest ? innerStep(plan, `${vectors}u`, rest) : [];
   return [
-    ...(early ? ["var early = 0.0;"] : []),
     loop(vectors),
-    block(2, [...(early ? [`early = max(early, ${nextLine(plan)}.x);`] : []), ...innerStep(plan, "k", 4)]),
+    block(2, innerStep(plan, "k", 4)),
     "}",
-    // Never so: it keeps a compiler from leaving the loads out.
-    ...(early ? ["if (early < 0.0) { return; }"] : []),
     ...(split && rest ? ["if (local.z == 0u) {", block(2, last), "}"] : last),
   ];
 }
 
-/** Vectors of a cache line, which a processor fetches at once. */
-const lineVectors = 4;
-
-/**
- * Whether the threads of a subgroup read, a step early, a vector of each line that the next one takes of the right factor:
- * its rows lie so far apart that no processor foresees them, and with few blocks of rows most are not in its caches.
- */
-const readsEarly = ({ M, tile: { wx, tm, broadcast }, right, vec }: Plan): boolean =>
-  broadcast === true &&
-  wx % lineVectors === 0 &&
-  vec.right &&
-  !right.transposed &&
-  !right.narrow &&
-  Math.ceil(M / tm) <= 2;
-
-/** WGSL for the vector that a thread reads early. */
-function nextLine(plan: Plan): string {
-  const { N, K, tile } = plan;
-  const lines = tile.wx / lineVectors;
-  const row = `min(4u * k + 4u + member / ${lines}u, ${K - 1}u)`;
-  const at = `min(${axes(plan)[0]} * ${tile.wx}u + member % ${lines}u * ${lineVectors}u, ${Math.ceil(N / 4) - 1}u)`;
-  return rightEntry(plan, `(${row})`, at);
-}
-
 /** `count` inner steps from vector `k` on: each column of the left rows times a row of four of the right. */
 function innerStep(plan: Plan, k: string, count: number): string[] {
+  const parts = times(count, (i) => `.${xyzw[i]}`);
+  if (plan.right.strips) return stripSteps(plan, plan.right.strips, k, `4u * ${k}`, parts);
   return [
     ...rightSteps(plan, k, count),
-    ...eachLoad(
-      plan,
-      (i) => `let a${i} = left[l${i} + ${leftColumn(plan, k)}];`,
-      (r, entry) => times(count, (i) => `s${r} += ${entry(`.${xyzw[i]}`)} * b${i};`),
-    ),
+    ...eachLoad(plan, k, (r, entry) => parts.map((part, i) => `s${r} += ${entry(part)} * b${i};`)),
+  ];
+}
+
+/**
+ * The inner steps from `step` on, one for each of `parts` of what the left factor has at column `k`, where the right
+ * factor lies in strips. One vector of columns after the other, whose sums and factors registers can then hold.
+ */
+function stripSteps(
+  plan: Plan,
+  { rows: imageRows, steps, columns }: NonNullable<Gemm["right"]["strips"]>,
+  k: string,
+  step: string,
+  parts: readonly string[],
+): string[] {
+  const { tile } = plan;
+  const { wx, tm, tv } = tile;
+  const texels = columns / 4;
+  const [first, y] =
+    imageRows === 1 ? [step, "strip"] : [`(${step}) % ${steps}u`, `strip + (${step}) / ${steps}u`];
+  return [
+    `let x = ${first} * ${texels}u + local.x;`,
+    `let y = ${y};`,
+    ...leftLoads(plan, k),
+    ...[...Array(tv).keys()].flatMap((j) => [
+      ...parts.map(
+        (_, i) =>
+          `let ${named(`b${i}`, j)} = textureLoad(right, vec2u(${plus("x", i * texels + j * wx)}, y));`,
+      ),
+      ...[...Array(tm).keys()].flatMap((r) =>
+        parts.map((part, i) => `${named(`s${r}`, j)} += ${leftEntry(tile, r, part)} * ${named(`b${i}`, j)};`),
+      ),
+    ]),
   ];
 }
 

@@ -2,6 +2,7 @@
 import type { Value } from "../../../ir/index.ts";
 import { type Element, type Lanes, read, type Shard } from "../kernel.ts";
 import { type Stored, storedOf } from "../stored.ts";
+import { imageOf, type Strips } from "../strips.ts";
 import type { Gemm, Matrix } from "./description.ts";
 
 /** A right factor that is stored in fewer bits than 32 an element. */
@@ -14,17 +15,34 @@ export interface Narrow {
 /** Which matrix of several it is, as WGSL, in what is bound; and what is bound of `value`, where that is a part. */
 interface Entry {
   readonly part?: Shard;
+  /** How it lies, where it does in strips. */
+  readonly strips?: Strips | undefined;
   readonly entry?: string;
   /** The same among the scales, which are always bound whole. */
   readonly scalesEntry?: string | undefined;
 }
 
 /** `value`, a matrix [..., K, N] or several, as a right factor; of several, the one that `entry` says. */
-export function rightFactor(value: Value, { part, entry, scalesEntry = entry }: Entry = {}): Gemm["right"] {
+export function rightFactor(
+  value: Value,
+  { part, strips, entry, scalesEntry = entry }: Entry = {},
+): Gemm["right"] {
   const [K = 1, N = 1] = value.type.shape.slice(-2);
   const stored = storedOf(value);
+  const words = stored?.words ?? value;
+  const binding = { ...read("right", words), ...(part && { resource: part }) };
+  if (strips) {
+    const start = entry ? { start: () => `${entry} * ${strips.across * strips.rows}u` } : {};
+    const matrices = part ? part.stop - part.start : strips.matrices;
+    return {
+      binding: { ...binding, image: imageOf(words, { ...strips, matrices }) },
+      stride: N,
+      ...start,
+      strips,
+    };
+  }
   const factor = {
-    binding: { ...read("right", stored?.words ?? value), ...(part && { resource: part }) },
+    binding,
     stride: stored?.stride ?? N,
     ...startOf(entry, stored?.pitch ?? K * N),
   };

@@ -13,7 +13,7 @@ const batched = (size: number, batch: number): { start: (unit: number) => string
 
 export const matmul: LaunchKernel = kernel(
   ops.matmul,
-  ({ operands: { x, y }, sizes: { dims, M, K, N }, profile, output, scratch }) => {
+  ({ operands: { x, y }, sizes: { dims, M, K, N }, profile, output, scratch, strips }) => {
     const batch = sizeOf(dims);
     return gemm(
       {
@@ -23,7 +23,7 @@ export const matmul: LaunchKernel = kernel(
         K,
         batch,
         left: { binding: read("left", x), stride: K, ...batched(M * K, batch) },
-        right: rightFactor(y, batch === 1 ? {} : { entry: "group.z" }),
+        right: rightFactor(y, { strips: strips(y), ...(batch > 1 && { entry: "group.z" }) }),
         result: { output, stride: N, ...batched(M * N, batch) },
       },
       profile,
@@ -36,7 +36,7 @@ export const matmul: LaunchKernel = kernel(
 
 export const linear: LaunchKernel = kernel(
   ops.linear,
-  ({ operands: { x, w, b }, sizes: { dims, D, F }, profile, output, rows, scratch }) =>
+  ({ operands: { x, w, b }, sizes: { dims, D, F }, profile, output, rows, scratch, strips }) =>
     gemm(
       {
         label: "linear",
@@ -46,7 +46,7 @@ export const linear: LaunchKernel = kernel(
         left: rows
           ? { binding: read("left", rows.value), stride: D, aligned: rows.vectors, places: rows }
           : { binding: read("left", x), stride: D },
-        right: rightFactor(w),
+        right: rightFactor(w, { strips: strips(w) }),
         result: { output, stride: F },
         bias: { binding: read("bias", b) },
       },

@@ -22,6 +22,7 @@ import {
   typeOf,
 } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
+import type { Strips } from "../strips.ts";
 import { gelu, geluModule, rounded, roundingModule } from "../wgsl.ts";
 
 interface Sizes {
@@ -56,15 +57,16 @@ interface Experts {
   readonly b2: Value;
 }
 
-type Emitting = Pick<Context<unknown, unknown, unknown>, "profile" | "scratch" | "shards">;
+type Emitting = Pick<Context<unknown, unknown, unknown>, "profile" | "scratch" | "shards" | "strips">;
 
-/** Tiles for the rows of `E` experts, at most `each` rows of one and `all` in all. */
+/** Tiles for the rows of `E` experts of the first layer `w1`, at most `each` rows of one and `all` in all. */
 export function tilesFor(
+  w1: Value,
   { E, D, F }: { readonly E: number; readonly D: number; readonly F: number },
   { each, all }: { readonly each: number; readonly all: number },
-  profile: Profile,
+  { profile, strips }: Pick<Emitting, "profile" | "strips">,
 ): { readonly height: number; readonly bound: number } {
-  const height = tileHeight({ M: each, N: F, K: D, experts: E }, profile);
+  const height = tileHeight({ M: each, N: F, K: D, strips: strips(w1) !== undefined, experts: E }, profile);
   // Each expert has at most one tile that is not full.
   return { height, bound: Math.min(E * Math.ceil(each / height), Math.floor(all / height) + E) };
 }
@@ -84,14 +86,19 @@ export function expertLayers(
     readonly approximate: "tanh" | "none";
     readonly through: DType;
   },
-  { profile, scratch, shards }: Emitting,
+  { profile, scratch, shards, strips }: Emitting,
 ): { readonly launches: readonly Launch[]; readonly outputs: Scratch } {
   const hidden = scratch("f32", layer.rows * F);
   const outputs = scratch("f32", layer.rows * D);
   const first = (shard: Shard): readonly Launch[] =>
     gemm(
       {
-        ...expertLayer("experts, first layer", shard, w1, b1, { ...layer, K: D, N: F }),
+        ...expertLayer(
+          "experts, first layer",
+          shard,
+          { factor: w1, strips: strips(w1), bias: b1 },
+          { ...layer, K: D, N: F },
+        ),
         left: { binding: bind("left", items, "f32"), stride: D, row: (m) => `sources[${m}]` },
         extra: [bind("sources", sources, "u32"), bind("tiles", tiles, "vec4u")],
         result: { binding: bind("result", hidden, "f32", "read_write"), stride: F },
@@ -104,7 +111,12 @@ export function expertLayers(
   const second = (shard: Shard): readonly Launch[] =>
     gemm(
       {
-        ...expertLayer("experts, second layer", shard, w2, b2, { ...layer, K: F, N: D }),
+        ...expertLayer(
+          "experts, second layer",
+          shard,
+          { factor: w2, strips: strips(w2), bias: b2 },
+          { ...layer, K: F, N: D },
+        ),
         left: { binding: bind("left", hidden, "f32"), stride: F },
         extra: [bind("tiles", tiles, "vec4u")],
         result: { binding: bind("result", outputs, "f32", "read_write"), stride: D },
@@ -119,16 +131,17 @@ export function expertLayers(
 
 export const routedMlp: LaunchKernel = kernel(
   ops.routedMlp,
-  ({ operands, sizes, profile, scratch, shards, output }) => {
+  (context) => {
+    const { operands, sizes, profile, scratch, output } = context;
     const { x, tokens, slots, weights, ...experts } = operands;
     const { G, N, E, capacity, D, through } = sizes;
     const rows = G * E * capacity;
-    const { height, bound } = tilesFor(sizes, { each: G * capacity, all: rows }, profile);
+    const { height, bound } = tilesFor(experts.w1, sizes, { each: G * capacity, all: rows }, context);
     const [sources, places] = [scratch("u32", rows), scratch("u32", rows)];
     const tiles = scratch("vec4u", bound);
     const items = through === "f32" ? x : scratch("f32", G * N * D);
     const layer = { items, sources, tiles, height, bound, rows, M: G * capacity };
-    const { launches, outputs } = expertLayers(experts, layer, sizes, { profile, scratch, shards });
+    const { launches, outputs } = expertLayers(experts, layer, sizes, context);
     return [
       listRows(tokens, { sources, places, tiles, height, bound }, sizes, profile),
       ...(items === x ? [] : [roundItems(x, items, G * N * D, through, profile)]),
@@ -245,8 +258,11 @@ export function roundItems(
 function expertLayer(
   label: string,
   shard: Shard,
-  factor: Value,
-  bias: Value,
+  {
+    factor,
+    strips,
+    bias,
+  }: { readonly factor: Value; readonly strips: Strips | undefined; readonly bias: Value },
   {
     M,
     N,
@@ -276,7 +292,7 @@ let rows = tile.z;`;
       tiles: () => evenTiles({ experts, rows, height, bound }),
       sources: () => Uint32Array.from({ length: rows }, (_, row) => row % M),
     },
-    right: rightFactor(factor, { part: shard, entry: expert, scalesEntry: "tile.x" }),
+    right: rightFactor(factor, { part: shard, strips, entry: expert, scalesEntry: "tile.x" }),
     bias: { binding: read("bias", bias), start: (unit) => `tile.x * ${N / unit}u`, aligned: N % 4 === 0 },
   };
 }

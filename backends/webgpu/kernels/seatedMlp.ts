@@ -24,16 +24,17 @@ interface Sizes extends Attrs {
 
 /** The launches; by weight where `byGate`, within `limits` where there are any. */
 function emit(
-  { operands, results, sizes, profile, scratch, shards, output }: Context<Operands, Results, Sizes>,
+  context: Context<Operands, Results, Sizes>,
   byGate: boolean,
   limits?: Value,
 ): readonly Launch[] {
+  const { operands, results, sizes, profile, scratch, output } = context;
   const { x, choices, weights, ...experts } = operands;
   const { tokens, slots } = results;
   const { G, T, D, k, E, capacity, through } = sizes;
   const rows = Math.min(G * E * capacity, G * T * k);
   const each = G * Math.min(capacity, T * k);
-  const { height, bound } = tilesFor(sizes, { each, all: rows }, profile);
+  const { height, bound } = tilesFor(experts.w1, sizes, { each, all: rows }, context);
   const [sources, places] = [scratch("u32", rows), scratch("u32", G * T * k)];
   const list = scratch("vec4u", bound);
   const seating = {
@@ -47,7 +48,7 @@ function emit(
   };
   const items = through === x.type.dtype ? x : scratch("f32", G * T * D);
   const layer = { items, sources, tiles: list, height, bound, rows, M: each };
-  const { launches, outputs } = expertLayers(experts, layer, sizes, { profile, scratch, shards });
+  const { launches, outputs } = expertLayers(experts, layer, sizes, context);
   const rowOf = `
         let row = places[choice];
         let isKept = row != ${noRow};`;

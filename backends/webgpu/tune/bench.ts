@@ -1,12 +1,14 @@
 /** Launches timed alone, on made-up numbers, by the device's own clock. Weights may lie in caches that in a run they leave. */
-import { CompileError } from "../../../ir/index.ts";
+import { CompileError, Tensor } from "../../../ir/index.ts";
 import { type Device, type Pipeline, usage } from "../../../runtime/device.ts";
+import type { ModuleImage } from "../../../runtime/module.ts";
 import { timeLaunches } from "../../../runtime/timing.ts";
 import { median } from "../../statistics.ts";
 import { checkLimits } from "../emit.ts";
 import type { Binding, Launch, Resource } from "../kernel.ts";
 import { resourceBytes } from "../places.ts";
 import type { Profile } from "../profile.ts";
+import { imageBytes } from "../strips.ts";
 
 /** The least that is timed at once: the clock's steps, and whatever comes between, are then small beside it. */
 const sampleMs = 5;
@@ -70,6 +72,7 @@ export class DeviceBench implements Bench {
   readonly #device: Device;
   readonly #profile: Profile;
   readonly #buffers = new Map<string, GPUBuffer>();
+  readonly #images = new Map<string, GPUTexture>();
   readonly #noise = Float32Array.from({ length: 2 ** 18 }, (_, i) => ((i * 7919) % 4001) / 2000 - 1);
 
   constructor(device: Device, profile: Profile) {
@@ -119,7 +122,7 @@ export class DeviceBench implements Bench {
   }
 
   close(): void {
-    for (const buffer of this.#buffers.values()) buffer.destroy();
+    for (const each of [...this.#buffers.values(), ...this.#images.values()]) each.destroy();
   }
 
   async #median(prepared: Prepared, once: number): Promise<number> {
@@ -136,7 +139,8 @@ export class DeviceBench implements Bench {
   }
 
   #pipeline({ label, wgsl, bindings }: Launch): Promise<Pipeline> {
-    return this.#device.pipeline({ label, wgsl, access: bindings.map(({ access }) => access) });
+    const access = bindings.map(({ access: own, image }) => image?.format ?? own);
+    return this.#device.pipeline({ label, wgsl, access });
   }
 
   /** Binds buffers to the launches of a work; of works that take turns each has what it writes, and lists, of its own. */
@@ -150,6 +154,11 @@ export class DeviceBench implements Bench {
       const { pipeline, layout } = await this.#pipeline(launch);
       const entries: GPUBindGroupEntry[] = [];
       for (const [place, binding] of bindings.entries()) {
+        if (binding.image) {
+          const texture = await this.#imageFor(binding.name, binding.image);
+          entries.push({ binding: place, resource: texture.createView() });
+          continue;
+        }
         const bytes = resourceBytes(binding.resource);
         const buffer =
           made.get(binding.resource) ?? (await this.#bufferFor(binding, `${turn}.${index}`, bytes));
@@ -190,6 +199,28 @@ export class DeviceBench implements Bench {
       this.#device.gpu.queue.writeBuffer(buffer, at, this.#noise, 0, length);
     }
     return buffer;
+  }
+
+  /** An image of numbers between -1 and 1, the same for all launches that bind one of its size. */
+  async #imageFor(name: string, image: ModuleImage): Promise<GPUTexture> {
+    const key = JSON.stringify(image);
+    const known = this.#images.get(key);
+    if (known) return known;
+    const texture = await this.#device.image(name, imageBytes(image), image);
+    this.#images.set(key, texture);
+    const { width, height, format } = image;
+    const [bytesPerRow, noise] = [
+      imageBytes(image) / height,
+      format === "rgba32float"
+        ? this.#noise
+        : Tensor.from({ dtype: "f16", shape: [this.#noise.length] }, this.#noise).data,
+    ];
+    const rows = Math.floor(noise.byteLength / bytesPerRow);
+    for (let y = 0; y < height; y += rows) {
+      const size = [width, Math.min(rows, height - y)];
+      this.#device.gpu.queue.writeTexture({ texture, origin: [0, y] }, noise, { bytesPerRow }, size);
+    }
+    return texture;
   }
 
   /** The beginning of a work's result. Throws B4 where it is not as expected. */

@@ -11,6 +11,17 @@ const broadcasts: readonly Tile[] = [24, 16, 32, 20, 28, 12, 8, 4].map((tm) => (
   broadcast: true,
 }));
 
+/** The same for weights in strips. */
+const strips: readonly Tile[] = [24, 16, 20, 28, 12, 8, 32, 4].map((tm) => ({
+  wx: 8,
+  wy: 1,
+  tm,
+  tv: 2,
+  bk: 0,
+  broadcast: true,
+  strips: true,
+}));
+
 /** [wx, wy, tm] of family `reg`. */
 const registers: readonly Tile[] = [
   [8, 1, 4],
@@ -72,11 +83,15 @@ const waste = 2;
  * The tiles to measure for a product, the likely ones first: those of the profile, then the families that it has tiles
  * of. Whether a kernel of the tile can compute the product at all is for the compiler to say.
  */
-export function candidates({ M, N, K, experts }: Product, profile: Profile): readonly Tile[] {
-  const { tiles } = profile;
-  const families = tiles.some(({ bk }) => bk > 0)
+export function candidates(
+  { M, N, K, strips: inStrips, experts }: Product,
+  profile: Profile,
+): readonly Tile[] {
+  const tiles = profile.tiles.filter((tile) => (tile.strips ?? false) === inStrips);
+  const plain = tiles.some(({ bk }) => bk > 0)
     ? [held, shared, splits, registers]
     : [broadcasts, registers, splits, held];
+  const families = inStrips ? [strips] : plain;
   const suits = (tile: Tile): boolean => {
     const { split = 1, parts = 1 } = tile;
     const { rows, columns } = blockOf(tile);

@@ -213,9 +213,9 @@ class Rounds {
 
   constructor(graph: Graph, profile: Profile, outputs: readonly string[]) {
     this.#profile = profile;
-    const { graph: whole, joins } = layWeights(runPasses(graph, pipeline({ supports }, outputs)));
-    const weights = packWeights(whole.weights, profile.limits, joins);
-    this.#emit = (tuned) => worksIn([...emitEach(whole, { ...profile, tuned }, weights)]);
+    const laid = layWeights(runPasses(graph, pipeline({ supports }, outputs)), profile);
+    const weights = packWeights(laid.graph.weights, profile.limits, laid);
+    this.#emit = (tuned) => worksIn([...emitEach(laid.graph, { ...profile, tuned }, weights)]);
     this.subjects = this.#subjects();
   }
 
@@ -273,12 +273,13 @@ function* worksIn(emitted: readonly (Emitted & { readonly isFixed: boolean })[])
   }
 }
 
-const sizesOf = ({ M, N, K, batch, transposed, experts }: Product): Product => ({
+const sizesOf = ({ M, N, K, batch, transposed, strips, experts }: Product): Product => ({
   M,
   N,
   K,
   batch,
   transposed,
+  strips,
   experts,
 });
 
@@ -286,8 +287,8 @@ const keyOf = (product: Product): string => JSON.stringify(sizesOf(product));
 
 /** Products with one key share a tile: the layers of experts share the tiles in which rows are listed. */
 function subjectOf(product: Product): string {
-  const { M, N, K, experts } = product;
-  return experts > 0 ? JSON.stringify([M, Math.min(N, K), Math.max(N, K), experts]) : keyOf(product);
+  const { M, N, K, strips, experts } = product;
+  return experts > 0 ? JSON.stringify([M, Math.min(N, K), Math.max(N, K), strips, experts]) : keyOf(product);
 }
 
 /** The first work of each product. */

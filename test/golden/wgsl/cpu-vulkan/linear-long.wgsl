@@ -48,9 +48,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s22 = vec4f();
   var s23 = vec4f();
   var s24 = vec4f();
-  var early = 0.0;
   for (var k = 0u; k < 512u; k++) {
-    early = max(early, right[((min(4u * k + 4u + member / 2u, 2047u))) * 128u + min(group.y * 8u + member % 2u * 4u, 127u)].x);
     let b0 = right[(4u * k) * 128u + c];
     let b1 = right[(4u * k + 1u) * 128u + c];
     let b2 = right[(4u * k + 2u) * 128u + c];
@@ -160,7 +158,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s24 += subgroupBroadcast(a3.z, 0u) * b2;
     s24 += subgroupBroadcast(a3.w, 0u) * b3;
   }
-  if (early < 0.0) { return; }
   if (column >= 128u) { return; }
   if (row < 50u) {
     result[row * 128u + c] = epilogue(s0 + bias[c], row * 128u + c);

@@ -13,9 +13,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (row >= 1u) { return; }
   let l0 = min(row + member, 1u - 1u) * 128u;
   var s0 = vec4f();
-  var early = 0.0;
   for (var k = 0u; k < 128u; k++) {
-    early = max(early, right[((min(4u * k + 4u + member / 2u, 511u))) * 250u + min(group.y * 8u + member % 2u * 4u, 249u)].x);
     let b0 = right[(4u * k) * 250u + c];
     let b1 = right[(4u * k + 1u) * 250u + c];
     let b2 = right[(4u * k + 2u) * 250u + c];
@@ -26,7 +24,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s0 += subgroupBroadcast(a0.z, 0u) * b2;
     s0 += subgroupBroadcast(a0.w, 0u) * b3;
   }
-  if (early < 0.0) { return; }
   if (column >= 250u) { return; }
   if (row < 1u) {
     result[row * 250u + c] = s0 + bias[c];

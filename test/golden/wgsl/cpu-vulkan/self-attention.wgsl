@@ -426,9 +426,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s22 = vec4f();
   var s23 = vec4f();
   var s24 = vec4f();
-  var early = 0.0;
   for (var k = 0u; k < 12u; k++) {
-    early = max(early, right[rightStart + ((min(4u * k + 4u + member / 2u, 49u))) * 384u + min(group.y * 8u + member % 2u * 4u, 15u)].x);
     let b0 = right[rightStart + (4u * k) * 384u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 384u + c];
     let b2 = right[rightStart + (4u * k + 2u) * 384u + c];
@@ -538,7 +536,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s24 += subgroupBroadcast(a3.z, 0u) * b2;
     s24 += subgroupBroadcast(a3.w, 0u) * b3;
   }
-  if (early < 0.0) { return; }
   let b0 = right[rightStart + (4u * 12u) * 384u + c];
   let b1 = right[rightStart + (4u * 12u + 1u) * 384u + c];
   let a0 = left[l0 + 12u];

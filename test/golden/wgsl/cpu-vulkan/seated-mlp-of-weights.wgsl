@@ -1,0 +1,813 @@
+// seat tokens, list rows: 4 x 1 x 1 workgroups
+@group(0) @binding(0) var<storage, read> choices: array<i32>;
+@group(0) @binding(1) var<storage, read> urgency: array<f32>;
+@group(0) @binding(2) var<storage, read_write> tokens: array<i32>;
+@group(0) @binding(3) var<storage, read_write> slots: array<i32>;
+@group(0) @binding(4) var<storage, read_write> sources: array<u32>;
+@group(0) @binding(5) var<storage, read_write> places: array<u32>;
+@group(0) @binding(6) var<storage, read_write> tiles: array<vec4u>;
+var<workgroup> counts: array<atomic<u32>, 8>;
+var<workgroup> own: array<u32, 8>;
+var<workgroup> total: array<u32, 8>;
+var<workgroup> first: array<u32, 8>;
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
+        const most = 2u;
+        const room = 108u;
+  const begin = 0u;
+  const g0 = 0u;
+  const groups = 1u;
+        for (var i = lane; i < groups * 800u; i += 256u) {
+          let expert = choices[begin + i];
+          if (expert >= 0 && i % 2u < most) { atomicAdd(&counts[u32(expert)], 1u); }
+        }
+        workgroupBarrier();
+        for (var e = lane; e < 8u; e += 256u) {
+          for (var g = 0u; g < groups; g++) {
+            let count = min(atomicLoad(&counts[g * 8u + e]), room);
+            total[e] += count;
+            if (g0 + g < group.y) { first[e] += count; }
+            if (g0 + g == group.y) { own[e] = count; }
+          }
+        }
+        workgroupBarrier();
+        let base = group.y * 800u;
+        let buffers = group.y * 864u;
+        for (var slot = id.x; slot < 864u; slot += 1024u) {
+          if (slot % 108u >= own[slot / 108u]) { tokens[buffers + slot] = -1; }
+        }
+        for (var e = lane; e < 8u; e += 256u) {
+          var row = 0u;
+          var tile = 0u;
+          for (var c = 0u; c < e; c++) {
+            row += total[c];
+            tile += (total[c] + 21u) / 22u;
+          }
+          first[e] += row;
+          if (group.x == 0u && group.y == 0u) {
+            for (var done = 0u; done < total[e]; done += 22u) {
+              tiles[tile] = vec4u(e, row + done, min(22u, total[e] - done), 0u);
+              tile++;
+            }
+            if (e == 7u) {
+              for (; tile < 40u; tile++) { tiles[tile] = vec4u(); }
+            }
+          }
+        }
+        workgroupBarrier();
+        let i = id.x;
+        if (i >= 800u) { return; }
+        let token = i / 2u;
+        let expert = choices[base + i];
+        var place = room;
+        if (expert >= 0 && i % 2u < most) {
+          place = 0u;
+          let urgent = urgency[(group.y * 400u + token) * 2u];
+          for (var t = 0u; t < 400u; t++) {
+            let other = urgency[(group.y * 400u + t) * 2u];
+            let isFirst = other > urgent || (other == urgent && t < token);
+            // Of each token the choices before this one's place count, and that at the same place where it is served first.
+            let end = i % 2u + select(0u, 1u, isFirst);
+            for (var c = 0u; c < end; c++) {
+              place += select(0u, 1u, choices[base + t * 2u + c] == expert);
+            }
+          }
+        }
+        let kept = place < room;
+        slots[base + i] = select(-1, expert * 108 + i32(place), kept);
+        places[base + i] = 0xffffffffu;
+        if (kept) {
+          tokens[buffers + u32(expert) * 108u + place] = i32(token);
+          let row = first[expert] + place;
+          places[base + i] = row;
+          sources[row] = group.y * 400u + token;
+        }
+}
+
+// experts, first layer: 40 x 32 x 1 workgroups
+enable subgroups;
+requires readonly_and_readwrite_storage_textures;
+diagnostic(off, subgroup_uniformity);
+@group(0) @binding(0) var<storage, read> left: array<vec4f>;
+@group(0) @binding(1) var right: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(3) var<storage, read> sources: array<u32>;
+@group(0) @binding(4) var<storage, read> tiles: array<vec4u>;
+@group(0) @binding(5) var<storage, read_write> result: array<vec4f>;
+fn gelu4(x: vec4f) -> vec4f {
+  let bend = 0.7978845834732056f * (x + 0.044715f * x * x * x);
+  return 0.5f * x * (1.0f + tanh(clamp(bend, vec4f(-10.0f), vec4f(10.0f))));
+}
+@compute @workgroup_size(8, 1)
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
+  let column = group.y * 16u + local.x;
+  let c = min(column, 511u);
+  let tile = tiles[group.x];
+  if (tile.z == 0u) { return; }
+  let first = tile.y;
+  let rows = tile.z;
+  let row = local.y * 22u;
+  if (row >= rows) { return; }
+  let rightStart = tile.x * 32u;
+  let biasStart = tile.x * 512u;
+  let l0 = (sources[first + min(row + member, rows - 1u)]) * 128u;
+  let l1 = (sources[first + min(row + 8u + member, rows - 1u)]) * 128u;
+  let l2 = (sources[first + min(row + 16u + member, rows - 1u)]) * 128u;
+  var s0 = vec4f();
+  var s0_1 = vec4f();
+  var s1 = vec4f();
+  var s1_1 = vec4f();
+  var s2 = vec4f();
+  var s2_1 = vec4f();
+  var s3 = vec4f();
+  var s3_1 = vec4f();
+  var s4 = vec4f();
+  var s4_1 = vec4f();
+  var s5 = vec4f();
+  var s5_1 = vec4f();
+  var s6 = vec4f();
+  var s6_1 = vec4f();
+  var s7 = vec4f();
+  var s7_1 = vec4f();
+  var s8 = vec4f();
+  var s8_1 = vec4f();
+  var s9 = vec4f();
+  var s9_1 = vec4f();
+  var s10 = vec4f();
+  var s10_1 = vec4f();
+  var s11 = vec4f();
+  var s11_1 = vec4f();
+  var s12 = vec4f();
+  var s12_1 = vec4f();
+  var s13 = vec4f();
+  var s13_1 = vec4f();
+  var s14 = vec4f();
+  var s14_1 = vec4f();
+  var s15 = vec4f();
+  var s15_1 = vec4f();
+  var s16 = vec4f();
+  var s16_1 = vec4f();
+  var s17 = vec4f();
+  var s17_1 = vec4f();
+  var s18 = vec4f();
+  var s18_1 = vec4f();
+  var s19 = vec4f();
+  var s19_1 = vec4f();
+  var s20 = vec4f();
+  var s20_1 = vec4f();
+  var s21 = vec4f();
+  var s21_1 = vec4f();
+  let strip = rightStart + group.y;
+  for (var k = 0u; k < 128u; k++) {
+    let x = 4u * k * 16u + local.x;
+    let y = strip;
+    let a0 = left[l0 + k];
+    let a1 = left[l1 + k];
+    let a2 = left[l2 + k];
+    let b0 = textureLoad(right, vec2u(x, y));
+    let b1 = textureLoad(right, vec2u(x + 16u, y));
+    let b2 = textureLoad(right, vec2u(x + 32u, y));
+    let b3 = textureLoad(right, vec2u(x + 48u, y));
+    s0 += subgroupBroadcast(a0.x, 0u) * b0;
+    s0 += subgroupBroadcast(a0.y, 0u) * b1;
+    s0 += subgroupBroadcast(a0.z, 0u) * b2;
+    s0 += subgroupBroadcast(a0.w, 0u) * b3;
+    s1 += subgroupBroadcast(a0.x, 1u) * b0;
+    s1 += subgroupBroadcast(a0.y, 1u) * b1;
+    s1 += subgroupBroadcast(a0.z, 1u) * b2;
+    s1 += subgroupBroadcast(a0.w, 1u) * b3;
+    s2 += subgroupBroadcast(a0.x, 2u) * b0;
+    s2 += subgroupBroadcast(a0.y, 2u) * b1;
+    s2 += subgroupBroadcast(a0.z, 2u) * b2;
+    s2 += subgroupBroadcast(a0.w, 2u) * b3;
+    s3 += subgroupBroadcast(a0.x, 3u) * b0;
+    s3 += subgroupBroadcast(a0.y, 3u) * b1;
+    s3 += subgroupBroadcast(a0.z, 3u) * b2;
+    s3 += subgroupBroadcast(a0.w, 3u) * b3;
+    s4 += subgroupBroadcast(a0.x, 4u) * b0;
+    s4 += subgroupBroadcast(a0.y, 4u) * b1;
+    s4 += subgroupBroadcast(a0.z, 4u) * b2;
+    s4 += subgroupBroadcast(a0.w, 4u) * b3;
+    s5 += subgroupBroadcast(a0.x, 5u) * b0;
+    s5 += subgroupBroadcast(a0.y, 5u) * b1;
+    s5 += subgroupBroadcast(a0.z, 5u) * b2;
+    s5 += subgroupBroadcast(a0.w, 5u) * b3;
+    s6 += subgroupBroadcast(a0.x, 6u) * b0;
+    s6 += subgroupBroadcast(a0.y, 6u) * b1;
+    s6 += subgroupBroadcast(a0.z, 6u) * b2;
+    s6 += subgroupBroadcast(a0.w, 6u) * b3;
+    s7 += subgroupBroadcast(a0.x, 7u) * b0;
+    s7 += subgroupBroadcast(a0.y, 7u) * b1;
+    s7 += subgroupBroadcast(a0.z, 7u) * b2;
+    s7 += subgroupBroadcast(a0.w, 7u) * b3;
+    s8 += subgroupBroadcast(a1.x, 0u) * b0;
+    s8 += subgroupBroadcast(a1.y, 0u) * b1;
+    s8 += subgroupBroadcast(a1.z, 0u) * b2;
+    s8 += subgroupBroadcast(a1.w, 0u) * b3;
+    s9 += subgroupBroadcast(a1.x, 1u) * b0;
+    s9 += subgroupBroadcast(a1.y, 1u) * b1;
+    s9 += subgroupBroadcast(a1.z, 1u) * b2;
+    s9 += subgroupBroadcast(a1.w, 1u) * b3;
+    s10 += subgroupBroadcast(a1.x, 2u) * b0;
+    s10 += subgroupBroadcast(a1.y, 2u) * b1;
+    s10 += subgroupBroadcast(a1.z, 2u) * b2;
+    s10 += subgroupBroadcast(a1.w, 2u) * b3;
+    s11 += subgroupBroadcast(a1.x, 3u) * b0;
+    s11 += subgroupBroadcast(a1.y, 3u) * b1;
+    s11 += subgroupBroadcast(a1.z, 3u) * b2;
+    s11 += subgroupBroadcast(a1.w, 3u) * b3;
+    s12 += subgroupBroadcast(a1.x, 4u) * b0;
+    s12 += subgroupBroadcast(a1.y, 4u) * b1;
+    s12 += subgroupBroadcast(a1.z, 4u) * b2;
+    s12 += subgroupBroadcast(a1.w, 4u) * b3;
+    s13 += subgroupBroadcast(a1.x, 5u) * b0;
+    s13 += subgroupBroadcast(a1.y, 5u) * b1;
+    s13 += subgroupBroadcast(a1.z, 5u) * b2;
+    s13 += subgroupBroadcast(a1.w, 5u) * b3;
+    s14 += subgroupBroadcast(a1.x, 6u) * b0;
+    s14 += subgroupBroadcast(a1.y, 6u) * b1;
+    s14 += subgroupBroadcast(a1.z, 6u) * b2;
+    s14 += subgroupBroadcast(a1.w, 6u) * b3;
+    s15 += subgroupBroadcast(a1.x, 7u) * b0;
+    s15 += subgroupBroadcast(a1.y, 7u) * b1;
+    s15 += subgroupBroadcast(a1.z, 7u) * b2;
+    s15 += subgroupBroadcast(a1.w, 7u) * b3;
+    s16 += subgroupBroadcast(a2.x, 0u) * b0;
+    s16 += subgroupBroadcast(a2.y, 0u) * b1;
+    s16 += subgroupBroadcast(a2.z, 0u) * b2;
+    s16 += subgroupBroadcast(a2.w, 0u) * b3;
+    s17 += subgroupBroadcast(a2.x, 1u) * b0;
+    s17 += subgroupBroadcast(a2.y, 1u) * b1;
+    s17 += subgroupBroadcast(a2.z, 1u) * b2;
+    s17 += subgroupBroadcast(a2.w, 1u) * b3;
+    s18 += subgroupBroadcast(a2.x, 2u) * b0;
+    s18 += subgroupBroadcast(a2.y, 2u) * b1;
+    s18 += subgroupBroadcast(a2.z, 2u) * b2;
+    s18 += subgroupBroadcast(a2.w, 2u) * b3;
+    s19 += subgroupBroadcast(a2.x, 3u) * b0;
+    s19 += subgroupBroadcast(a2.y, 3u) * b1;
+    s19 += subgroupBroadcast(a2.z, 3u) * b2;
+    s19 += subgroupBroadcast(a2.w, 3u) * b3;
+    s20 += subgroupBroadcast(a2.x, 4u) * b0;
+    s20 += subgroupBroadcast(a2.y, 4u) * b1;
+    s20 += subgroupBroadcast(a2.z, 4u) * b2;
+    s20 += subgroupBroadcast(a2.w, 4u) * b3;
+    s21 += subgroupBroadcast(a2.x, 5u) * b0;
+    s21 += subgroupBroadcast(a2.y, 5u) * b1;
+    s21 += subgroupBroadcast(a2.z, 5u) * b2;
+    s21 += subgroupBroadcast(a2.w, 5u) * b3;
+    let b0_1 = textureLoad(right, vec2u(x + 8u, y));
+    let b1_1 = textureLoad(right, vec2u(x + 24u, y));
+    let b2_1 = textureLoad(right, vec2u(x + 40u, y));
+    let b3_1 = textureLoad(right, vec2u(x + 56u, y));
+    s0_1 += subgroupBroadcast(a0.x, 0u) * b0_1;
+    s0_1 += subgroupBroadcast(a0.y, 0u) * b1_1;
+    s0_1 += subgroupBroadcast(a0.z, 0u) * b2_1;
+    s0_1 += subgroupBroadcast(a0.w, 0u) * b3_1;
+    s1_1 += subgroupBroadcast(a0.x, 1u) * b0_1;
+    s1_1 += subgroupBroadcast(a0.y, 1u) * b1_1;
+    s1_1 += subgroupBroadcast(a0.z, 1u) * b2_1;
+    s1_1 += subgroupBroadcast(a0.w, 1u) * b3_1;
+    s2_1 += subgroupBroadcast(a0.x, 2u) * b0_1;
+    s2_1 += subgroupBroadcast(a0.y, 2u) * b1_1;
+    s2_1 += subgroupBroadcast(a0.z, 2u) * b2_1;
+    s2_1 += subgroupBroadcast(a0.w, 2u) * b3_1;
+    s3_1 += subgroupBroadcast(a0.x, 3u) * b0_1;
+    s3_1 += subgroupBroadcast(a0.y, 3u) * b1_1;
+    s3_1 += subgroupBroadcast(a0.z, 3u) * b2_1;
+    s3_1 += subgroupBroadcast(a0.w, 3u) * b3_1;
+    s4_1 += subgroupBroadcast(a0.x, 4u) * b0_1;
+    s4_1 += subgroupBroadcast(a0.y, 4u) * b1_1;
+    s4_1 += subgroupBroadcast(a0.z, 4u) * b2_1;
+    s4_1 += subgroupBroadcast(a0.w, 4u) * b3_1;
+    s5_1 += subgroupBroadcast(a0.x, 5u) * b0_1;
+    s5_1 += subgroupBroadcast(a0.y, 5u) * b1_1;
+    s5_1 += subgroupBroadcast(a0.z, 5u) * b2_1;
+    s5_1 += subgroupBroadcast(a0.w, 5u) * b3_1;
+    s6_1 += subgroupBroadcast(a0.x, 6u) * b0_1;
+    s6_1 += subgroupBroadcast(a0.y, 6u) * b1_1;
+    s6_1 += subgroupBroadcast(a0.z, 6u) * b2_1;
+    s6_1 += subgroupBroadcast(a0.w, 6u) * b3_1;
+    s7_1 += subgroupBroadcast(a0.x, 7u) * b0_1;
+    s7_1 += subgroupBroadcast(a0.y, 7u) * b1_1;
+    s7_1 += subgroupBroadcast(a0.z, 7u) * b2_1;
+    s7_1 += subgroupBroadcast(a0.w, 7u) * b3_1;
+    s8_1 += subgroupBroadcast(a1.x, 0u) * b0_1;
+    s8_1 += subgroupBroadcast(a1.y, 0u) * b1_1;
+    s8_1 += subgroupBroadcast(a1.z, 0u) * b2_1;
+    s8_1 += subgroupBroadcast(a1.w, 0u) * b3_1;
+    s9_1 += subgroupBroadcast(a1.x, 1u) * b0_1;
+    s9_1 += subgroupBroadcast(a1.y, 1u) * b1_1;
+    s9_1 += subgroupBroadcast(a1.z, 1u) * b2_1;
+    s9_1 += subgroupBroadcast(a1.w, 1u) * b3_1;
+    s10_1 += subgroupBroadcast(a1.x, 2u) * b0_1;
+    s10_1 += subgroupBroadcast(a1.y, 2u) * b1_1;
+    s10_1 += subgroupBroadcast(a1.z, 2u) * b2_1;
+    s10_1 += subgroupBroadcast(a1.w, 2u) * b3_1;
+    s11_1 += subgroupBroadcast(a1.x, 3u) * b0_1;
+    s11_1 += subgroupBroadcast(a1.y, 3u) * b1_1;
+    s11_1 += subgroupBroadcast(a1.z, 3u) * b2_1;
+    s11_1 += subgroupBroadcast(a1.w, 3u) * b3_1;
+    s12_1 += subgroupBroadcast(a1.x, 4u) * b0_1;
+    s12_1 += subgroupBroadcast(a1.y, 4u) * b1_1;
+    s12_1 += subgroupBroadcast(a1.z, 4u) * b2_1;
+    s12_1 += subgroupBroadcast(a1.w, 4u) * b3_1;
+    s13_1 += subgroupBroadcast(a1.x, 5u) * b0_1;
+    s13_1 += subgroupBroadcast(a1.y, 5u) * b1_1;
+    s13_1 += subgroupBroadcast(a1.z, 5u) * b2_1;
+    s13_1 += subgroupBroadcast(a1.w, 5u) * b3_1;
+    s14_1 += subgroupBroadcast(a1.x, 6u) * b0_1;
+    s14_1 += subgroupBroadcast(a1.y, 6u) * b1_1;
+    s14_1 += subgroupBroadcast(a1.z, 6u) * b2_1;
+    s14_1 += subgroupBroadcast(a1.w, 6u) * b3_1;
+    s15_1 += subgroupBroadcast(a1.x, 7u) * b0_1;
+    s15_1 += subgroupBroadcast(a1.y, 7u) * b1_1;
+    s15_1 += subgroupBroadcast(a1.z, 7u) * b2_1;
+    s15_1 += subgroupBroadcast(a1.w, 7u) * b3_1;
+    s16_1 += subgroupBroadcast(a2.x, 0u) * b0_1;
+    s16_1 += subgroupBroadcast(a2.y, 0u) * b1_1;
+    s16_1 += subgroupBroadcast(a2.z, 0u) * b2_1;
+    s16_1 += subgroupBroadcast(a2.w, 0u) * b3_1;
+    s17_1 += subgroupBroadcast(a2.x, 1u) * b0_1;
+    s17_1 += subgroupBroadcast(a2.y, 1u) * b1_1;
+    s17_1 += subgroupBroadcast(a2.z, 1u) * b2_1;
+    s17_1 += subgroupBroadcast(a2.w, 1u) * b3_1;
+    s18_1 += subgroupBroadcast(a2.x, 2u) * b0_1;
+    s18_1 += subgroupBroadcast(a2.y, 2u) * b1_1;
+    s18_1 += subgroupBroadcast(a2.z, 2u) * b2_1;
+    s18_1 += subgroupBroadcast(a2.w, 2u) * b3_1;
+    s19_1 += subgroupBroadcast(a2.x, 3u) * b0_1;
+    s19_1 += subgroupBroadcast(a2.y, 3u) * b1_1;
+    s19_1 += subgroupBroadcast(a2.z, 3u) * b2_1;
+    s19_1 += subgroupBroadcast(a2.w, 3u) * b3_1;
+    s20_1 += subgroupBroadcast(a2.x, 4u) * b0_1;
+    s20_1 += subgroupBroadcast(a2.y, 4u) * b1_1;
+    s20_1 += subgroupBroadcast(a2.z, 4u) * b2_1;
+    s20_1 += subgroupBroadcast(a2.w, 4u) * b3_1;
+    s21_1 += subgroupBroadcast(a2.x, 5u) * b0_1;
+    s21_1 += subgroupBroadcast(a2.y, 5u) * b1_1;
+    s21_1 += subgroupBroadcast(a2.z, 5u) * b2_1;
+    s21_1 += subgroupBroadcast(a2.w, 5u) * b3_1;
+  }
+  if (column >= 512u) { return; }
+  let c_1 = c + 8u;
+  if (row < rows) {
+    result[(first + row) * 512u + c] = gelu4(s0 + bias[biasStart + c]);
+    result[(first + row) * 512u + c_1] = gelu4(s0_1 + bias[biasStart + c_1]);
+  }
+  if (row + 1u < rows) {
+    result[(first + row + 1u) * 512u + c] = gelu4(s1 + bias[biasStart + c]);
+    result[(first + row + 1u) * 512u + c_1] = gelu4(s1_1 + bias[biasStart + c_1]);
+  }
+  if (row + 2u < rows) {
+    result[(first + row + 2u) * 512u + c] = gelu4(s2 + bias[biasStart + c]);
+    result[(first + row + 2u) * 512u + c_1] = gelu4(s2_1 + bias[biasStart + c_1]);
+  }
+  if (row + 3u < rows) {
+    result[(first + row + 3u) * 512u + c] = gelu4(s3 + bias[biasStart + c]);
+    result[(first + row + 3u) * 512u + c_1] = gelu4(s3_1 + bias[biasStart + c_1]);
+  }
+  if (row + 4u < rows) {
+    result[(first + row + 4u) * 512u + c] = gelu4(s4 + bias[biasStart + c]);
+    result[(first + row + 4u) * 512u + c_1] = gelu4(s4_1 + bias[biasStart + c_1]);
+  }
+  if (row + 5u < rows) {
+    result[(first + row + 5u) * 512u + c] = gelu4(s5 + bias[biasStart + c]);
+    result[(first + row + 5u) * 512u + c_1] = gelu4(s5_1 + bias[biasStart + c_1]);
+  }
+  if (row + 6u < rows) {
+    result[(first + row + 6u) * 512u + c] = gelu4(s6 + bias[biasStart + c]);
+    result[(first + row + 6u) * 512u + c_1] = gelu4(s6_1 + bias[biasStart + c_1]);
+  }
+  if (row + 7u < rows) {
+    result[(first + row + 7u) * 512u + c] = gelu4(s7 + bias[biasStart + c]);
+    result[(first + row + 7u) * 512u + c_1] = gelu4(s7_1 + bias[biasStart + c_1]);
+  }
+  if (row + 8u < rows) {
+    result[(first + row + 8u) * 512u + c] = gelu4(s8 + bias[biasStart + c]);
+    result[(first + row + 8u) * 512u + c_1] = gelu4(s8_1 + bias[biasStart + c_1]);
+  }
+  if (row + 9u < rows) {
+    result[(first + row + 9u) * 512u + c] = gelu4(s9 + bias[biasStart + c]);
+    result[(first + row + 9u) * 512u + c_1] = gelu4(s9_1 + bias[biasStart + c_1]);
+  }
+  if (row + 10u < rows) {
+    result[(first + row + 10u) * 512u + c] = gelu4(s10 + bias[biasStart + c]);
+    result[(first + row + 10u) * 512u + c_1] = gelu4(s10_1 + bias[biasStart + c_1]);
+  }
+  if (row + 11u < rows) {
+    result[(first + row + 11u) * 512u + c] = gelu4(s11 + bias[biasStart + c]);
+    result[(first + row + 11u) * 512u + c_1] = gelu4(s11_1 + bias[biasStart + c_1]);
+  }
+  if (row + 12u < rows) {
+    result[(first + row + 12u) * 512u + c] = gelu4(s12 + bias[biasStart + c]);
+    result[(first + row + 12u) * 512u + c_1] = gelu4(s12_1 + bias[biasStart + c_1]);
+  }
+  if (row + 13u < rows) {
+    result[(first + row + 13u) * 512u + c] = gelu4(s13 + bias[biasStart + c]);
+    result[(first + row + 13u) * 512u + c_1] = gelu4(s13_1 + bias[biasStart + c_1]);
+  }
+  if (row + 14u < rows) {
+    result[(first + row + 14u) * 512u + c] = gelu4(s14 + bias[biasStart + c]);
+    result[(first + row + 14u) * 512u + c_1] = gelu4(s14_1 + bias[biasStart + c_1]);
+  }
+  if (row + 15u < rows) {
+    result[(first + row + 15u) * 512u + c] = gelu4(s15 + bias[biasStart + c]);
+    result[(first + row + 15u) * 512u + c_1] = gelu4(s15_1 + bias[biasStart + c_1]);
+  }
+  if (row + 16u < rows) {
+    result[(first + row + 16u) * 512u + c] = gelu4(s16 + bias[biasStart + c]);
+    result[(first + row + 16u) * 512u + c_1] = gelu4(s16_1 + bias[biasStart + c_1]);
+  }
+  if (row + 17u < rows) {
+    result[(first + row + 17u) * 512u + c] = gelu4(s17 + bias[biasStart + c]);
+    result[(first + row + 17u) * 512u + c_1] = gelu4(s17_1 + bias[biasStart + c_1]);
+  }
+  if (row + 18u < rows) {
+    result[(first + row + 18u) * 512u + c] = gelu4(s18 + bias[biasStart + c]);
+    result[(first + row + 18u) * 512u + c_1] = gelu4(s18_1 + bias[biasStart + c_1]);
+  }
+  if (row + 19u < rows) {
+    result[(first + row + 19u) * 512u + c] = gelu4(s19 + bias[biasStart + c]);
+    result[(first + row + 19u) * 512u + c_1] = gelu4(s19_1 + bias[biasStart + c_1]);
+  }
+  if (row + 20u < rows) {
+    result[(first + row + 20u) * 512u + c] = gelu4(s20 + bias[biasStart + c]);
+    result[(first + row + 20u) * 512u + c_1] = gelu4(s20_1 + bias[biasStart + c_1]);
+  }
+  if (row + 21u < rows) {
+    result[(first + row + 21u) * 512u + c] = gelu4(s21 + bias[biasStart + c]);
+    result[(first + row + 21u) * 512u + c_1] = gelu4(s21_1 + bias[biasStart + c_1]);
+  }
+}
+
+// experts, second layer: 40 x 8 x 1 workgroups
+enable subgroups;
+requires readonly_and_readwrite_storage_textures;
+diagnostic(off, subgroup_uniformity);
+@group(0) @binding(0) var<storage, read> left: array<vec4f>;
+@group(0) @binding(1) var right: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(3) var<storage, read> tiles: array<vec4u>;
+@group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
+@compute @workgroup_size(8, 1)
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
+  let column = group.y * 16u + local.x;
+  let c = min(column, 127u);
+  let tile = tiles[group.x];
+  if (tile.z == 0u) { return; }
+  let first = tile.y;
+  let rows = tile.z;
+  let row = local.y * 22u;
+  if (row >= rows) { return; }
+  let rightStart = tile.x * 32u;
+  let biasStart = tile.x * 128u;
+  let l0 = (first + min(row + member, rows - 1u)) * 512u;
+  let l1 = (first + min(row + 8u + member, rows - 1u)) * 512u;
+  let l2 = (first + min(row + 16u + member, rows - 1u)) * 512u;
+  var s0 = vec4f();
+  var s0_1 = vec4f();
+  var s1 = vec4f();
+  var s1_1 = vec4f();
+  var s2 = vec4f();
+  var s2_1 = vec4f();
+  var s3 = vec4f();
+  var s3_1 = vec4f();
+  var s4 = vec4f();
+  var s4_1 = vec4f();
+  var s5 = vec4f();
+  var s5_1 = vec4f();
+  var s6 = vec4f();
+  var s6_1 = vec4f();
+  var s7 = vec4f();
+  var s7_1 = vec4f();
+  var s8 = vec4f();
+  var s8_1 = vec4f();
+  var s9 = vec4f();
+  var s9_1 = vec4f();
+  var s10 = vec4f();
+  var s10_1 = vec4f();
+  var s11 = vec4f();
+  var s11_1 = vec4f();
+  var s12 = vec4f();
+  var s12_1 = vec4f();
+  var s13 = vec4f();
+  var s13_1 = vec4f();
+  var s14 = vec4f();
+  var s14_1 = vec4f();
+  var s15 = vec4f();
+  var s15_1 = vec4f();
+  var s16 = vec4f();
+  var s16_1 = vec4f();
+  var s17 = vec4f();
+  var s17_1 = vec4f();
+  var s18 = vec4f();
+  var s18_1 = vec4f();
+  var s19 = vec4f();
+  var s19_1 = vec4f();
+  var s20 = vec4f();
+  var s20_1 = vec4f();
+  var s21 = vec4f();
+  var s21_1 = vec4f();
+  let strip = rightStart + (group.y) * 4u;
+  for (var k = 0u; k < 512u; k++) {
+    let x = (4u * k) % 512u * 16u + local.x;
+    let y = strip + (4u * k) / 512u;
+    let a0 = left[l0 + k];
+    let a1 = left[l1 + k];
+    let a2 = left[l2 + k];
+    let b0 = textureLoad(right, vec2u(x, y));
+    let b1 = textureLoad(right, vec2u(x + 16u, y));
+    let b2 = textureLoad(right, vec2u(x + 32u, y));
+    let b3 = textureLoad(right, vec2u(x + 48u, y));
+    s0 += subgroupBroadcast(a0.x, 0u) * b0;
+    s0 += subgroupBroadcast(a0.y, 0u) * b1;
+    s0 += subgroupBroadcast(a0.z, 0u) * b2;
+    s0 += subgroupBroadcast(a0.w, 0u) * b3;
+    s1 += subgroupBroadcast(a0.x, 1u) * b0;
+    s1 += subgroupBroadcast(a0.y, 1u) * b1;
+    s1 += subgroupBroadcast(a0.z, 1u) * b2;
+    s1 += subgroupBroadcast(a0.w, 1u) * b3;
+    s2 += subgroupBroadcast(a0.x, 2u) * b0;
+    s2 += subgroupBroadcast(a0.y, 2u) * b1;
+    s2 += subgroupBroadcast(a0.z, 2u) * b2;
+    s2 += subgroupBroadcast(a0.w, 2u) * b3;
+    s3 += subgroupBroadcast(a0.x, 3u) * b0;
+    s3 += subgroupBroadcast(a0.y, 3u) * b1;
+    s3 += subgroupBroadcast(a0.z, 3u) * b2;
+    s3 += subgroupBroadcast(a0.w, 3u) * b3;
+    s4 += subgroupBroadcast(a0.x, 4u) * b0;
+    s4 += subgroupBroadcast(a0.y, 4u) * b1;
+    s4 += subgroupBroadcast(a0.z, 4u) * b2;
+    s4 += subgroupBroadcast(a0.w, 4u) * b3;
+    s5 += subgroupBroadcast(a0.x, 5u) * b0;
+    s5 += subgroupBroadcast(a0.y, 5u) * b1;
+    s5 += subgroupBroadcast(a0.z, 5u) * b2;
+    s5 += subgroupBroadcast(a0.w, 5u) * b3;
+    s6 += subgroupBroadcast(a0.x, 6u) * b0;
+    s6 += subgroupBroadcast(a0.y, 6u) * b1;
+    s6 += subgroupBroadcast(a0.z, 6u) * b2;
+    s6 += subgroupBroadcast(a0.w, 6u) * b3;
+    s7 += subgroupBroadcast(a0.x, 7u) * b0;
+    s7 += subgroupBroadcast(a0.y, 7u) * b1;
+    s7 += subgroupBroadcast(a0.z, 7u) * b2;
+    s7 += subgroupBroadcast(a0.w, 7u) * b3;
+    s8 += subgroupBroadcast(a1.x, 0u) * b0;
+    s8 += subgroupBroadcast(a1.y, 0u) * b1;
+    s8 += subgroupBroadcast(a1.z, 0u) * b2;
+    s8 += subgroupBroadcast(a1.w, 0u) * b3;
+    s9 += subgroupBroadcast(a1.x, 1u) * b0;
+    s9 += subgroupBroadcast(a1.y, 1u) * b1;
+    s9 += subgroupBroadcast(a1.z, 1u) * b2;
+    s9 += subgroupBroadcast(a1.w, 1u) * b3;
+    s10 += subgroupBroadcast(a1.x, 2u) * b0;
+    s10 += subgroupBroadcast(a1.y, 2u) * b1;
+    s10 += subgroupBroadcast(a1.z, 2u) * b2;
+    s10 += subgroupBroadcast(a1.w, 2u) * b3;
+    s11 += subgroupBroadcast(a1.x, 3u) * b0;
+    s11 += subgroupBroadcast(a1.y, 3u) * b1;
+    s11 += subgroupBroadcast(a1.z, 3u) * b2;
+    s11 += subgroupBroadcast(a1.w, 3u) * b3;
+    s12 += subgroupBroadcast(a1.x, 4u) * b0;
+    s12 += subgroupBroadcast(a1.y, 4u) * b1;
+    s12 += subgroupBroadcast(a1.z, 4u) * b2;
+    s12 += subgroupBroadcast(a1.w, 4u) * b3;
+    s13 += subgroupBroadcast(a1.x, 5u) * b0;
+    s13 += subgroupBroadcast(a1.y, 5u) * b1;
+    s13 += subgroupBroadcast(a1.z, 5u) * b2;
+    s13 += subgroupBroadcast(a1.w, 5u) * b3;
+    s14 += subgroupBroadcast(a1.x, 6u) * b0;
+    s14 += subgroupBroadcast(a1.y, 6u) * b1;
+    s14 += subgroupBroadcast(a1.z, 6u) * b2;
+    s14 += subgroupBroadcast(a1.w, 6u) * b3;
+    s15 += subgroupBroadcast(a1.x, 7u) * b0;
+    s15 += subgroupBroadcast(a1.y, 7u) * b1;
+    s15 += subgroupBroadcast(a1.z, 7u) * b2;
+    s15 += subgroupBroadcast(a1.w, 7u) * b3;
+    s16 += subgroupBroadcast(a2.x, 0u) * b0;
+    s16 += subgroupBroadcast(a2.y, 0u) * b1;
+    s16 += subgroupBroadcast(a2.z, 0u) * b2;
+    s16 += subgroupBroadcast(a2.w, 0u) * b3;
+    s17 += subgroupBroadcast(a2.x, 1u) * b0;
+    s17 += subgroupBroadcast(a2.y, 1u) * b1;
+    s17 += subgroupBroadcast(a2.z, 1u) * b2;
+    s17 += subgroupBroadcast(a2.w, 1u) * b3;
+    s18 += subgroupBroadcast(a2.x, 2u) * b0;
+    s18 += subgroupBroadcast(a2.y, 2u) * b1;
+    s18 += subgroupBroadcast(a2.z, 2u) * b2;
+    s18 += subgroupBroadcast(a2.w, 2u) * b3;
+    s19 += subgroupBroadcast(a2.x, 3u) * b0;
+    s19 += subgroupBroadcast(a2.y, 3u) * b1;
+    s19 += subgroupBroadcast(a2.z, 3u) * b2;
+    s19 += subgroupBroadcast(a2.w, 3u) * b3;
+    s20 += subgroupBroadcast(a2.x, 4u) * b0;
+    s20 += subgroupBroadcast(a2.y, 4u) * b1;
+    s20 += subgroupBroadcast(a2.z, 4u) * b2;
+    s20 += subgroupBroadcast(a2.w, 4u) * b3;
+    s21 += subgroupBroadcast(a2.x, 5u) * b0;
+    s21 += subgroupBroadcast(a2.y, 5u) * b1;
+    s21 += subgroupBroadcast(a2.z, 5u) * b2;
+    s21 += subgroupBroadcast(a2.w, 5u) * b3;
+    let b0_1 = textureLoad(right, vec2u(x + 8u, y));
+    let b1_1 = textureLoad(right, vec2u(x + 24u, y));
+    let b2_1 = textureLoad(right, vec2u(x + 40u, y));
+    let b3_1 = textureLoad(right, vec2u(x + 56u, y));
+    s0_1 += subgroupBroadcast(a0.x, 0u) * b0_1;
+    s0_1 += subgroupBroadcast(a0.y, 0u) * b1_1;
+    s0_1 += subgroupBroadcast(a0.z, 0u) * b2_1;
+    s0_1 += subgroupBroadcast(a0.w, 0u) * b3_1;
+    s1_1 += subgroupBroadcast(a0.x, 1u) * b0_1;
+    s1_1 += subgroupBroadcast(a0.y, 1u) * b1_1;
+    s1_1 += subgroupBroadcast(a0.z, 1u) * b2_1;
+    s1_1 += subgroupBroadcast(a0.w, 1u) * b3_1;
+    s2_1 += subgroupBroadcast(a0.x, 2u) * b0_1;
+    s2_1 += subgroupBroadcast(a0.y, 2u) * b1_1;
+    s2_1 += subgroupBroadcast(a0.z, 2u) * b2_1;
+    s2_1 += subgroupBroadcast(a0.w, 2u) * b3_1;
+    s3_1 += subgroupBroadcast(a0.x, 3u) * b0_1;
+    s3_1 += subgroupBroadcast(a0.y, 3u) * b1_1;
+    s3_1 += subgroupBroadcast(a0.z, 3u) * b2_1;
+    s3_1 += subgroupBroadcast(a0.w, 3u) * b3_1;
+    s4_1 += subgroupBroadcast(a0.x, 4u) * b0_1;
+    s4_1 += subgroupBroadcast(a0.y, 4u) * b1_1;
+    s4_1 += subgroupBroadcast(a0.z, 4u) * b2_1;
+    s4_1 += subgroupBroadcast(a0.w, 4u) * b3_1;
+    s5_1 += subgroupBroadcast(a0.x, 5u) * b0_1;
+    s5_1 += subgroupBroadcast(a0.y, 5u) * b1_1;
+    s5_1 += subgroupBroadcast(a0.z, 5u) * b2_1;
+    s5_1 += subgroupBroadcast(a0.w, 5u) * b3_1;
+    s6_1 += subgroupBroadcast(a0.x, 6u) * b0_1;
+    s6_1 += subgroupBroadcast(a0.y, 6u) * b1_1;
+    s6_1 += subgroupBroadcast(a0.z, 6u) * b2_1;
+    s6_1 += subgroupBroadcast(a0.w, 6u) * b3_1;
+    s7_1 += subgroupBroadcast(a0.x, 7u) * b0_1;
+    s7_1 += subgroupBroadcast(a0.y, 7u) * b1_1;
+    s7_1 += subgroupBroadcast(a0.z, 7u) * b2_1;
+    s7_1 += subgroupBroadcast(a0.w, 7u) * b3_1;
+    s8_1 += subgroupBroadcast(a1.x, 0u) * b0_1;
+    s8_1 += subgroupBroadcast(a1.y, 0u) * b1_1;
+    s8_1 += subgroupBroadcast(a1.z, 0u) * b2_1;
+    s8_1 += subgroupBroadcast(a1.w, 0u) * b3_1;
+    s9_1 += subgroupBroadcast(a1.x, 1u) * b0_1;
+    s9_1 += subgroupBroadcast(a1.y, 1u) * b1_1;
+    s9_1 += subgroupBroadcast(a1.z, 1u) * b2_1;
+    s9_1 += subgroupBroadcast(a1.w, 1u) * b3_1;
+    s10_1 += subgroupBroadcast(a1.x, 2u) * b0_1;
+    s10_1 += subgroupBroadcast(a1.y, 2u) * b1_1;
+    s10_1 += subgroupBroadcast(a1.z, 2u) * b2_1;
+    s10_1 += subgroupBroadcast(a1.w, 2u) * b3_1;
+    s11_1 += subgroupBroadcast(a1.x, 3u) * b0_1;
+    s11_1 += subgroupBroadcast(a1.y, 3u) * b1_1;
+    s11_1 += subgroupBroadcast(a1.z, 3u) * b2_1;
+    s11_1 += subgroupBroadcast(a1.w, 3u) * b3_1;
+    s12_1 += subgroupBroadcast(a1.x, 4u) * b0_1;
+    s12_1 += subgroupBroadcast(a1.y, 4u) * b1_1;
+    s12_1 += subgroupBroadcast(a1.z, 4u) * b2_1;
+    s12_1 += subgroupBroadcast(a1.w, 4u) * b3_1;
+    s13_1 += subgroupBroadcast(a1.x, 5u) * b0_1;
+    s13_1 += subgroupBroadcast(a1.y, 5u) * b1_1;
+    s13_1 += subgroupBroadcast(a1.z, 5u) * b2_1;
+    s13_1 += subgroupBroadcast(a1.w, 5u) * b3_1;
+    s14_1 += subgroupBroadcast(a1.x, 6u) * b0_1;
+    s14_1 += subgroupBroadcast(a1.y, 6u) * b1_1;
+    s14_1 += subgroupBroadcast(a1.z, 6u) * b2_1;
+    s14_1 += subgroupBroadcast(a1.w, 6u) * b3_1;
+    s15_1 += subgroupBroadcast(a1.x, 7u) * b0_1;
+    s15_1 += subgroupBroadcast(a1.y, 7u) * b1_1;
+    s15_1 += subgroupBroadcast(a1.z, 7u) * b2_1;
+    s15_1 += subgroupBroadcast(a1.w, 7u) * b3_1;
+    s16_1 += subgroupBroadcast(a2.x, 0u) * b0_1;
+    s16_1 += subgroupBroadcast(a2.y, 0u) * b1_1;
+    s16_1 += subgroupBroadcast(a2.z, 0u) * b2_1;
+    s16_1 += subgroupBroadcast(a2.w, 0u) * b3_1;
+    s17_1 += subgroupBroadcast(a2.x, 1u) * b0_1;
+    s17_1 += subgroupBroadcast(a2.y, 1u) * b1_1;
+    s17_1 += subgroupBroadcast(a2.z, 1u) * b2_1;
+    s17_1 += subgroupBroadcast(a2.w, 1u) * b3_1;
+    s18_1 += subgroupBroadcast(a2.x, 2u) * b0_1;
+    s18_1 += subgroupBroadcast(a2.y, 2u) * b1_1;
+    s18_1 += subgroupBroadcast(a2.z, 2u) * b2_1;
+    s18_1 += subgroupBroadcast(a2.w, 2u) * b3_1;
+    s19_1 += subgroupBroadcast(a2.x, 3u) * b0_1;
+    s19_1 += subgroupBroadcast(a2.y, 3u) * b1_1;
+    s19_1 += subgroupBroadcast(a2.z, 3u) * b2_1;
+    s19_1 += subgroupBroadcast(a2.w, 3u) * b3_1;
+    s20_1 += subgroupBroadcast(a2.x, 4u) * b0_1;
+    s20_1 += subgroupBroadcast(a2.y, 4u) * b1_1;
+    s20_1 += subgroupBroadcast(a2.z, 4u) * b2_1;
+    s20_1 += subgroupBroadcast(a2.w, 4u) * b3_1;
+    s21_1 += subgroupBroadcast(a2.x, 5u) * b0_1;
+    s21_1 += subgroupBroadcast(a2.y, 5u) * b1_1;
+    s21_1 += subgroupBroadcast(a2.z, 5u) * b2_1;
+    s21_1 += subgroupBroadcast(a2.w, 5u) * b3_1;
+  }
+  if (column >= 128u) { return; }
+  let c_1 = c + 8u;
+  if (row < rows) {
+    result[(first + row) * 128u + c] = s0 + bias[biasStart + c];
+    result[(first + row) * 128u + c_1] = s0_1 + bias[biasStart + c_1];
+  }
+  if (row + 1u < rows) {
+    result[(first + row + 1u) * 128u + c] = s1 + bias[biasStart + c];
+    result[(first + row + 1u) * 128u + c_1] = s1_1 + bias[biasStart + c_1];
+  }
+  if (row + 2u < rows) {
+    result[(first + row + 2u) * 128u + c] = s2 + bias[biasStart + c];
+    result[(first + row + 2u) * 128u + c_1] = s2_1 + bias[biasStart + c_1];
+  }
+  if (row + 3u < rows) {
+    result[(first + row + 3u) * 128u + c] = s3 + bias[biasStart + c];
+    result[(first + row + 3u) * 128u + c_1] = s3_1 + bias[biasStart + c_1];
+  }
+  if (row + 4u < rows) {
+    result[(first + row + 4u) * 128u + c] = s4 + bias[biasStart + c];
+    result[(first + row + 4u) * 128u + c_1] = s4_1 + bias[biasStart + c_1];
+  }
+  if (row + 5u < rows) {
+    result[(first + row + 5u) * 128u + c] = s5 + bias[biasStart + c];
+    result[(first + row + 5u) * 128u + c_1] = s5_1 + bias[biasStart + c_1];
+  }
+  if (row + 6u < rows) {
+    result[(first + row + 6u) * 128u + c] = s6 + bias[biasStart + c];
+    result[(first + row + 6u) * 128u + c_1] = s6_1 + bias[biasStart + c_1];
+  }
+  if (row + 7u < rows) {
+    result[(first + row + 7u) * 128u + c] = s7 + bias[biasStart + c];
+    result[(first + row + 7u) * 128u + c_1] = s7_1 + bias[biasStart + c_1];
+  }
+  if (row + 8u < rows) {
+    result[(first + row + 8u) * 128u + c] = s8 + bias[biasStart + c];
+    result[(first + row + 8u) * 128u + c_1] = s8_1 + bias[biasStart + c_1];
+  }
+  if (row + 9u < rows) {
+    result[(first + row + 9u) * 128u + c] = s9 + bias[biasStart + c];
+    result[(first + row + 9u) * 128u + c_1] = s9_1 + bias[biasStart + c_1];
+  }
+  if (row + 10u < rows) {
+    result[(first + row + 10u) * 128u + c] = s10 + bias[biasStart + c];
+    result[(first + row + 10u) * 128u + c_1] = s10_1 + bias[biasStart + c_1];
+  }
+  if (row + 11u < rows) {
+    result[(first + row + 11u) * 128u + c] = s11 + bias[biasStart + c];
+    result[(first + row + 11u) * 128u + c_1] = s11_1 + bias[biasStart + c_1];
+  }
+  if (row + 12u < rows) {
+    result[(first + row + 12u) * 128u + c] = s12 + bias[biasStart + c];
+    result[(first + row + 12u) * 128u + c_1] = s12_1 + bias[biasStart + c_1];
+  }
+  if (row + 13u < rows) {
+    result[(first + row + 13u) * 128u + c] = s13 + bias[biasStart + c];
+    result[(first + row + 13u) * 128u + c_1] = s13_1 + bias[biasStart + c_1];
+  }
+  if (row + 14u < rows) {
+    result[(first + row + 14u) * 128u + c] = s14 + bias[biasStart + c];
+    result[(first + row + 14u) * 128u + c_1] = s14_1 + bias[biasStart + c_1];
+  }
+  if (row + 15u < rows) {
+    result[(first + row + 15u) * 128u + c] = s15 + bias[biasStart + c];
+    result[(first + row + 15u) * 128u + c_1] = s15_1 + bias[biasStart + c_1];
+  }
+  if (row + 16u < rows) {
+    result[(first + row + 16u) * 128u + c] = s16 + bias[biasStart + c];
+    result[(first + row + 16u) * 128u + c_1] = s16_1 + bias[biasStart + c_1];
+  }
+  if (row + 17u < rows) {
+    result[(first + row + 17u) * 128u + c] = s17 + bias[biasStart + c];
+    result[(first + row + 17u) * 128u + c_1] = s17_1 + bias[biasStart + c_1];
+  }
+  if (row + 18u < rows) {
+    result[(first + row + 18u) * 128u + c] = s18 + bias[biasStart + c];
+    result[(first + row + 18u) * 128u + c_1] = s18_1 + bias[biasStart + c_1];
+  }
+  if (row + 19u < rows) {
+    result[(first + row + 19u) * 128u + c] = s19 + bias[biasStart + c];
+    result[(first + row + 19u) * 128u + c_1] = s19_1 + bias[biasStart + c_1];
+  }
+  if (row + 20u < rows) {
+    result[(first + row + 20u) * 128u + c] = s20 + bias[biasStart + c];
+    result[(first + row + 20u) * 128u + c_1] = s20_1 + bias[biasStart + c_1];
+  }
+  if (row + 21u < rows) {
+    result[(first + row + 21u) * 128u + c] = s21 + bias[biasStart + c];
+    result[(first + row + 21u) * 128u + c_1] = s21_1 + bias[biasStart + c_1];
+  }
+}
+
+// combine: 6400 x 1 x 1 workgroups
+@group(0) @binding(0) var<storage, read> outputs: array<vec4f>;
+@group(0) @binding(1) var<storage, read> places: array<u32>;
+@group(0) @binding(2) var<storage, read> weights: array<f32>;
+@group(0) @binding(3) var<storage, read_write> result: array<vec4f>;
+@compute @workgroup_size(8)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let i = id.x;
+  if (i >= 51200u) { return; }
+  let token = i / 128u;
+  var sum = vec4f();
+  for (var choice = token * 2u; choice < (token + 1u) * 2u; choice++) {
+    let row = places[choice];
+    let isKept = row != 0xffffffffu;
+    if (isKept) { sum += weights[choice] * outputs[row * 128u + i % 128u]; }
+  }
+  result[i] = sum;
+}

@@ -1,0 +1,275 @@
+// seat tokens, list rows: 4 x 1 x 1 workgroups
+@group(0) @binding(0) var<storage, read> choices: array<i32>;
+@group(0) @binding(1) var<storage, read> urgency: array<f32>;
+@group(0) @binding(2) var<storage, read_write> tokens: array<i32>;
+@group(0) @binding(3) var<storage, read_write> slots: array<i32>;
+@group(0) @binding(4) var<storage, read_write> sources: array<u32>;
+@group(0) @binding(5) var<storage, read_write> places: array<u32>;
+@group(0) @binding(6) var<storage, read_write> tiles: array<vec4u>;
+var<workgroup> counts: array<atomic<u32>, 8>;
+var<workgroup> own: array<u32, 8>;
+var<workgroup> total: array<u32, 8>;
+var<workgroup> first: array<u32, 8>;
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
+        const most = 2u;
+        const room = 108u;
+  const begin = 0u;
+  const g0 = 0u;
+  const groups = 1u;
+        for (var i = lane; i < groups * 800u; i += 256u) {
+          let expert = choices[begin + i];
+          if (expert >= 0 && i % 2u < most) { atomicAdd(&counts[u32(expert)], 1u); }
+        }
+        workgroupBarrier();
+        for (var e = lane; e < 8u; e += 256u) {
+          for (var g = 0u; g < groups; g++) {
+            let count = min(atomicLoad(&counts[g * 8u + e]), room);
+            total[e] += count;
+            if (g0 + g < group.y) { first[e] += count; }
+            if (g0 + g == group.y) { own[e] = count; }
+          }
+        }
+        workgroupBarrier();
+        let base = group.y * 800u;
+        let buffers = group.y * 864u;
+        for (var slot = id.x; slot < 864u; slot += 1024u) {
+          if (slot % 108u >= own[slot / 108u]) { tokens[buffers + slot] = -1; }
+        }
+        for (var e = lane; e < 8u; e += 256u) {
+          var row = 0u;
+          var tile = 0u;
+          for (var c = 0u; c < e; c++) {
+            row += total[c];
+            tile += (total[c] + 31u) / 32u;
+          }
+          first[e] += row;
+          if (group.x == 0u && group.y == 0u) {
+            for (var done = 0u; done < total[e]; done += 32u) {
+              tiles[tile] = vec4u(e, row + done, min(32u, total[e] - done), 0u);
+              tile++;
+            }
+            if (e == 7u) {
+              for (; tile < 32u; tile++) { tiles[tile] = vec4u(); }
+            }
+          }
+        }
+        workgroupBarrier();
+        let i = id.x;
+        if (i >= 800u) { return; }
+        let token = i / 2u;
+        let expert = choices[base + i];
+        var place = room;
+        if (expert >= 0 && i % 2u < most) {
+          place = 0u;
+          let urgent = urgency[(group.y * 400u + token) * 2u];
+          for (var t = 0u; t < 400u; t++) {
+            let other = urgency[(group.y * 400u + t) * 2u];
+            let isFirst = other > urgent || (other == urgent && t < token);
+            // Of each token the choices before this one's place count, and that at the same place where it is served first.
+            let end = i % 2u + select(0u, 1u, isFirst);
+            for (var c = 0u; c < end; c++) {
+              place += select(0u, 1u, choices[base + t * 2u + c] == expert);
+            }
+          }
+        }
+        let kept = place < room;
+        slots[base + i] = select(-1, expert * 108 + i32(place), kept);
+        places[base + i] = 0xffffffffu;
+        if (kept) {
+          tokens[buffers + u32(expert) * 108u + place] = i32(token);
+          let row = first[expert] + place;
+          places[base + i] = row;
+          sources[row] = group.y * 400u + token;
+        }
+}
+
+// experts, first layer: 64 x 32 x 1 workgroups
+@group(0) @binding(0) var<storage, read> left: array<vec4f>;
+@group(0) @binding(1) var<storage, read> right: array<vec4f>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(3) var<storage, read> sources: array<u32>;
+@group(0) @binding(4) var<storage, read> tiles: array<vec4u>;
+@group(0) @binding(5) var<storage, read_write> result: array<vec4f>;
+fn gelu4(x: vec4f) -> vec4f {
+  let bend = 0.7978845834732056f * (x + 0.044715f * x * x * x);
+  return 0.5f * x * (1.0f + tanh(clamp(bend, vec4f(-10.0f), vec4f(10.0f))));
+}
+var<workgroup> leftTile: array<vec4f, 256>;
+var<workgroup> rightTile: array<vec4f, 256>;
+@compute @workgroup_size(8, 8)
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
+  let tile = tiles[group.y];
+  if (tile.z == 0u) { return; }
+  let first = tile.y;
+  let rows = tile.z;
+  let row0 = 0u;
+  let column0 = group.x * 8u;
+  let rightStart = tile.x * 262144u;
+  let biasStart = tile.x * 512u;
+  var s0 = vec4f();
+  var s1 = vec4f();
+  var s2 = vec4f();
+  var s3 = vec4f();
+  for (var k0 = 0u; k0 < 128u; k0 += 8u) {
+    for (var i = lane; i < 256u; i += 64u) {
+      let r = row0 + i / 8u;
+      let k = k0 + i % 8u;
+      var v = vec4f();
+      if (r < rows) { v = left[sources[first + r] * 128u + k]; }
+      leftTile[i] = v;
+    }
+    for (var i = lane; i < 256u; i += 64u) {
+      let k = 4u * k0 + i / 8u;
+      let c = column0 + i % 8u;
+      let v = right[rightStart + k * 512u + c];
+      rightTile[i] = v;
+    }
+    workgroupBarrier();
+    for (var q = 0u; q < 8u; q++) {
+      let b0 = rightTile[4u * q * 8u + local.x];
+      let b1 = rightTile[(4u * q + 1u) * 8u + local.x];
+      let b2 = rightTile[(4u * q + 2u) * 8u + local.x];
+      let b3 = rightTile[(4u * q + 3u) * 8u + local.x];
+      let a0 = leftTile[(local.y * 4u) * 8u + q];
+      s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
+      let a1 = leftTile[(local.y * 4u + 1u) * 8u + q];
+      s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
+      let a2 = leftTile[(local.y * 4u + 2u) * 8u + q];
+      s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
+      let a3 = leftTile[(local.y * 4u + 3u) * 8u + q];
+      s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
+    }
+    workgroupBarrier();
+  }
+  if (row0 + local.y * 4u < rows) {
+    let m = first + row0 + local.y * 4u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s0 + bias[biasStart + c0]);
+    }
+  }
+  if (row0 + local.y * 4u + 1u < rows) {
+    let m = first + row0 + local.y * 4u + 1u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s1 + bias[biasStart + c0]);
+    }
+  }
+  if (row0 + local.y * 4u + 2u < rows) {
+    let m = first + row0 + local.y * 4u + 2u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s2 + bias[biasStart + c0]);
+    }
+  }
+  if (row0 + local.y * 4u + 3u < rows) {
+    let m = first + row0 + local.y * 4u + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s3 + bias[biasStart + c0]);
+    }
+  }
+}
+
+// experts, second layer: 16 x 32 x 1 workgroups
+@group(0) @binding(0) var<storage, read> left: array<vec4f>;
+@group(0) @binding(1) var<storage, read> right: array<vec4f>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(3) var<storage, read> tiles: array<vec4u>;
+@group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
+var<workgroup> leftTile: array<vec4f, 256>;
+var<workgroup> rightTile: array<vec4f, 256>;
+@compute @workgroup_size(8, 8)
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
+  let tile = tiles[group.y];
+  if (tile.z == 0u) { return; }
+  let first = tile.y;
+  let rows = tile.z;
+  let row0 = 0u;
+  let column0 = group.x * 8u;
+  let rightStart = tile.x * 262144u;
+  let biasStart = tile.x * 128u;
+  var s0 = vec4f();
+  var s1 = vec4f();
+  var s2 = vec4f();
+  var s3 = vec4f();
+  for (var k0 = 0u; k0 < 512u; k0 += 8u) {
+    for (var i = lane; i < 256u; i += 64u) {
+      let r = row0 + i / 8u;
+      let k = k0 + i % 8u;
+      var v = vec4f();
+      if (r < rows) { v = left[(first + r) * 512u + k]; }
+      leftTile[i] = v;
+    }
+    for (var i = lane; i < 256u; i += 64u) {
+      let k = 4u * k0 + i / 8u;
+      let c = column0 + i % 8u;
+      let v = right[rightStart + k * 128u + c];
+      rightTile[i] = v;
+    }
+    workgroupBarrier();
+    for (var q = 0u; q < 8u; q++) {
+      let b0 = rightTile[4u * q * 8u + local.x];
+      let b1 = rightTile[(4u * q + 1u) * 8u + local.x];
+      let b2 = rightTile[(4u * q + 2u) * 8u + local.x];
+      let b3 = rightTile[(4u * q + 3u) * 8u + local.x];
+      let a0 = leftTile[(local.y * 4u) * 8u + q];
+      s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
+      let a1 = leftTile[(local.y * 4u + 1u) * 8u + q];
+      s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
+      let a2 = leftTile[(local.y * 4u + 2u) * 8u + q];
+      s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
+      let a3 = leftTile[(local.y * 4u + 3u) * 8u + q];
+      s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
+    }
+    workgroupBarrier();
+  }
+  if (row0 + local.y * 4u < rows) {
+    let m = first + row0 + local.y * 4u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = s0 + bias[biasStart + c0];
+    }
+  }
+  if (row0 + local.y * 4u + 1u < rows) {
+    let m = first + row0 + local.y * 4u + 1u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = s1 + bias[biasStart + c0];
+    }
+  }
+  if (row0 + local.y * 4u + 2u < rows) {
+    let m = first + row0 + local.y * 4u + 2u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = s2 + bias[biasStart + c0];
+    }
+  }
+  if (row0 + local.y * 4u + 3u < rows) {
+    let m = first + row0 + local.y * 4u + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = s3 + bias[biasStart + c0];
+    }
+  }
+}
+
+// combine: 800 x 1 x 1 workgroups
+@group(0) @binding(0) var<storage, read> outputs: array<vec4f>;
+@group(0) @binding(1) var<storage, read> places: array<u32>;
+@group(0) @binding(2) var<storage, read> weights: array<f32>;
+@group(0) @binding(3) var<storage, read_write> result: array<vec4f>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let i = id.x;
+  if (i >= 51200u) { return; }
+  let token = i / 128u;
+  var sum = vec4f();
+  for (var choice = token * 2u; choice < (token + 1u) * 2u; choice++) {
+    let row = places[choice];
+    let isKept = row != 0xffffffffu;
+    if (isKept) { sum += weights[choice] * outputs[row * 128u + i % 128u]; }
+  }
+  result[i] = sum;
+}
