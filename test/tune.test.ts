@@ -72,7 +72,7 @@ describe("a run of it", async () => {
     [
       "a tile of strips in workgroup memory",
       { ...product, tile: { ...tile, tv: 2, strips: true, bk: 16 } },
-      /tuned\.0\.tile: must have bk 0 .*\[W1\]$/,
+      /tuned\.0\.tile: must have broadcast, bk 0 .*\[W1\]$/,
     ],
     [
       "a tile of other strips",

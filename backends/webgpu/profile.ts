@@ -32,7 +32,7 @@ export interface Tile {
   readonly parts?: number | undefined;
   /** What subgroups multiply, where the device has an instruction for it (family `sgmat`). */
   readonly matrix?: SubgroupMatrix | undefined;
-  /** Whether it is for right factors that are weights in strips, as wide as the block; only without `bk` and `split`. */
+  /** Whether it is for right factors that are weights in strips, as wide as the block; only with `broadcast`. */
   readonly strips?: boolean | undefined;
 }
 

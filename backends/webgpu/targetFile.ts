@@ -89,8 +89,8 @@ export async function readProfile(path: string): Promise<Profile> {
       throw fileError(path, `${where}: takes more threads, workgroup memory or subgroups than there are`);
     if (tile.bk === 0 && tile.tv !== 1 && !tile.strips)
       throw fileError(path, `${where}: must have tv 1 where bk is 0 and strips is not set; got ${tile.tv}`);
-    if (tile.strips && (tile.bk > 0 || tile.split !== undefined))
-      throw fileError(path, `${where}: must have bk 0 and no split where strips is set`);
+    if (tile.strips && (!tile.broadcast || tile.bk > 0 || tile.split !== undefined))
+      throw fileError(path, `${where}: must have broadcast, bk 0 and no split where strips is set`);
     if (tile.strips && blockOf(tile).columns !== stripColumns(data))
       throw fileError(
         path,

@@ -51,18 +51,13 @@ export function regBody(plan: Plan): string {
   const [x, y] = axes(plan);
   const thread = wy === 1 ? y : `(${y} * ${wy}u + local.y)`;
   const columns = Math.ceil(N / 4);
-  const storedAt = (r: number, j: number): string[] => {
-    const at = named("c", j);
-    const stored = store(plan, named(`s${r}`, j), own(plus("row", r)), at);
-    const mayEnd = j > 0 && columns % (wx * tv) !== 0;
-    if (mayEnd) return [`if (${at} < ${columns}u) {`, block(2, stored), "}"];
-    return j === 0 || vec.result ? stored : ["{", block(2, stored), "}"];
-  };
-  const stores = rows.flatMap((r) => {
-    const stored = vectors.flatMap((j) => storedAt(r, j));
-    const head = fits ? (vec.result ? undefined : "{") : `if (${plus("row", r)} < ${limit}) {`;
-    return head ? [head, block(2, stored), "}"] : stored;
-  });
+  const stores = broadcast
+    ? storesInLoop(plan, limit, own)
+    : rows.flatMap((r) => {
+        const stored = store(plan, `s${r}`, own(plus("row", r)), "c");
+        const head = fits ? (vec.result ? undefined : "{") : `if (${plus("row", r)} < ${limit}) {`;
+        return head ? [head, block(2, stored), "}"] : stored;
+      });
   return block(2, [
     ...(together
       ? [`let column = ${x} * ${wx * tv}u + local.x;`, `let c = min(column, ${columns - 1}u);`]
@@ -79,9 +74,33 @@ export function regBody(plan: Plan): string {
     ...innerLoop(plan),
     ...(split ? [...gathered(tile, split, rows), "if (local.z > 0u) { return; }"] : []),
     ...(together ? [`if (column >= ${columns}u) { return; }`] : []),
-    ...vectors.slice(1).map((j) => `let ${named("c", j)} = c + ${j * wx}u;`),
     ...stores,
   ]);
+}
+
+/**
+ * Statements that store the sums one after the other: drivers that make loads dear make stores dear, too, and compile them
+ * for as long as there are many.
+ */
+function storesInLoop(plan: Plan, limit: string, own: (row: string) => string): string[] {
+  const { N, tile } = plan;
+  const { wx, tm, tv } = tile;
+  const columns = Math.ceil(N / 4);
+  const sums = [...Array(tm).keys()].flatMap((r) => times(tv, (j) => named(`s${r}`, j)));
+  const [row, column] = tv === 1 ? ["i", "c"] : [`i / ${tv}u`, `column + i % ${tv}u * ${wx}u`];
+  return [
+    `var sums = array(${sums.join(", ")});`,
+    `for (var i = 0u; i < ${sums.length}u; i++) {`,
+    block(2, [
+      `let r = row + ${row};`,
+      `if (r >= ${limit}) { break; }`,
+      ...(tv > 1 ? [`let c = ${column};`] : []),
+      ...(columns % (wx * tv) !== 0 && tv > 1 ? [`if (c >= ${columns}u) { continue; }`] : []),
+      "let s = sums[i];",
+      ...store(plan, "s", own("r"), "c"),
+    ]),
+    "}",
+  ];
 }
 
 /** Rows of the left factor that a thread loads: those of its sums; or one for each thread, all of which get all. */

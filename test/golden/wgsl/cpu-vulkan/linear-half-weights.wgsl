@@ -272,101 +272,12 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s23_1 += subgroupBroadcast(a2.w, 7u) * b3_1;
   }
   if (column >= 512u) { return; }
-  let c_1 = c + 8u;
-  if (row < 400u) {
-    result[row * 512u + c] = s0 + bias[c];
-    result[row * 512u + c_1] = s0_1 + bias[c_1];
-  }
-  if (row + 1u < 400u) {
-    result[(row + 1u) * 512u + c] = s1 + bias[c];
-    result[(row + 1u) * 512u + c_1] = s1_1 + bias[c_1];
-  }
-  if (row + 2u < 400u) {
-    result[(row + 2u) * 512u + c] = s2 + bias[c];
-    result[(row + 2u) * 512u + c_1] = s2_1 + bias[c_1];
-  }
-  if (row + 3u < 400u) {
-    result[(row + 3u) * 512u + c] = s3 + bias[c];
-    result[(row + 3u) * 512u + c_1] = s3_1 + bias[c_1];
-  }
-  if (row + 4u < 400u) {
-    result[(row + 4u) * 512u + c] = s4 + bias[c];
-    result[(row + 4u) * 512u + c_1] = s4_1 + bias[c_1];
-  }
-  if (row + 5u < 400u) {
-    result[(row + 5u) * 512u + c] = s5 + bias[c];
-    result[(row + 5u) * 512u + c_1] = s5_1 + bias[c_1];
-  }
-  if (row + 6u < 400u) {
-    result[(row + 6u) * 512u + c] = s6 + bias[c];
-    result[(row + 6u) * 512u + c_1] = s6_1 + bias[c_1];
-  }
-  if (row + 7u < 400u) {
-    result[(row + 7u) * 512u + c] = s7 + bias[c];
-    result[(row + 7u) * 512u + c_1] = s7_1 + bias[c_1];
-  }
-  if (row + 8u < 400u) {
-    result[(row + 8u) * 512u + c] = s8 + bias[c];
-    result[(row + 8u) * 512u + c_1] = s8_1 + bias[c_1];
-  }
-  if (row + 9u < 400u) {
-    result[(row + 9u) * 512u + c] = s9 + bias[c];
-    result[(row + 9u) * 512u + c_1] = s9_1 + bias[c_1];
-  }
-  if (row + 10u < 400u) {
-    result[(row + 10u) * 512u + c] = s10 + bias[c];
-    result[(row + 10u) * 512u + c_1] = s10_1 + bias[c_1];
-  }
-  if (row + 11u < 400u) {
-    result[(row + 11u) * 512u + c] = s11 + bias[c];
-    result[(row + 11u) * 512u + c_1] = s11_1 + bias[c_1];
-  }
-  if (row + 12u < 400u) {
-    result[(row + 12u) * 512u + c] = s12 + bias[c];
-    result[(row + 12u) * 512u + c_1] = s12_1 + bias[c_1];
-  }
-  if (row + 13u < 400u) {
-    result[(row + 13u) * 512u + c] = s13 + bias[c];
-    result[(row + 13u) * 512u + c_1] = s13_1 + bias[c_1];
-  }
-  if (row + 14u < 400u) {
-    result[(row + 14u) * 512u + c] = s14 + bias[c];
-    result[(row + 14u) * 512u + c_1] = s14_1 + bias[c_1];
-  }
-  if (row + 15u < 400u) {
-    result[(row + 15u) * 512u + c] = s15 + bias[c];
-    result[(row + 15u) * 512u + c_1] = s15_1 + bias[c_1];
-  }
-  if (row + 16u < 400u) {
-    result[(row + 16u) * 512u + c] = s16 + bias[c];
-    result[(row + 16u) * 512u + c_1] = s16_1 + bias[c_1];
-  }
-  if (row + 17u < 400u) {
-    result[(row + 17u) * 512u + c] = s17 + bias[c];
-    result[(row + 17u) * 512u + c_1] = s17_1 + bias[c_1];
-  }
-  if (row + 18u < 400u) {
-    result[(row + 18u) * 512u + c] = s18 + bias[c];
-    result[(row + 18u) * 512u + c_1] = s18_1 + bias[c_1];
-  }
-  if (row + 19u < 400u) {
-    result[(row + 19u) * 512u + c] = s19 + bias[c];
-    result[(row + 19u) * 512u + c_1] = s19_1 + bias[c_1];
-  }
-  if (row + 20u < 400u) {
-    result[(row + 20u) * 512u + c] = s20 + bias[c];
-    result[(row + 20u) * 512u + c_1] = s20_1 + bias[c_1];
-  }
-  if (row + 21u < 400u) {
-    result[(row + 21u) * 512u + c] = s21 + bias[c];
-    result[(row + 21u) * 512u + c_1] = s21_1 + bias[c_1];
-  }
-  if (row + 22u < 400u) {
-    result[(row + 22u) * 512u + c] = s22 + bias[c];
-    result[(row + 22u) * 512u + c_1] = s22_1 + bias[c_1];
-  }
-  if (row + 23u < 400u) {
-    result[(row + 23u) * 512u + c] = s23 + bias[c];
-    result[(row + 23u) * 512u + c_1] = s23_1 + bias[c_1];
+  var sums = array(s0, s0_1, s1, s1_1, s2, s2_1, s3, s3_1, s4, s4_1, s5, s5_1, s6, s6_1, s7, s7_1, s8, s8_1, s9, s9_1, s10, s10_1, s11, s11_1, s12, s12_1, s13, s13_1, s14, s14_1, s15, s15_1, s16, s16_1, s17, s17_1, s18, s18_1, s19, s19_1, s20, s20_1, s21, s21_1, s22, s22_1, s23, s23_1);
+  for (var i = 0u; i < 48u; i++) {
+    let r = row + i / 2u;
+    if (r >= 400u) { break; }
+    let c = column + i % 2u * 8u;
+    let s = sums[i];
+    result[r * 512u + c] = s + bias[c];
   }
 }

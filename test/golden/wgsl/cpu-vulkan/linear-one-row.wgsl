@@ -25,7 +25,11 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s0 += subgroupBroadcast(a0.w, 0u) * b3;
   }
   if (column >= 250u) { return; }
-  if (row < 1u) {
-    result[row * 250u + c] = s0 + bias[c];
+  var sums = array(s0);
+  for (var i = 0u; i < 1u; i++) {
+    let r = row + i;
+    if (r >= 1u) { break; }
+    let s = sums[i];
+    result[r * 250u + c] = s + bias[c];
   }
 }

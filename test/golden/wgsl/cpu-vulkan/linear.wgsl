@@ -144,76 +144,11 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s23 += subgroupBroadcast(a2.w, 7u) * b3;
   }
   if (column >= 512u) { return; }
-  if (row < 400u) {
-    result[row * 512u + c] = s0 + bias[c];
-  }
-  if (row + 1u < 400u) {
-    result[(row + 1u) * 512u + c] = s1 + bias[c];
-  }
-  if (row + 2u < 400u) {
-    result[(row + 2u) * 512u + c] = s2 + bias[c];
-  }
-  if (row + 3u < 400u) {
-    result[(row + 3u) * 512u + c] = s3 + bias[c];
-  }
-  if (row + 4u < 400u) {
-    result[(row + 4u) * 512u + c] = s4 + bias[c];
-  }
-  if (row + 5u < 400u) {
-    result[(row + 5u) * 512u + c] = s5 + bias[c];
-  }
-  if (row + 6u < 400u) {
-    result[(row + 6u) * 512u + c] = s6 + bias[c];
-  }
-  if (row + 7u < 400u) {
-    result[(row + 7u) * 512u + c] = s7 + bias[c];
-  }
-  if (row + 8u < 400u) {
-    result[(row + 8u) * 512u + c] = s8 + bias[c];
-  }
-  if (row + 9u < 400u) {
-    result[(row + 9u) * 512u + c] = s9 + bias[c];
-  }
-  if (row + 10u < 400u) {
-    result[(row + 10u) * 512u + c] = s10 + bias[c];
-  }
-  if (row + 11u < 400u) {
-    result[(row + 11u) * 512u + c] = s11 + bias[c];
-  }
-  if (row + 12u < 400u) {
-    result[(row + 12u) * 512u + c] = s12 + bias[c];
-  }
-  if (row + 13u < 400u) {
-    result[(row + 13u) * 512u + c] = s13 + bias[c];
-  }
-  if (row + 14u < 400u) {
-    result[(row + 14u) * 512u + c] = s14 + bias[c];
-  }
-  if (row + 15u < 400u) {
-    result[(row + 15u) * 512u + c] = s15 + bias[c];
-  }
-  if (row + 16u < 400u) {
-    result[(row + 16u) * 512u + c] = s16 + bias[c];
-  }
-  if (row + 17u < 400u) {
-    result[(row + 17u) * 512u + c] = s17 + bias[c];
-  }
-  if (row + 18u < 400u) {
-    result[(row + 18u) * 512u + c] = s18 + bias[c];
-  }
-  if (row + 19u < 400u) {
-    result[(row + 19u) * 512u + c] = s19 + bias[c];
-  }
-  if (row + 20u < 400u) {
-    result[(row + 20u) * 512u + c] = s20 + bias[c];
-  }
-  if (row + 21u < 400u) {
-    result[(row + 21u) * 512u + c] = s21 + bias[c];
-  }
-  if (row + 22u < 400u) {
-    result[(row + 22u) * 512u + c] = s22 + bias[c];
-  }
-  if (row + 23u < 400u) {
-    result[(row + 23u) * 512u + c] = s23 + bias[c];
+  var sums = array(s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15, s16, s17, s18, s19, s20, s21, s22, s23);
+  for (var i = 0u; i < 24u; i++) {
+    let r = row + i;
+    if (r >= 400u) { break; }
+    let s = sums[i];
+    result[r * 512u + c] = s + bias[c];
   }
 }

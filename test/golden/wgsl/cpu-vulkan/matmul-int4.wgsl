@@ -143,70 +143,11 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s21 += subgroupBroadcast(a2.w, 5u) * b3;
   }
   if (column >= 512u) { return; }
-  if (row < 108u) {
-    result[resultStart + row * 512u + c] = s0;
-  }
-  if (row + 1u < 108u) {
-    result[resultStart + (row + 1u) * 512u + c] = s1;
-  }
-  if (row + 2u < 108u) {
-    result[resultStart + (row + 2u) * 512u + c] = s2;
-  }
-  if (row + 3u < 108u) {
-    result[resultStart + (row + 3u) * 512u + c] = s3;
-  }
-  if (row + 4u < 108u) {
-    result[resultStart + (row + 4u) * 512u + c] = s4;
-  }
-  if (row + 5u < 108u) {
-    result[resultStart + (row + 5u) * 512u + c] = s5;
-  }
-  if (row + 6u < 108u) {
-    result[resultStart + (row + 6u) * 512u + c] = s6;
-  }
-  if (row + 7u < 108u) {
-    result[resultStart + (row + 7u) * 512u + c] = s7;
-  }
-  if (row + 8u < 108u) {
-    result[resultStart + (row + 8u) * 512u + c] = s8;
-  }
-  if (row + 9u < 108u) {
-    result[resultStart + (row + 9u) * 512u + c] = s9;
-  }
-  if (row + 10u < 108u) {
-    result[resultStart + (row + 10u) * 512u + c] = s10;
-  }
-  if (row + 11u < 108u) {
-    result[resultStart + (row + 11u) * 512u + c] = s11;
-  }
-  if (row + 12u < 108u) {
-    result[resultStart + (row + 12u) * 512u + c] = s12;
-  }
-  if (row + 13u < 108u) {
-    result[resultStart + (row + 13u) * 512u + c] = s13;
-  }
-  if (row + 14u < 108u) {
-    result[resultStart + (row + 14u) * 512u + c] = s14;
-  }
-  if (row + 15u < 108u) {
-    result[resultStart + (row + 15u) * 512u + c] = s15;
-  }
-  if (row + 16u < 108u) {
-    result[resultStart + (row + 16u) * 512u + c] = s16;
-  }
-  if (row + 17u < 108u) {
-    result[resultStart + (row + 17u) * 512u + c] = s17;
-  }
-  if (row + 18u < 108u) {
-    result[resultStart + (row + 18u) * 512u + c] = s18;
-  }
-  if (row + 19u < 108u) {
-    result[resultStart + (row + 19u) * 512u + c] = s19;
-  }
-  if (row + 20u < 108u) {
-    result[resultStart + (row + 20u) * 512u + c] = s20;
-  }
-  if (row + 21u < 108u) {
-    result[resultStart + (row + 21u) * 512u + c] = s21;
+  var sums = array(s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15, s16, s17, s18, s19, s20, s21);
+  for (var i = 0u; i < 22u; i++) {
+    let r = row + i;
+    if (r >= 108u) { break; }
+    let s = sums[i];
+    result[resultStart + r * 512u + c] = s;
   }
 }

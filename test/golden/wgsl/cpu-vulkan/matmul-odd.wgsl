@@ -29,25 +29,13 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s2 += subgroupBroadcast(a0, 2u) * b;
   }
   if (column >= 3u) { return; }
-  if (row < 5u) {
-    let v = s0;
-    let at = resultStart + row * 9u + 4u * c;
-    if (4u * c < 9u) { result[at] = v.x; }
-    if (4u * c + 1u < 9u) { result[at + 1u] = v.y; }
-    if (4u * c + 2u < 9u) { result[at + 2u] = v.z; }
-    if (4u * c + 3u < 9u) { result[at + 3u] = v.w; }
-  }
-  if (row + 1u < 5u) {
-    let v = s1;
-    let at = resultStart + (row + 1u) * 9u + 4u * c;
-    if (4u * c < 9u) { result[at] = v.x; }
-    if (4u * c + 1u < 9u) { result[at + 1u] = v.y; }
-    if (4u * c + 2u < 9u) { result[at + 2u] = v.z; }
-    if (4u * c + 3u < 9u) { result[at + 3u] = v.w; }
-  }
-  if (row + 2u < 5u) {
-    let v = s2;
-    let at = resultStart + (row + 2u) * 9u + 4u * c;
+  var sums = array(s0, s1, s2);
+  for (var i = 0u; i < 3u; i++) {
+    let r = row + i;
+    if (r >= 5u) { break; }
+    let s = sums[i];
+    let v = s;
+    let at = resultStart + r * 9u + 4u * c;
     if (4u * c < 9u) { result[at] = v.x; }
     if (4u * c + 1u < 9u) { result[at + 1u] = v.y; }
     if (4u * c + 2u < 9u) { result[at + 2u] = v.z; }

@@ -206,71 +206,12 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s21 += subgroupBroadcast(a2.w, 5u) * b3;
   }
   if (column >= 512u) { return; }
-  if (row < rows) {
-    result[(first + row) * 512u + c] = gelu4(s0 + bias[biasStart + c]);
-  }
-  if (row + 1u < rows) {
-    result[(first + row + 1u) * 512u + c] = gelu4(s1 + bias[biasStart + c]);
-  }
-  if (row + 2u < rows) {
-    result[(first + row + 2u) * 512u + c] = gelu4(s2 + bias[biasStart + c]);
-  }
-  if (row + 3u < rows) {
-    result[(first + row + 3u) * 512u + c] = gelu4(s3 + bias[biasStart + c]);
-  }
-  if (row + 4u < rows) {
-    result[(first + row + 4u) * 512u + c] = gelu4(s4 + bias[biasStart + c]);
-  }
-  if (row + 5u < rows) {
-    result[(first + row + 5u) * 512u + c] = gelu4(s5 + bias[biasStart + c]);
-  }
-  if (row + 6u < rows) {
-    result[(first + row + 6u) * 512u + c] = gelu4(s6 + bias[biasStart + c]);
-  }
-  if (row + 7u < rows) {
-    result[(first + row + 7u) * 512u + c] = gelu4(s7 + bias[biasStart + c]);
-  }
-  if (row + 8u < rows) {
-    result[(first + row + 8u) * 512u + c] = gelu4(s8 + bias[biasStart + c]);
-  }
-  if (row + 9u < rows) {
-    result[(first + row + 9u) * 512u + c] = gelu4(s9 + bias[biasStart + c]);
-  }
-  if (row + 10u < rows) {
-    result[(first + row + 10u) * 512u + c] = gelu4(s10 + bias[biasStart + c]);
-  }
-  if (row + 11u < rows) {
-    result[(first + row + 11u) * 512u + c] = gelu4(s11 + bias[biasStart + c]);
-  }
-  if (row + 12u < rows) {
-    result[(first + row + 12u) * 512u + c] = gelu4(s12 + bias[biasStart + c]);
-  }
-  if (row + 13u < rows) {
-    result[(first + row + 13u) * 512u + c] = gelu4(s13 + bias[biasStart + c]);
-  }
-  if (row + 14u < rows) {
-    result[(first + row + 14u) * 512u + c] = gelu4(s14 + bias[biasStart + c]);
-  }
-  if (row + 15u < rows) {
-    result[(first + row + 15u) * 512u + c] = gelu4(s15 + bias[biasStart + c]);
-  }
-  if (row + 16u < rows) {
-    result[(first + row + 16u) * 512u + c] = gelu4(s16 + bias[biasStart + c]);
-  }
-  if (row + 17u < rows) {
-    result[(first + row + 17u) * 512u + c] = gelu4(s17 + bias[biasStart + c]);
-  }
-  if (row + 18u < rows) {
-    result[(first + row + 18u) * 512u + c] = gelu4(s18 + bias[biasStart + c]);
-  }
-  if (row + 19u < rows) {
-    result[(first + row + 19u) * 512u + c] = gelu4(s19 + bias[biasStart + c]);
-  }
-  if (row + 20u < rows) {
-    result[(first + row + 20u) * 512u + c] = gelu4(s20 + bias[biasStart + c]);
-  }
-  if (row + 21u < rows) {
-    result[(first + row + 21u) * 512u + c] = gelu4(s21 + bias[biasStart + c]);
+  var sums = array(s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15, s16, s17, s18, s19, s20, s21);
+  for (var i = 0u; i < 22u; i++) {
+    let r = row + i;
+    if (r >= rows) { break; }
+    let s = sums[i];
+    result[(first + r) * 512u + c] = gelu4(s + bias[biasStart + c]);
   }
 }
 
@@ -421,71 +362,12 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s21 += subgroupBroadcast(a2.w, 5u) * b3;
   }
   if (column >= 128u) { return; }
-  if (row < rows) {
-    result[(first + row) * 128u + c] = bfloat4(s0 + bias[biasStart + c]);
-  }
-  if (row + 1u < rows) {
-    result[(first + row + 1u) * 128u + c] = bfloat4(s1 + bias[biasStart + c]);
-  }
-  if (row + 2u < rows) {
-    result[(first + row + 2u) * 128u + c] = bfloat4(s2 + bias[biasStart + c]);
-  }
-  if (row + 3u < rows) {
-    result[(first + row + 3u) * 128u + c] = bfloat4(s3 + bias[biasStart + c]);
-  }
-  if (row + 4u < rows) {
-    result[(first + row + 4u) * 128u + c] = bfloat4(s4 + bias[biasStart + c]);
-  }
-  if (row + 5u < rows) {
-    result[(first + row + 5u) * 128u + c] = bfloat4(s5 + bias[biasStart + c]);
-  }
-  if (row + 6u < rows) {
-    result[(first + row + 6u) * 128u + c] = bfloat4(s6 + bias[biasStart + c]);
-  }
-  if (row + 7u < rows) {
-    result[(first + row + 7u) * 128u + c] = bfloat4(s7 + bias[biasStart + c]);
-  }
-  if (row + 8u < rows) {
-    result[(first + row + 8u) * 128u + c] = bfloat4(s8 + bias[biasStart + c]);
-  }
-  if (row + 9u < rows) {
-    result[(first + row + 9u) * 128u + c] = bfloat4(s9 + bias[biasStart + c]);
-  }
-  if (row + 10u < rows) {
-    result[(first + row + 10u) * 128u + c] = bfloat4(s10 + bias[biasStart + c]);
-  }
-  if (row + 11u < rows) {
-    result[(first + row + 11u) * 128u + c] = bfloat4(s11 + bias[biasStart + c]);
-  }
-  if (row + 12u < rows) {
-    result[(first + row + 12u) * 128u + c] = bfloat4(s12 + bias[biasStart + c]);
-  }
-  if (row + 13u < rows) {
-    result[(first + row + 13u) * 128u + c] = bfloat4(s13 + bias[biasStart + c]);
-  }
-  if (row + 14u < rows) {
-    result[(first + row + 14u) * 128u + c] = bfloat4(s14 + bias[biasStart + c]);
-  }
-  if (row + 15u < rows) {
-    result[(first + row + 15u) * 128u + c] = bfloat4(s15 + bias[biasStart + c]);
-  }
-  if (row + 16u < rows) {
-    result[(first + row + 16u) * 128u + c] = bfloat4(s16 + bias[biasStart + c]);
-  }
-  if (row + 17u < rows) {
-    result[(first + row + 17u) * 128u + c] = bfloat4(s17 + bias[biasStart + c]);
-  }
-  if (row + 18u < rows) {
-    result[(first + row + 18u) * 128u + c] = bfloat4(s18 + bias[biasStart + c]);
-  }
-  if (row + 19u < rows) {
-    result[(first + row + 19u) * 128u + c] = bfloat4(s19 + bias[biasStart + c]);
-  }
-  if (row + 20u < rows) {
-    result[(first + row + 20u) * 128u + c] = bfloat4(s20 + bias[biasStart + c]);
-  }
-  if (row + 21u < rows) {
-    result[(first + row + 21u) * 128u + c] = bfloat4(s21 + bias[biasStart + c]);
+  var sums = array(s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15, s16, s17, s18, s19, s20, s21);
+  for (var i = 0u; i < 22u; i++) {
+    let r = row + i;
+    if (r >= rows) { break; }
+    let s = sums[i];
+    result[(first + r) * 128u + c] = bfloat4(s + bias[biasStart + c]);
   }
 }
 

@@ -350,94 +350,13 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s21_1 += subgroupBroadcast(a2.w, 5u) * b3_1;
   }
   if (column >= 512u) { return; }
-  let c_1 = c + 8u;
-  if (row < rows) {
-    result[(first + row) * 512u + c] = gelu4(s0 + bias[biasStart + c]);
-    result[(first + row) * 512u + c_1] = gelu4(s0_1 + bias[biasStart + c_1]);
-  }
-  if (row + 1u < rows) {
-    result[(first + row + 1u) * 512u + c] = gelu4(s1 + bias[biasStart + c]);
-    result[(first + row + 1u) * 512u + c_1] = gelu4(s1_1 + bias[biasStart + c_1]);
-  }
-  if (row + 2u < rows) {
-    result[(first + row + 2u) * 512u + c] = gelu4(s2 + bias[biasStart + c]);
-    result[(first + row + 2u) * 512u + c_1] = gelu4(s2_1 + bias[biasStart + c_1]);
-  }
-  if (row + 3u < rows) {
-    result[(first + row + 3u) * 512u + c] = gelu4(s3 + bias[biasStart + c]);
-    result[(first + row + 3u) * 512u + c_1] = gelu4(s3_1 + bias[biasStart + c_1]);
-  }
-  if (row + 4u < rows) {
-    result[(first + row + 4u) * 512u + c] = gelu4(s4 + bias[biasStart + c]);
-    result[(first + row + 4u) * 512u + c_1] = gelu4(s4_1 + bias[biasStart + c_1]);
-  }
-  if (row + 5u < rows) {
-    result[(first + row + 5u) * 512u + c] = gelu4(s5 + bias[biasStart + c]);
-    result[(first + row + 5u) * 512u + c_1] = gelu4(s5_1 + bias[biasStart + c_1]);
-  }
-  if (row + 6u < rows) {
-    result[(first + row + 6u) * 512u + c] = gelu4(s6 + bias[biasStart + c]);
-    result[(first + row + 6u) * 512u + c_1] = gelu4(s6_1 + bias[biasStart + c_1]);
-  }
-  if (row + 7u < rows) {
-    result[(first + row + 7u) * 512u + c] = gelu4(s7 + bias[biasStart + c]);
-    result[(first + row + 7u) * 512u + c_1] = gelu4(s7_1 + bias[biasStart + c_1]);
-  }
-  if (row + 8u < rows) {
-    result[(first + row + 8u) * 512u + c] = gelu4(s8 + bias[biasStart + c]);
-    result[(first + row + 8u) * 512u + c_1] = gelu4(s8_1 + bias[biasStart + c_1]);
-  }
-  if (row + 9u < rows) {
-    result[(first + row + 9u) * 512u + c] = gelu4(s9 + bias[biasStart + c]);
-    result[(first + row + 9u) * 512u + c_1] = gelu4(s9_1 + bias[biasStart + c_1]);
-  }
-  if (row + 10u < rows) {
-    result[(first + row + 10u) * 512u + c] = gelu4(s10 + bias[biasStart + c]);
-    result[(first + row + 10u) * 512u + c_1] = gelu4(s10_1 + bias[biasStart + c_1]);
-  }
-  if (row + 11u < rows) {
-    result[(first + row + 11u) * 512u + c] = gelu4(s11 + bias[biasStart + c]);
-    result[(first + row + 11u) * 512u + c_1] = gelu4(s11_1 + bias[biasStart + c_1]);
-  }
-  if (row + 12u < rows) {
-    result[(first + row + 12u) * 512u + c] = gelu4(s12 + bias[biasStart + c]);
-    result[(first + row + 12u) * 512u + c_1] = gelu4(s12_1 + bias[biasStart + c_1]);
-  }
-  if (row + 13u < rows) {
-    result[(first + row + 13u) * 512u + c] = gelu4(s13 + bias[biasStart + c]);
-    result[(first + row + 13u) * 512u + c_1] = gelu4(s13_1 + bias[biasStart + c_1]);
-  }
-  if (row + 14u < rows) {
-    result[(first + row + 14u) * 512u + c] = gelu4(s14 + bias[biasStart + c]);
-    result[(first + row + 14u) * 512u + c_1] = gelu4(s14_1 + bias[biasStart + c_1]);
-  }
-  if (row + 15u < rows) {
-    result[(first + row + 15u) * 512u + c] = gelu4(s15 + bias[biasStart + c]);
-    result[(first + row + 15u) * 512u + c_1] = gelu4(s15_1 + bias[biasStart + c_1]);
-  }
-  if (row + 16u < rows) {
-    result[(first + row + 16u) * 512u + c] = gelu4(s16 + bias[biasStart + c]);
-    result[(first + row + 16u) * 512u + c_1] = gelu4(s16_1 + bias[biasStart + c_1]);
-  }
-  if (row + 17u < rows) {
-    result[(first + row + 17u) * 512u + c] = gelu4(s17 + bias[biasStart + c]);
-    result[(first + row + 17u) * 512u + c_1] = gelu4(s17_1 + bias[biasStart + c_1]);
-  }
-  if (row + 18u < rows) {
-    result[(first + row + 18u) * 512u + c] = gelu4(s18 + bias[biasStart + c]);
-    result[(first + row + 18u) * 512u + c_1] = gelu4(s18_1 + bias[biasStart + c_1]);
-  }
-  if (row + 19u < rows) {
-    result[(first + row + 19u) * 512u + c] = gelu4(s19 + bias[biasStart + c]);
-    result[(first + row + 19u) * 512u + c_1] = gelu4(s19_1 + bias[biasStart + c_1]);
-  }
-  if (row + 20u < rows) {
-    result[(first + row + 20u) * 512u + c] = gelu4(s20 + bias[biasStart + c]);
-    result[(first + row + 20u) * 512u + c_1] = gelu4(s20_1 + bias[biasStart + c_1]);
-  }
-  if (row + 21u < rows) {
-    result[(first + row + 21u) * 512u + c] = gelu4(s21 + bias[biasStart + c]);
-    result[(first + row + 21u) * 512u + c_1] = gelu4(s21_1 + bias[biasStart + c_1]);
+  var sums = array(s0, s0_1, s1, s1_1, s2, s2_1, s3, s3_1, s4, s4_1, s5, s5_1, s6, s6_1, s7, s7_1, s8, s8_1, s9, s9_1, s10, s10_1, s11, s11_1, s12, s12_1, s13, s13_1, s14, s14_1, s15, s15_1, s16, s16_1, s17, s17_1, s18, s18_1, s19, s19_1, s20, s20_1, s21, s21_1);
+  for (var i = 0u; i < 44u; i++) {
+    let r = row + i / 2u;
+    if (r >= rows) { break; }
+    let c = column + i % 2u * 8u;
+    let s = sums[i];
+    result[(first + r) * 512u + c] = gelu4(s + bias[biasStart + c]);
   }
 }
 
@@ -702,94 +621,13 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s21_1 += subgroupBroadcast(a2.w, 5u) * b3_1;
   }
   if (column >= 128u) { return; }
-  let c_1 = c + 8u;
-  if (row < rows) {
-    result[(first + row) * 128u + c] = s0 + bias[biasStart + c];
-    result[(first + row) * 128u + c_1] = s0_1 + bias[biasStart + c_1];
-  }
-  if (row + 1u < rows) {
-    result[(first + row + 1u) * 128u + c] = s1 + bias[biasStart + c];
-    result[(first + row + 1u) * 128u + c_1] = s1_1 + bias[biasStart + c_1];
-  }
-  if (row + 2u < rows) {
-    result[(first + row + 2u) * 128u + c] = s2 + bias[biasStart + c];
-    result[(first + row + 2u) * 128u + c_1] = s2_1 + bias[biasStart + c_1];
-  }
-  if (row + 3u < rows) {
-    result[(first + row + 3u) * 128u + c] = s3 + bias[biasStart + c];
-    result[(first + row + 3u) * 128u + c_1] = s3_1 + bias[biasStart + c_1];
-  }
-  if (row + 4u < rows) {
-    result[(first + row + 4u) * 128u + c] = s4 + bias[biasStart + c];
-    result[(first + row + 4u) * 128u + c_1] = s4_1 + bias[biasStart + c_1];
-  }
-  if (row + 5u < rows) {
-    result[(first + row + 5u) * 128u + c] = s5 + bias[biasStart + c];
-    result[(first + row + 5u) * 128u + c_1] = s5_1 + bias[biasStart + c_1];
-  }
-  if (row + 6u < rows) {
-    result[(first + row + 6u) * 128u + c] = s6 + bias[biasStart + c];
-    result[(first + row + 6u) * 128u + c_1] = s6_1 + bias[biasStart + c_1];
-  }
-  if (row + 7u < rows) {
-    result[(first + row + 7u) * 128u + c] = s7 + bias[biasStart + c];
-    result[(first + row + 7u) * 128u + c_1] = s7_1 + bias[biasStart + c_1];
-  }
-  if (row + 8u < rows) {
-    result[(first + row + 8u) * 128u + c] = s8 + bias[biasStart + c];
-    result[(first + row + 8u) * 128u + c_1] = s8_1 + bias[biasStart + c_1];
-  }
-  if (row + 9u < rows) {
-    result[(first + row + 9u) * 128u + c] = s9 + bias[biasStart + c];
-    result[(first + row + 9u) * 128u + c_1] = s9_1 + bias[biasStart + c_1];
-  }
-  if (row + 10u < rows) {
-    result[(first + row + 10u) * 128u + c] = s10 + bias[biasStart + c];
-    result[(first + row + 10u) * 128u + c_1] = s10_1 + bias[biasStart + c_1];
-  }
-  if (row + 11u < rows) {
-    result[(first + row + 11u) * 128u + c] = s11 + bias[biasStart + c];
-    result[(first + row + 11u) * 128u + c_1] = s11_1 + bias[biasStart + c_1];
-  }
-  if (row + 12u < rows) {
-    result[(first + row + 12u) * 128u + c] = s12 + bias[biasStart + c];
-    result[(first + row + 12u) * 128u + c_1] = s12_1 + bias[biasStart + c_1];
-  }
-  if (row + 13u < rows) {
-    result[(first + row + 13u) * 128u + c] = s13 + bias[biasStart + c];
-    result[(first + row + 13u) * 128u + c_1] = s13_1 + bias[biasStart + c_1];
-  }
-  if (row + 14u < rows) {
-    result[(first + row + 14u) * 128u + c] = s14 + bias[biasStart + c];
-    result[(first + row + 14u) * 128u + c_1] = s14_1 + bias[biasStart + c_1];
-  }
-  if (row + 15u < rows) {
-    result[(first + row + 15u) * 128u + c] = s15 + bias[biasStart + c];
-    result[(first + row + 15u) * 128u + c_1] = s15_1 + bias[biasStart + c_1];
-  }
-  if (row + 16u < rows) {
-    result[(first + row + 16u) * 128u + c] = s16 + bias[biasStart + c];
-    result[(first + row + 16u) * 128u + c_1] = s16_1 + bias[biasStart + c_1];
-  }
-  if (row + 17u < rows) {
-    result[(first + row + 17u) * 128u + c] = s17 + bias[biasStart + c];
-    result[(first + row + 17u) * 128u + c_1] = s17_1 + bias[biasStart + c_1];
-  }
-  if (row + 18u < rows) {
-    result[(first + row + 18u) * 128u + c] = s18 + bias[biasStart + c];
-    result[(first + row + 18u) * 128u + c_1] = s18_1 + bias[biasStart + c_1];
-  }
-  if (row + 19u < rows) {
-    result[(first + row + 19u) * 128u + c] = s19 + bias[biasStart + c];
-    result[(first + row + 19u) * 128u + c_1] = s19_1 + bias[biasStart + c_1];
-  }
-  if (row + 20u < rows) {
-    result[(first + row + 20u) * 128u + c] = s20 + bias[biasStart + c];
-    result[(first + row + 20u) * 128u + c_1] = s20_1 + bias[biasStart + c_1];
-  }
-  if (row + 21u < rows) {
-    result[(first + row + 21u) * 128u + c] = s21 + bias[biasStart + c];
-    result[(first + row + 21u) * 128u + c_1] = s21_1 + bias[biasStart + c_1];
+  var sums = array(s0, s0_1, s1, s1_1, s2, s2_1, s3, s3_1, s4, s4_1, s5, s5_1, s6, s6_1, s7, s7_1, s8, s8_1, s9, s9_1, s10, s10_1, s11, s11_1, s12, s12_1, s13, s13_1, s14, s14_1, s15, s15_1, s16, s16_1, s17, s17_1, s18, s18_1, s19, s19_1, s20, s20_1, s21, s21_1);
+  for (var i = 0u; i < 44u; i++) {
+    let r = row + i / 2u;
+    if (r >= rows) { break; }
+    let c = column + i % 2u * 8u;
+    let s = sums[i];
+    result[(first + r) * 128u + c] = s + bias[biasStart + c];
   }
 }
 

@@ -142,17 +142,12 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s3 += subgroupBroadcast(a0.w, 3u) * b3;
   }
   if (column >= 24u) { return; }
-  if (row < rows) {
-    result[(first + row) * 24u + c] = gelu4(s0 + bias[biasStart + c]);
-  }
-  if (row + 1u < rows) {
-    result[(first + row + 1u) * 24u + c] = gelu4(s1 + bias[biasStart + c]);
-  }
-  if (row + 2u < rows) {
-    result[(first + row + 2u) * 24u + c] = gelu4(s2 + bias[biasStart + c]);
-  }
-  if (row + 3u < rows) {
-    result[(first + row + 3u) * 24u + c] = gelu4(s3 + bias[biasStart + c]);
+  var sums = array(s0, s1, s2, s3);
+  for (var i = 0u; i < 4u; i++) {
+    let r = row + i;
+    if (r >= rows) { break; }
+    let s = sums[i];
+    result[(first + r) * 24u + c] = gelu4(s + bias[biasStart + c]);
   }
 }
 
@@ -205,17 +200,12 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s3 += subgroupBroadcast(a0.w, 3u) * b3;
   }
   if (column >= 96u) { return; }
-  if (row < rows) {
-    result[(first + row) * 96u + c] = s0 + bias[biasStart + c];
-  }
-  if (row + 1u < rows) {
-    result[(first + row + 1u) * 96u + c] = s1 + bias[biasStart + c];
-  }
-  if (row + 2u < rows) {
-    result[(first + row + 2u) * 96u + c] = s2 + bias[biasStart + c];
-  }
-  if (row + 3u < rows) {
-    result[(first + row + 3u) * 96u + c] = s3 + bias[biasStart + c];
+  var sums = array(s0, s1, s2, s3);
+  for (var i = 0u; i < 4u; i++) {
+    let r = row + i;
+    if (r >= rows) { break; }
+    let s = sums[i];
+    result[(first + r) * 96u + c] = s + bias[biasStart + c];
   }
 }
 
