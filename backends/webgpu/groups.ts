@@ -129,6 +129,7 @@ class Grouping {
       const { kernel, node, uses } = next;
       // Once it is made for this group alone, nothing else may need it; and what a run need not repeat is kept.
       const exclusive =
+        !uses.shared &&
         this.#uses.get(next.value) === uses.inPlace + uses.moved &&
         (this.#fixed.has(onlyResult(sink)) || !this.#fixed.has(next.value));
       if ("emit" in kernel) {
@@ -141,7 +142,8 @@ class Grouping {
       }
       const free = "pieces" in kernel ? kernel.free : node.operands.length === 0;
       const fits = this.#fits(growth.bindingsWith(node));
-      if (fits && (free ? !growth.ofNumbersAlone(next.value) : exclusive && !uses.spread)) growth.join(node);
+      if (fits && (free ? !growth.ofNumbersAlone(next.value) : exclusive && !uses.spread))
+        growth.join(node, !exclusive);
     }
   }
 
@@ -205,11 +207,15 @@ class Grouping {
   }
 }
 
-/** How a group in the making uses a value: at the index of the result, elsewhere, and for many elements of it. */
+/**
+ * How a group in the making uses a value: at the index of the result, elsewhere, for many elements of it, and for members
+ * that others use, too.
+ */
 interface Uses {
   inPlace: number;
   moved: number;
   spread: boolean;
+  shared: boolean;
 }
 
 /** A group in the making, which takes applications in from the last to the first. */
@@ -228,7 +234,7 @@ class Growth implements Members {
 
   constructor(sink: Node) {
     this.sink = sink;
-    this.#take(sink, { inPlace: 1, moved: 0, spread: false });
+    this.#take(sink, { moved: 0, spread: false, shared: false });
   }
 
   /** The last leaf not yet considered that an application makes: whatever uses it in the group is in the group by now. */
@@ -270,13 +276,14 @@ class Growth implements Members {
     this.leaves.delete(value);
   }
 
-  join(node: Node): void {
+  /** Takes in `node`, which may be made elsewhere, too, where it is `shared`. */
+  join(node: Node, shared: boolean): void {
     const value = onlyResult(node);
     this.leaves.delete(value);
-    this.#take(node, this.#uses.get(value) as Uses);
+    this.#take(node, { ...(this.#uses.get(value) as Uses), shared });
   }
 
-  #take(node: Node, { moved, spread }: Uses): void {
+  #take(node: Node, { moved, spread, shared }: Omit<Uses, "inPlace">): void {
     this.inlined.add(node);
     const isMap = "map" in kernelOf(node);
     if (isMap && moved === 0) this.#inPlace.add(node);
@@ -284,9 +291,10 @@ class Growth implements Members {
     const given = node.operands.reduce((sum, { type }) => sum + sizeOf(type.shape), 0);
     const repeats = !isMap && given < sizeOf(onlyResult(node).type.shape);
     for (const operand of operandsOf(node)) {
-      const uses = this.#uses.get(operand) ?? { inPlace: 0, moved: 0, spread: false };
+      const uses = this.#uses.get(operand) ?? { inPlace: 0, moved: 0, spread: false, shared: false };
       uses[this.#inPlace.has(node) ? "inPlace" : "moved"]++;
       uses.spread ||= spread || repeats;
+      uses.shared ||= shared;
       this.#uses.set(operand, uses);
       this.#users.set(operand, [...(this.#users.get(operand) ?? []), node]);
       this.leaves.add(operand);

@@ -229,6 +229,10 @@ describe("what shares a launch", () => {
     ]);
     expect(labels([ops.multiply(positive, positive)])).toEqual(["linear + exp + multiply"]);
     expect(labels([y, ops.exp(y)])).toEqual(["linear", "exp"]);
+    // Of a part that two read, each may take the part itself, but not what it is a part of.
+    const part = ops.slice(ops.add(y, x), { start: [0, 0], limit: [2, 8] });
+    const made = labels([ops.softmax(part), ops.exp(part)]).filter(Boolean);
+    expect(made).toEqual(["linear + add", "softmax", "slice + exp"]);
   });
 
   test("rows that are only moved are read where they are", () => {
