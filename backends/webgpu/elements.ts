@@ -29,11 +29,19 @@ export class Elements {
   readonly #numbers = new Map<Value, number>();
   readonly #inlined: ReadonlySet<Node>;
   readonly #given: Value | undefined;
+  readonly #replaced: Value | undefined;
 
-  /** @param given a value whose element is at hand, as `v` in its own place */
-  constructor(inlined: ReadonlySet<Node>, given?: Value) {
+  /**
+   * @param given a value whose element is at hand, as `v` in its own place
+   * @param replaced a value whose elements lie in `result`, until it has others
+   */
+  constructor(
+    inlined: ReadonlySet<Node>,
+    { given, replaced }: { readonly given?: Value; readonly replaced?: Value | undefined },
+  ) {
     this.#inlined = inlined;
     this.#given = given;
+    this.#replaced = replaced;
   }
 
   /** Declarations that the statements need. */
@@ -74,6 +82,7 @@ export class Elements {
   }
 
   #load(origin: Value, i: string, lanes: Lanes): string {
+    if (origin === this.#replaced) return `result[${i}]`;
     const number = this.#numbers.get(origin) ?? this.#numbers.size;
     const name = `x${number}`;
     const { dtype } = origin.type;

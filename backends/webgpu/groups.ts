@@ -5,6 +5,7 @@ import { Elements } from "./elements.ts";
 import {
   bind,
   type Context,
+  elementOf,
   grid,
   type Kernel,
   type Lanes,
@@ -19,7 +20,7 @@ import {
 import { isFactor, kernels } from "./kernels/index.ts";
 import type { Profile } from "./profile.ts";
 import { storedOf } from "./stored.ts";
-import { unviewed, viewOf } from "./views.ts";
+import { originOf, unviewed, viewOf } from "./views.ts";
 import { rounded, roundingModule } from "./wgsl.ts";
 
 /** Applications that are computed together, with no buffer between them. */
@@ -50,6 +51,8 @@ interface Members {
   readonly main: Node | undefined;
   readonly inlined: ReadonlySet<Node>;
   readonly leaves: ReadonlySet<Value>;
+  /** The leaves that are read at the index of the result alone. */
+  readonly unmoved: readonly Value[];
 }
 
 const kernelOf = (node: Node): Kernel => kernels.get(node.op) as Kernel;
@@ -77,6 +80,8 @@ class Grouping {
   readonly #kept = new Set<Value>();
   /** Values that some application reads. */
   readonly #read = new Set<Value>();
+  /** In whose memory lies what is read after the group in the making, or returned. */
+  readonly #needed = new Set<Value>();
 
   constructor(graph: Graph, profile: Profile) {
     this.#profile = profile;
@@ -95,28 +100,47 @@ class Grouping {
     for (const value of graph.outputs.values()) {
       count(unviewed(value));
       this.#kept.add(unviewed(value));
+      this.#needed.add(originOf(value).value);
     }
   }
 
   groups(): readonly Group[] {
-    const found: Members[] = [];
+    const found: Group[] = [];
     const joined = new Set<Node>();
     // Users come before what they use: by then it is known who needs a value in a buffer.
     for (const node of this.#nodes.toReversed()) {
       if (joined.has(node)) continue;
       const launches = "emit" in kernelOf(node);
       if (!node.results.some((result) => this.#kept.has(result))) continue;
-      const alone = { sink: node, inlined: new Set<Node>() };
+      const alone = { sink: node, inlined: new Set<Node>(), unmoved: [] };
       const members: Members = launches
         ? { ...alone, main: node, leaves: new Set() }
         : viewOf(node) === undefined
           ? this.#grow(node)
           : { ...alone, main: undefined, leaves: new Set(operandsOf(node)) };
       if (members.main) joined.add(members.main);
-      for (const value of this.#readBy(members)) this.#kept.add(value);
-      found.push(members);
+      found.push(this.#group(members));
+      for (const value of this.#reads(members)) {
+        this.#kept.add(value);
+        this.#needed.add(originOf(value).value);
+      }
     }
-    return found.toReversed().map((members) => this.#group(members));
+    return found.toReversed();
+  }
+
+  /** The operand that a group's first result replaces: every run makes it, and nothing reads its memory besides or later. */
+  #replacedBy(members: Members): Value | undefined {
+    if (this.#profile.fuses === false) return undefined;
+    const element = elementOf[onlyResult(members.sink).type.dtype];
+    const read = this.#reads(members).map((value) => originOf(value).value);
+    return members.unmoved.find(
+      (leaf) =>
+        leaf.node &&
+        elementOf[leaf.type.dtype] === element &&
+        !this.#fixed.has(leaf) &&
+        !this.#needed.has(leaf) &&
+        read.filter((value) => value === leaf).length === 1,
+    );
   }
 
   /** The largest group that ends in `sink`, the application of an expression. */
@@ -151,12 +175,12 @@ class Grouping {
     return bindings <= this.#profile.limits.maxStorageBuffersPerShaderStage;
   }
 
-  /** The values that a group reads from buffers. */
-  #readBy({ main, leaves }: Members): Value[] {
+  /** The values that a group reads from buffers; twice what its main application reads and the others do. */
+  #reads({ main, leaves }: Members): Value[] {
     const gathered = main && this.#gathered(main);
     const own = main ? readAs(main) : [];
     const read = own.map((value) => (value === gathered?.made ? unviewed(gathered.rows.value) : value));
-    return [...new Set([...read, ...leaves])];
+    return [...read, ...leaves];
   }
 
   /** The operand that is made by moving alone, for this application alone, and that its kernel can do without. */
@@ -175,6 +199,7 @@ class Grouping {
   #group(members: Members): Group {
     const { sink, main, inlined } = members;
     const rows = main && this.#gathered(main)?.rows;
+    const replaced = this.#replacedBy(members);
     const profile = this.#profile;
     const nodes = [...(main ? [main] : []), ...[...inlined].toReversed()];
     const names = nodes
@@ -184,10 +209,10 @@ class Grouping {
     return {
       scope: (main ?? sink).scope,
       label,
-      operands: this.#readBy(members),
+      operands: [...new Set(this.#reads(members))],
       results: [...sink.results, ...(main ? main.results.slice(1) : [])],
       emit(context) {
-        if (!main) return inlined.size > 0 ? [mapLaunch(label, sink, inlined, profile)] : [];
+        if (!main) return inlined.size > 0 ? [mapLaunch(label, sink, { inlined, replaced }, profile)] : [];
         const { op, operands, results, sizes } = main;
         const launches = (kernelOf(main) as LaunchKernel).emit({
           operands: named(op.operands, operands),
@@ -196,7 +221,7 @@ class Grouping {
           profile,
           ...context,
           rows,
-          output: (lanes) => outputOf(onlyResult(main), onlyResult(sink), inlined, lanes),
+          output: (lanes) => outputOf(onlyResult(main), onlyResult(sink), { inlined, replaced }, lanes),
         });
         if (inlined.size === 0) return launches;
         return launches.map((one, i) =>
@@ -235,6 +260,10 @@ class Growth implements Members {
   constructor(sink: Node) {
     this.sink = sink;
     this.#take(sink, { moved: 0, spread: false, shared: false });
+  }
+
+  get unmoved(): readonly Value[] {
+    return [...this.leaves].filter((leaf) => this.#uses.get(leaf)?.moved === 0);
   }
 
   /** The last leaf not yet considered that an application makes: whatever uses it in the group is in the group by now. */
@@ -314,17 +343,26 @@ const named = (
   values: readonly Value[],
 ): Record<string, Value> => Object.fromEntries(slots.map((slot, i) => [slot.name, values[i] as Value]));
 
+/** What a group makes of elements, and the operand that its result replaces. */
+interface Expression {
+  readonly inlined: ReadonlySet<Node>;
+  readonly replaced: Value | undefined;
+}
+
 /** The launch that computes a group without a main application: one thread an element, or four. */
-function mapLaunch(label: string, sink: Node, inlined: ReadonlySet<Node>, profile: Profile): Launch {
+function mapLaunch(label: string, sink: Node, { inlined, replaced }: Expression, profile: Profile): Launch {
   const value = onlyResult(sink);
   const size = sizeOf(value.type.shape);
   const lanes: Lanes = size % 4 === 0 ? 4 : 1;
-  const elements = new Elements(inlined);
+  const elements = new Elements(inlined, { replaced });
   const { lines, result } = elements.write(value, lanes);
   const { workgroups, index } = grid(size / lanes, profile);
   return launch({
     label,
-    bindings: [...elements.bindings, { ...write("result", value), element: typeOf(value.type.dtype, lanes) }],
+    bindings: [
+      ...elements.bindings,
+      { ...write("result", value), element: typeOf(value.type.dtype, lanes), replaces: replaced },
+    ],
     workgroups,
     workgroupSize: [profile.workgroup],
     module: elements.module,
@@ -335,14 +373,14 @@ function mapLaunch(label: string, sink: Node, inlined: ReadonlySet<Node>, profil
 }
 
 /** How a launch that computes `made` stores what the group makes of it: the elements of `result`. */
-function outputOf(made: Value, result: Value, inlined: ReadonlySet<Node>, lanes: Lanes): Output {
+function outputOf(made: Value, result: Value, { inlined, replaced }: Expression, lanes: Lanes): Output {
   const { dtype } = made.type;
   const [from, to] = [typeOf(dtype, lanes), typeOf(result.type.dtype, lanes)];
-  const binding = bind("result", result, to, "read_write");
+  const binding = { ...bind("result", result, to, "read_write"), replaces: replaced };
   const own = roundingModule(dtype, lanes);
   const round = (value: string): string => rounded(dtype, value, lanes);
   if (inlined.size === 0) return { binding, extra: [], module: [own], finish: round };
-  const elements = new Elements(inlined, made);
+  const elements = new Elements(inlined, { given: made, replaced });
   const { lines, result: returned } = elements.write(result, lanes);
   const text = [
     `fn epilogue(v: ${from}, i: u32) -> ${to} {`,

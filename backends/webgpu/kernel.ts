@@ -46,6 +46,8 @@ export interface Binding {
   readonly access: "read" | "read_write";
   /** Of a weight in strips, its image. */
   readonly image?: ModuleImage;
+  /** Of a result, the operand in whose memory it lies: each element is read by the thread alone that writes there. */
+  readonly replaces?: Value | undefined;
 }
 
 /** One launch of a grid of workgroups. */

@@ -17,7 +17,7 @@ export interface Places {
   of(resource: Resource): Place;
 }
 
-/** What comes and goes, with the launches from the first that touches it to the last. */
+/** What comes and goes, or one in place of the other, with the launches from the first that touches it to the last. */
 interface Room {
   readonly index: number;
   readonly bytes: number;
@@ -33,37 +33,40 @@ export function placeAll(
   weights: PackedWeights,
 ): Places {
   const rooms = new Map<Value | Scratch, Room>();
+  const tenants: Room[] = [];
   const pairs: Pair[] = [];
 
-  /** The room of what a launch binds at `time`; undefined for weights. */
-  const touch = (resource: Resource, time: number, label = ""): Room | undefined => {
+  /** The room of what a launch binds at `time`, that of what it replaces; undefined for weights. */
+  const touch = (
+    { resource, replaces }: Pick<Binding, "resource" | "replaces">,
+    time: number,
+    label = "",
+  ): Room | undefined => {
     const owner = ownerOf(resource);
     if ("type" in owner && weights.shards.has(owner)) return undefined;
-    const room = rooms.get(owner) ?? {
-      index: rooms.size,
-      bytes: checkedBytes(owner, label, most),
-      from: time,
-      to: time,
-    };
+    let room = rooms.get(replaces ?? owner);
+    if (!room) {
+      room = { index: tenants.length, bytes: checkedBytes(owner, label, most), from: time, to: time };
+      tenants.push(room);
+    }
     rooms.set(owner, room);
     room.to = time;
     return room;
   };
 
   // A run begins by writing all inputs, and ends by reading all outputs.
-  for (const input of graph.inputs) touch(input, once.length);
+  for (const input of graph.inputs) touch({ resource: input }, once.length);
   const emitted = [...once, ...always];
   for (const [time, { launch }] of emitted.entries()) {
-    const touched = launch.bindings.map(({ resource }) => touch(resource, time, launch.label));
+    const touched = launch.bindings.map((binding) => touch(binding, time, launch.label));
     pairs.push(...pairsOf(launch, touched));
   }
-  for (const output of graph.outputs.values()) touch(output, emitted.length);
+  for (const output of graph.outputs.values()) touch({ resource: output }, emitted.length);
   // What is made once and used by runs stays for good.
-  for (const room of rooms.values()) {
+  for (const room of tenants) {
     if (room.from < once.length && room.to >= once.length) room.to = emitted.length;
   }
 
-  const tenants = [...rooms.values()];
   const plan = planArenas(tenants, pairs, maxBufferSize);
   const rented = (owner: Value | Scratch, offset: number, bytes: number): Place => {
     const spot = plan.spots[(rooms.get(owner) as Room).index] as Spot;

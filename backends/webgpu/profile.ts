@@ -75,7 +75,7 @@ export interface Profile {
   readonly workgroup: number;
   /** How attention is computed: scores kept between three launches, or none kept in one. */
   readonly attention: "three launches" | "one launch";
-  /** Whether applications share launches where they can; results are the same without. */
+  /** Whether applications share launches, and results replace operands, where they can; results are the same without. */
   readonly fuses?: boolean;
 }
 

@@ -1,5 +1,6 @@
 /**
- * Applications that share launches compute what they compute one by one, bit for bit, in fewer launches. WGSL lets a
+ * Applications that share launches, and results in the place of operands, are what they are one by one and apart, bit for
+ * bit, in fewer launches. WGSL lets a
  * driver reassociate what it sees in one kernel (Mesa makes (a b + c d) + e of two products and a term a b + (c d + e)),
  * so numbers that round are compared in chosen programs, and random programs are compared where nothing rounds.
  */
@@ -7,14 +8,27 @@ import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 
 import { dawnGpu } from "../../backends/webgpu/dawn.ts";
-import { groupsOf } from "../../backends/webgpu/groups.ts";
+import { type Group, groupsOf } from "../../backends/webgpu/groups.ts";
 import { type Profile, profiles, webgpuOn } from "../../backends/webgpu/index.ts";
-import { evaluate, Graph, input, ops, opset, print, sizeOf, Tensor, type Value } from "../../ir/index.ts";
+import type { Launch } from "../../backends/webgpu/kernel.ts";
+import {
+  evaluate,
+  Graph,
+  input,
+  ops,
+  opset,
+  print,
+  type Shape,
+  sizeOf,
+  Tensor,
+  type Value,
+} from "../../ir/index.ts";
 import { createModel } from "../../models/index.ts";
 import { type RandomProgram, randomProgram } from "../support/arbitrary.ts";
 import { noWeights } from "../support/engines.ts";
 import { tinyVmoe } from "../support/golden.ts";
 import { runs } from "../support/runs.ts";
+import { rows, stream, transposed } from "../support/streams.ts";
 
 const gpu = await dawnGpu();
 const [software, generic] = profiles as [Profile, Profile, Profile];
@@ -31,6 +45,11 @@ type Engine = Awaited<ReturnType<ReturnType<typeof webgpuOn>["open"]>>;
 
 const onCpu = await both(software);
 const onGpu = await both({ ...generic, minWorkgroups: 1 });
+const shared = { M: 5, N: 12, K: 12, batch: 1, transposed: false, strips: false, experts: 0 };
+const inParts = await both({
+  ...generic,
+  tuned: [{ ...shared, tile: { wx: 8, wy: 8, tm: 1, tv: 1, bk: 0, parts: 2 } }],
+});
 
 /** The outputs of both engines are equal; returns their launches. */
 async function expectSame(
@@ -62,12 +81,12 @@ interface Ran {
 const bits = (tensor: Tensor): unknown => Array.from(tensor.numbers(), (v) => (v === 0 ? 0 : v));
 
 /** Whether all that a program computes are eighths of eighths below a bound, so that no order of sums can matter. */
-function isExact({ graph, inputs }: RandomProgram): boolean {
+function isExact({ graph, inputs }: RandomProgram, bound = 2 ** 10): boolean {
   const values = graph.nodes.flatMap((node) => node.results);
   const all = graph.withOutputs(values.map((value, i) => [`v${i}`, value]));
   const tensors = [...evaluate(all, (value) => inputs.get(value.leaf!.name)).values()];
   return tensors.every((tensor) =>
-    Array.from(tensor.numbers()).every((v) => Number.isInteger(v * 2 ** 10) && Math.abs(v) < 2 ** 10),
+    Array.from(tensor.numbers()).every((v) => Number.isInteger(v * 2 ** 10) && Math.abs(v) < bound),
   );
 }
 
@@ -91,6 +110,16 @@ test("random programs of exact arithmetic", async () => {
   expect(fewer / total).toBeGreaterThan(0.3);
 });
 
+test("random sums, moved and kept", async () => {
+  const exactly = stream.filter((program) => isExact(program, 2 ** 20));
+  await fc.assert(
+    fc.asyncProperty(exactly, async ({ graph, inputs }) => {
+      await expectSame(onCpu, graph, inputs);
+    }),
+    { numRuns: runs(10) },
+  );
+});
+
 const f32 = (name: string, ...shape: number[]): Value => input(name, { dtype: "f32", shape });
 const spread = (x: Value, { type }: Value): Value => ops.broadcast(x, { shape: type.shape });
 const number = (value: number, { type }: Value): Value =>
@@ -107,7 +136,7 @@ const epilogues: Readonly<Record<string, (m: Value, row: Value, column: Value, x
   "half precision": (m) => ops.cast(m, { to: "f16" }),
   "a decision": (m, row, _column, x) =>
     ops.select(ops.compare(m, x, { is: "lt" }), spread(row, m), ops.exp(m)),
-  "an integer": (m) => ops.cast(ops.multiply(m, number(100, m)), { to: "i32" }),
+  "an integer": (m, _row, _column, x) => ops.cast(ops.multiply(ops.add(m, x), number(100, m)), { to: "i32" }),
   "itself moved": (m, _row, _column, x) =>
     ops.add(ops.transpose(ops.transpose(x, { perm: [1, 0] }), { perm: [1, 0] }), m),
   "the part of another": (m, _row, _column, x) => {
@@ -150,6 +179,23 @@ const producers: Readonly<Record<string, (x: Value, w: Value, row: Value) => Val
     const heads = ops.reshape(y, { shape: [1, M, 1, N] });
     return ops.reshape(ops.attention(heads, heads, heads), { shape: [M, N] });
   },
+  "experts of few tokens": (x, w) => {
+    const tokens = ops.matmul(x, w);
+    const [M = 1, N = 1] = tokens.type.shape;
+    const part = (height: number, width: number, shape: Shape): Value =>
+      ops.reshape(ops.slice(w, { start: [0, 0], limit: [height, width] }), { shape });
+    const { y } = ops.seatedMlp(
+      ops.reshape(tokens, { shape: [1, M, N] }),
+      ops.constant({ value: 1, to: "i32", shape: [1, M, 1] }),
+      ops.reshape(ops.slice(x, { start: [0, 0], limit: [M, 1] }), { shape: [1, M, 1] }),
+      part(8, N, [2, N, 4]),
+      part(1, 8, [2, 4]),
+      part(8, N, [2, 4, N]),
+      part(2, N, [2, N]),
+      { capacity: 3, priority: "token", approximate: "tanh", through: "f32" },
+    );
+    return ops.reshape(y, { shape: [M, N] });
+  },
 };
 
 /** Everything follows an affine map; the other producers store as it does, but for the lanes and the place. */
@@ -163,27 +209,26 @@ const combinations = [
   ["CPU", onCpu, "attention", 12, few],
   ["CPU", onCpu, "linear in bfloat16", 12, few],
   ["CPU", onCpu, "linear of moved rows", 12, few],
+  ["CPU", onCpu, "experts of few tokens", 12, few],
   ["GPU", onGpu, "linear of moved rows", 7, few],
   ["GPU", onGpu, "linear", 12, few],
   ["GPU", onGpu, "layer norm", 7, few],
   ["GPU", onGpu, "attention", 7, few],
+  ["GPU in parts", inParts, "linear", 12, few],
 ] as const;
 
 test.each(combinations)("for a %s: what follows $2 of width $3", async (_, engines, producer, N, names) => {
   const [M, K] = [5, 12];
-  const [x, w, row, column, other] = [
-    f32("x", M, K),
-    f32("w", K, N),
-    f32("row", N),
-    f32("column", M, 1),
-    f32("other", M, N),
-  ];
+  const [x, w, row, column] = [f32("x", M, K), f32("w", K, N), f32("row", N), f32("column", M, 1)];
+  const others = names.map((__, n) => f32(`other${n}`, M, N));
   const outputs = names.map((name, n): [string, Value] => {
     // Each on a product of its own: of one that several use, nothing can be made in passing.
     const made = producers[producer]!(ops.add(x, number(n, x)), w, row);
-    return [name, epilogues[name]!(made, row, column, other)];
+    // What a launch of every run makes may be replaced in its place.
+    return [name, epilogues[name]!(made, row, column, ops.softmax(others[n]!))];
   });
-  const graph = new Graph("epilogues", [x, w, row, column, other], outputs);
+  expect(replacing(outputs.map(([, value]) => value))).not.toEqual([]);
+  const graph = new Graph("epilogues", [x, w, row, column, ...others], outputs);
   const inputs = new Map(
     graph.inputs.map(({ leaf, type }, n) => [
       leaf!.name,
@@ -204,8 +249,8 @@ test("the tiny model", async () => {
   expect(fused).toBeLessThan(apart);
 });
 
-/** The labels of a program's groups. */
-const labels = (outputs: readonly Value[], profile = software): string[] =>
+/** A program's groups. */
+const groups = (outputs: readonly Value[], profile = software): readonly Group[] =>
   groupsOf(
     new Graph(
       "groups",
@@ -213,7 +258,25 @@ const labels = (outputs: readonly Value[], profile = software): string[] =>
       outputs.map((value, i) => [`r${i}`, value]),
     ),
     profile,
-  ).map(({ label }) => label);
+  );
+
+const labels = (outputs: readonly Value[]): string[] => groups(outputs).map(({ label }) => label);
+
+/** Their launches. */
+const launches = (outputs: readonly Value[], profile = software): Launch[] =>
+  groups(outputs, profile).flatMap((group) =>
+    group.emit({
+      scratch: (element, length) => ({ element, length }),
+      shards: () => [],
+      strips: () => undefined,
+    }),
+  );
+
+/** The labels of those that write in the place of an operand. */
+const replacing = (outputs: readonly Value[], profile = software): string[] =>
+  launches(outputs, profile).flatMap(({ label, bindings }) =>
+    bindings.flatMap(({ replaces }) => (replaces ? [label] : [])),
+  );
 
 describe("what shares a launch", () => {
   const [x, w, b] = [f32("x", 4, 8), f32("w", 8, 8), f32("b", 8)];
@@ -286,17 +349,77 @@ describe("what shares a launch", () => {
   test("no launch binds more buffers than the device lets it", () => {
     const many = Array.from({ length: 12 }, (_, i) => f32(`x${i}`, 4, 8));
     const total = many.reduce((sum, one) => ops.add(sum, one), y);
-    for (const bound of [4, 5, 8]) {
-      const profile = { ...software, limits: { ...software.limits, maxStorageBuffersPerShaderStage: bound } };
-      const groups = groupsOf(new Graph("sum", [], [["r", total]]), profile);
-      const launches = groups.flatMap((group) =>
-        group.emit({
-          scratch: (element, length) => ({ element, length }),
-          shards: () => [],
-          strips: () => undefined,
-        }),
-      );
-      expect(Math.max(...launches.map(({ bindings }) => bindings.length))).toBe(bound);
+    for (const most of [4, 5, 8]) {
+      const profile = { ...software, limits: { ...software.limits, maxStorageBuffersPerShaderStage: most } };
+      const bound = launches([total], profile).map(({ bindings }) => bindings);
+      expect(Math.max(...bound.map(({ length }) => length))).toBeLessThanOrEqual(most);
+      // What is replaced is bound as the result.
+      const held = bound.map((bindings) => bindings.flatMap(({ replaces }) => (replaces ? [1, 1] : [1])));
+      expect(Math.max(...held.map(({ length }) => length))).toBe(most);
     }
+  });
+});
+
+/** What is made of a value of every run, which lies in a buffer, besides inputs; and which launches replace it in place. */
+describe("what takes the place of its operand", () => {
+  const [x, w, row, other] = [f32("x", 4, 64), f32("w", 64, 64), f32("row", 64), f32("other", 4, 64)];
+  const product = ops.linear(x, w, row);
+  const cases: Readonly<Record<string, readonly [(made: Value) => readonly Value[], ...labels: string[]]>> = {
+    "a sum, after all else has read the term": [
+      (made) => [ops.softmax(made), ops.add(product, made)],
+      "linear + add",
+    ],
+    "only the last sum": [
+      (made) => [ops.add(product, made), ops.gelu(ops.add(made, other), { approximate: "tanh" })],
+      "add + gelu",
+    ],
+    "a view": [
+      (made) => {
+        const flat = ops.reshape(made, { shape: [256] });
+        return [ops.reshape(ops.add(ops.reshape(product, { shape: [256] }), flat), { shape: [2, 128] })];
+      },
+      "linear + add",
+    ],
+    "a value used twice": [(made) => [ops.multiply(ops.add(product, made), made)], "linear + add + multiply"],
+    "one of two": [(made) => [ops.add(made, ops.add(ops.softmax(other), product))], "linear + add + add"],
+    "one sum after the other": [
+      (made) => {
+        const sum = ops.add(product, made);
+        return [ops.add(sum, ops.linear(ops.softmax(sum), w, row))];
+      },
+      "linear + add",
+      "linear + add",
+    ],
+    "another type of as many bits": [
+      (made) => [ops.cast(ops.add(product, made), { to: "bf16" })],
+      "linear + add + cast",
+    ],
+    "integers are no floats": [(made) => [ops.cast(ops.add(product, made), { to: "i32" })]],
+    "inputs stay": [() => [ops.add(product, other)]],
+    "so does what no input changes": [
+      (made) => [ops.add(made, ops.softmax(ops.constant({ value: 1, to: "f32", shape: [4, 64] }))), made],
+    ],
+    "outputs stay": [(made) => [ops.add(product, made), made]],
+    "and views of them": [(made) => [ops.add(product, made), ops.reshape(made, { shape: [64, 4] })]],
+    "and parts of them": [(made) => [ops.add(product, made), rows(made, 2)]],
+    "what a part of it is read for later": [(made) => [ops.add(product, made), ops.softmax(rows(made, 2))]],
+    "and before, too": [
+      (made) => {
+        const part = rows(made, 2);
+        return [ops.softmax(part), ops.add(product, made), ops.cumsum(part)];
+      },
+    ],
+    "a part": [(made) => [ops.add(ops.linear(rows(x, 0), w, row), rows(made, 2))]],
+    "what is read moved": [(made) => [ops.add(product, transposed(made))]],
+    "what is read moved, too": [(made) => [ops.add(ops.add(product, made), transposed(made))]],
+    "what a part of it is a factor of": [
+      (made) => [ops.add(made, ops.matmul(f32("few", 4, 2), rows(made, 0)))],
+    ],
+    "a left factor": [(made) => [ops.add(made, ops.linear(made, w, row))]],
+  };
+  test.each(Object.entries(cases))("%s", (_, [make, ...want]) => {
+    const outputs = make(ops.softmax(x));
+    expect(replacing(outputs)).toEqual(want);
+    expect(replacing(outputs, { ...software, fuses: false })).toEqual([]);
   });
 });

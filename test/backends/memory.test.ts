@@ -21,6 +21,8 @@ import { createModel, presets } from "../../models/index.ts";
 import { pipeline, runPasses } from "../../passes/index.ts";
 import type { DeviceModule, ModuleLaunch, Place } from "../../runtime/module.ts";
 import { randomProgram } from "../support/arbitrary.ts";
+import { runs } from "../support/runs.ts";
+import { stream } from "../support/streams.ts";
 
 const overlap = (a: Place, b: Place): boolean =>
   a.buffer === b.buffer && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
@@ -49,7 +51,7 @@ function faults({ kernels, buffers, limits }: DeviceModule, launch: ModuleLaunch
 
 /**
  * Follows what every byte holds: a launch reads only what its values' own launches have written since anything else
- * did, in a first run and in a second.
+ * did, in a first run and in a second; and what a result replaces, the same run has made, all of it there.
  */
 function expectSound(lowered: Graph, profile: Profile, module: DeviceModule): void {
   const laid = layWeights(lowered, profile);
@@ -68,17 +70,24 @@ function expectSound(lowered: Graph, profile: Profile, module: DeviceModule): vo
     const there = holds.get(owner);
     if (!there || !overlap(there, place)) throw new Error(`${what} has been overwritten`);
   };
+  const fresh = new Set<Value | Scratch>();
   const follow = (emitted: typeof launches.once, placed: readonly ModuleLaunch[]): void => {
+    fresh.clear();
     for (const [i, { launch }] of emitted.entries()) {
       for (const writes of [false, true]) {
-        for (const [j, { resource, access, name }] of launch.bindings.entries()) {
-          if ((access === "read_write") !== writes) continue;
+        for (const [j, { resource, access, name, replaces }] of launch.bindings.entries()) {
+          const reads = access === "read" || replaces;
+          if (writes ? access === "read" : !reads) continue;
           const { kernel, bindings } = placed[i]!;
+          const place = bindings[j]!;
           if (writes && module.kernels[kernel]!.access[j] !== "read_write")
             throw new Error(`${name} is read-only`);
-          const value = "weight" in resource ? resource.weight : resource;
+          const used = (!writes && replaces) || resource;
+          const value = "weight" in used ? used.weight : used;
           const owner = "type" in value ? originOf(value).value : value;
-          step(`${launch.label}, ${name}`, owner, bindings[j]!, writes);
+          step(`${launch.label}, ${name}`, owner, place, writes);
+          if (writes) fresh.add(owner);
+          else if (replaces) expect([fresh.has(replaces), holds.get(replaces)]).toEqual([true, place]);
         }
       }
     }
@@ -125,6 +134,24 @@ test("random programs, some of whose inputs are weights", () => {
       expectPlanned(new Graph("random", inputs, replaced.outputs), software);
     }),
   );
+});
+
+test("random sums, moved and kept, some of which take the place of a term", () => {
+  let [replaced, total] = [0, 0];
+  fc.assert(
+    fc.property(stream, fc.nat(15), ({ graph }, mask) => {
+      const fixed = graph.inputs.filter((_, i) => (mask >> i) & 1);
+      const names = new Map(fixed.map((value) => [value, weight(value.leaf!.name, value.type)]));
+      const inputs = graph.inputs.filter((value) => !names.has(value));
+      const program = new Graph("sums", inputs, graph.replace(names).outputs);
+      expectPlanned(program, anyGpu);
+      const { always } = emitAll(program, anyGpu, packWeights(program.weights, anyGpu.limits));
+      total++;
+      replaced += Number(always.some(({ launch }) => launch.bindings.some(({ replaces }) => replaces)));
+    }),
+    { numRuns: runs(100) },
+  );
+  expect(replaced / total).toBeGreaterThan(0.15);
 });
 
 test("a part of a value that can be bound there is a view, and keeps the value's memory", () => {

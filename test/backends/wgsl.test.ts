@@ -103,6 +103,7 @@ const shown: Readonly<Record<string, Value>> = {
   transpose: ops.transpose(f32(8, 7, 32, 7, 96), { perm: [0, 1, 3, 2, 4] }),
   concat: ops.concat(f32(8, 1, 512), f32(8, 49, 512), { axis: 1 }),
   softmax: ops.softmax(f32(400, 8)),
+  "softmax-added-to": ops.add(ops.softmax(f32(400, 8)), f32(400, 8)),
   "layer-norm": ops.layerNorm(f32(8, 50, 512), f32(512), f32(512), { epsilon: 1e-6 }),
   "top-k": ops.topK(f32(8, 400), { k: 400 }).values,
   linear: ops.linear(f32(8, 50, 512), f32(512, 2048), f32(2048)),
