@@ -62,7 +62,7 @@ export const profiles: readonly Profile[] = [
     limits: defaultLimits,
     features: [subgroups],
     subgroupMinSize: 8,
-    tiles: [...[24, 16, 8, 4].map(strip), ...[24, 32, 16, 8, 4].map(subgroup)],
+    tiles: [...[24, 28, 16, 8, 4].map(strip), ...[24, 32, 16, 8, 4].map(subgroup)],
     minWorkgroups: 16,
     lanesPerRow: 1,
     workgroup: 8,

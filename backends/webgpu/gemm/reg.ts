@@ -69,6 +69,10 @@ export function regBody(plan: Plan): string {
     ...loadedRows(tile).map(
       (row, i) => `let l${i} = ${leftRow(plan, own(fits ? row : `min(${row}, ${limit} - 1u)`))};`,
     ),
+    ...loadedRows(tile).flatMap((_, i) => {
+      const condition = haveRow(plan, i);
+      return condition ? [`let have${i} = ${condition};`] : [];
+    }),
     ...rows.flatMap((r) => vectors.map((j) => `var ${named(`s${r}`, j)} = vec4f();`)),
     ...(right.strips ? [`let strip = ${sum(startOf("right", plan), product(x, right.strips.rows))};`] : []),
     ...innerLoop(plan),
@@ -128,9 +132,30 @@ function eachLoad(
   return loads.flatMap((load, i) => [load, ...used(rows.slice(i * wx, (i + 1) * wx))]);
 }
 
-/** Statements that load the left factor at column `k`. */
-const leftLoads = (plan: Plan, k: string): string[] =>
-  loadedRows(plan.tile).map((_, i) => `let a${i} = left[l${i} + ${leftColumn(plan, k)}];`);
+/** Statements that load the left factor at column `k`: nothing for threads without a row. */
+function leftLoads(plan: Plan, k: string): string[] {
+  const zero = plan.vec.left ? "vec4f()" : "0.0f";
+  return loadedRows(plan.tile).map((_, i) => {
+    const load = `left[l${i} + ${leftColumn(plan, k)}]`;
+    return haveRow(plan, i)
+      ? `var a${i} = ${zero}; if (have${i}) { a${i} = ${load}; }`
+      : `let a${i} = ${load};`;
+  });
+}
+
+/**
+ * WGSL for whether a thread has a row to load for the others in turn `i`; undefined where all have one. Rows beyond the last
+ * are loaded, too, but for listed ones, of which most tiles have fewer than they could.
+ */
+function haveRow({ tile: { wx, tm, broadcast }, tiles }: Plan, i: number): string | undefined {
+  if (!broadcast) return undefined;
+  const ofBlock = tm - i * wx;
+  const conditions = [
+    ...(ofBlock < wx ? [`member < ${ofBlock}u`] : []),
+    ...(tiles ? [`${plus("row", i * wx)} + member < rows`] : []),
+  ];
+  return conditions.join(" && ") || undefined;
+}
 
 /** Statements that add up the sums of the threads that share an inner axis, in their order, for the first of them. */
 function gathered({ wx, wy, tm }: Tile, split: number, rows: readonly number[]): string[] {

@@ -23,6 +23,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let l0 = leftStart + min(row + member, 108u - 1u) * 128u;
   let l1 = leftStart + min(row + 8u + member, 108u - 1u) * 128u;
   let l2 = leftStart + min(row + 16u + member, 108u - 1u) * 128u;
+  let have2 = member < 6u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -116,7 +117,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s15 += subgroupBroadcast(a1.y, 7u) * b1;
     s15 += subgroupBroadcast(a1.z, 7u) * b2;
     s15 += subgroupBroadcast(a1.w, 7u) * b3;
-    let a2 = left[l2 + k];
+    var a2 = vec4f(); if (have2) { a2 = left[l2 + k]; }
     s16 += subgroupBroadcast(a2.x, 0u) * b0;
     s16 += subgroupBroadcast(a2.y, 0u) * b1;
     s16 += subgroupBroadcast(a2.z, 0u) * b2;

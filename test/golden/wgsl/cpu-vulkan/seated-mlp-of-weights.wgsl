@@ -113,6 +113,9 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let l0 = (sources[first + min(row + member, rows - 1u)]) * 128u;
   let l1 = (sources[first + min(row + 8u + member, rows - 1u)]) * 128u;
   let l2 = (sources[first + min(row + 16u + member, rows - 1u)]) * 128u;
+  let have0 = row + member < rows;
+  let have1 = row + 8u + member < rows;
+  let have2 = member < 6u && row + 16u + member < rows;
   var s0 = vec4f();
   var s0_1 = vec4f();
   var s1 = vec4f();
@@ -161,9 +164,9 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   for (var k = 0u; k < 128u; k++) {
     let x = 4u * k * 16u + local.x;
     let y = strip;
-    let a0 = left[l0 + k];
-    let a1 = left[l1 + k];
-    let a2 = left[l2 + k];
+    var a0 = vec4f(); if (have0) { a0 = left[l0 + k]; }
+    var a1 = vec4f(); if (have1) { a1 = left[l1 + k]; }
+    var a2 = vec4f(); if (have2) { a2 = left[l2 + k]; }
     let b0 = textureLoad(right, vec2u(x, y));
     let b1 = textureLoad(right, vec2u(x + 16u, y));
     let b2 = textureLoad(right, vec2u(x + 32u, y));
@@ -384,6 +387,9 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let l0 = (first + min(row + member, rows - 1u)) * 512u;
   let l1 = (first + min(row + 8u + member, rows - 1u)) * 512u;
   let l2 = (first + min(row + 16u + member, rows - 1u)) * 512u;
+  let have0 = row + member < rows;
+  let have1 = row + 8u + member < rows;
+  let have2 = member < 6u && row + 16u + member < rows;
   var s0 = vec4f();
   var s0_1 = vec4f();
   var s1 = vec4f();
@@ -432,9 +438,9 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   for (var k = 0u; k < 512u; k++) {
     let x = (4u * k) % 512u * 16u + local.x;
     let y = strip + (4u * k) / 512u;
-    let a0 = left[l0 + k];
-    let a1 = left[l1 + k];
-    let a2 = left[l2 + k];
+    var a0 = vec4f(); if (have0) { a0 = left[l0 + k]; }
+    var a1 = vec4f(); if (have1) { a1 = left[l1 + k]; }
+    var a2 = vec4f(); if (have2) { a2 = left[l2 + k]; }
     let b0 = textureLoad(right, vec2u(x, y));
     let b1 = textureLoad(right, vec2u(x + 16u, y));
     let b2 = textureLoad(right, vec2u(x + 32u, y));
