@@ -226,7 +226,8 @@ async function allocate(
   const { queue } = device.gpu;
   if (image) {
     const own = await device.image(label, bytes, image);
-    return { own, write: (part) => writeTexels(queue, own, image, part) };
+    const texel = bytes / (image.width * image.height);
+    return { own, write: (part) => writeTexels(queue, own, { ...image, texel }, part) };
   }
   const own = await device.buffer(label, bytes, usage.storage | usage.copySource | usage.copyTarget);
   return {
@@ -236,14 +237,13 @@ async function allocate(
   };
 }
 
-/** Writes bytes of an image, whole texels: the end of a row, whole rows, and the beginning of one. */
+/** Writes bytes of an image of texels of `texel` bytes, whole ones: the end of a row, whole rows, and the beginning of one. */
 function writeTexels(
   queue: GPUQueue,
   texture: GPUTexture,
-  { format, width, height }: ModuleImage,
+  { width, height, texel }: ModuleImage & { readonly texel: number },
   { offset, bytes }: Part,
 ): void {
-  const texel = format === "rgba16float" ? 8 : 16;
   const count = bytes.byteLength / texel;
   for (let done = 0; done < count;) {
     const at = offset / texel + done;

@@ -47,7 +47,7 @@ export function* emitEach(
     const launches = group.emit({
       scratch: (element, length) => ({ element, length }),
       shards: (value) => shardsOf(value, weights),
-      strips: (value) => weights.strips.get(heldBy(value)),
+      strips: (value) => weights.strips.get(originOf(wordsOf(value)).value),
     });
     for (const launch of launches) yield { scope: group.scope, launch, isFixed };
   }
@@ -55,16 +55,16 @@ export function* emitEach(
 
 /** The parts of a weight, as it is stored, or of a view that leaves its first axis as it is; anything else is one part. */
 function shardsOf(value: Value, { shards }: PackedWeights): readonly Shard[] {
-  const held = storedOf(value)?.words ?? value;
-  const origin = heldBy(value);
+  const held = wordsOf(value);
+  const origin = originOf(held).value;
   const [entries = 1] = value.type.shape;
   const parts = shards.get(origin);
   if (parts && origin.type.shape[0] === entries) return parts;
   return [{ weight: held, index: 0, start: 0, stop: entries }];
 }
 
-/** In whose memory a right factor lies. */
-const heldBy = (value: Value): Value => originOf(storedOf(value)?.words ?? value).value;
+/** What is bound of a right factor. */
+const wordsOf = (value: Value): Value => storedOf(value)?.words ?? value;
 
 /** Throws B3 for a launch that is beyond the limits. */
 export function checkLimits({ label, workgroups, bindings }: Launch, { limits }: Profile): void {

@@ -1,25 +1,24 @@
 /** Right factors of products with rows of whole vectors: they are padded on their way to the device. */
 import { ops, sameShape, type Value, weight } from "../../ir/index.ts";
-import { factorWeights } from "./factors.ts";
 import type { WithJoinedWeights } from "./joinWeights.ts";
 
 /** Elements of a vector. */
 const lanes = 4;
 
 /**
- * The program with each weight of other rows that products alone read, as their right factor, replaced by the first
- * columns of one whose rows are whole vectors, the rest of them zero.
+ * The program with each weight of other rows that products alone read, as the right factor that `factors` says, replaced by
+ * the first columns of one whose rows are whole vectors, the rest of them zero.
  */
 export function padWeights(
   { graph, joins }: WithJoinedWeights,
-  except: Pick<ReadonlySet<Value>, "has"> = new Set(),
+  factors: ReadonlyMap<Value, Value>,
 ): WithJoinedWeights {
   const padded = new Map(joins);
   const columns = new Map<Value, Value>();
-  for (const [leaf, factor] of factorWeights(graph)) {
+  for (const [leaf, factor] of factors) {
     const { dtype, shape } = leaf.type;
     const [N = 1] = shape.slice(-1);
-    if (N % lanes === 0 || !sameShape(shape, factor.type.shape) || except.has(leaf)) continue;
+    if (N % lanes === 0 || !sameShape(shape, factor.type.shape)) continue;
     const name = leaf.leaf?.name ?? "";
     const width = Math.ceil(N / lanes) * lanes;
     const wide = weight(name, { dtype, shape: [...shape.slice(0, -1), width] });

@@ -127,6 +127,14 @@ export const fits = (
   threadsOf(tile) <= limits.maxComputeInvocationsPerWorkgroup &&
   workgroupBytes(tile) <= limits.maxComputeWorkgroupStorageSize;
 
+/** Whether a tile is for weights in strips, or for other right factors, whichever a product has. */
+export const isFor = (tile: Tile, { strips }: Pick<Product, "strips">): boolean =>
+  (tile.strips ?? false) === strips;
+
+/** A profile's tiles for a product's kind of right factor, largest first; the last one fits everything. */
+export const tilesOf = ({ tiles }: Profile, product: Pick<Product, "strips">): readonly Tile[] =>
+  tiles.filter((tile) => isFor(tile, product));
+
 /** The columns of the strips that a profile's products read; undefined where they read none. */
 export function stripColumns({ tiles }: Pick<Profile, "tiles">): number | undefined {
   const tile = tiles.find(({ strips }) => strips);

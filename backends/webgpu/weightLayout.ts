@@ -16,16 +16,16 @@ export interface LaidWeights extends WithJoinedWeights {
 export function layWeights(given: Graph, profile: Profile): LaidWeights {
   const { graph, joins } = joinWeights(given);
   const whole = widenPacked(graph);
-  const strips = weightsInStrips(whole, profile);
-  return { ...padWeights({ graph: whole, joins }, strips), strips };
+  const factors = factorWeights(whole);
+  const strips = stripsAmong(factors, profile);
+  const others = new Map([...factors].filter(([leaf]) => !strips.has(leaf)));
+  return { ...padWeights({ graph: whole, joins }, others), strips };
 }
 
-/** The weights that lie in strips on devices of a profile: those that products alone read, where images can hold them. */
-function weightsInStrips(graph: Graph, profile: Profile): ReadonlyMap<Value, Strips> {
+/** Those of the factors that lie in strips on devices of a profile: where it has tiles for these, and images can hold them. */
+function stripsAmong(factors: ReadonlyMap<Value, Value>, profile: Profile): ReadonlyMap<Value, Strips> {
   const columns = stripColumns(profile);
   if (columns === undefined) return new Map();
-  const found = [...factorWeights(graph)].map(
-    ([leaf, factor]) => [leaf, stripsOf(factor.type, columns)] as const,
-  );
-  return new Map(found.filter(([leaf, strips]) => entriesPerImage(leaf, strips, profile.limits) > 0));
+  const laid = [...factors].map(([leaf, factor]) => [leaf, stripsOf(factor.type, columns)] as const);
+  return new Map(laid.filter(([leaf, strips]) => entriesPerImage(leaf, strips, profile.limits) > 0));
 }

@@ -9,7 +9,7 @@ import {
   type Scratch,
   typeOf,
 } from "../kernel.ts";
-import { blockOf, type Product, type Profile, sameProduct, type Tile } from "../profile.ts";
+import { blockOf, isFor, type Product, type Profile, sameProduct, type Tile, tilesOf } from "../profile.ts";
 import { downFirst, type Gemm, type Matrix, type Plan, whole } from "./description.ts";
 import { regBody, regDirectives, regMemory } from "./reg.ts";
 import { sgmatBody, sgmatDirectives, sgmatMemory } from "./sgmat.ts";
@@ -176,23 +176,17 @@ interface Ways {
 const wide = 128;
 
 /** Whether a kernel of the tile computes the product. */
-const serves = (tile: Tile, { N, strips, experts }: Product, ways: Ways): boolean => {
+const serves = (tile: Tile, product: Product, ways: Ways): boolean => {
+  const { N, experts } = product;
   const { bk, split = 1, parts = 1, matrix } = tile;
   return (
-    isFor(tile, strips) &&
+    isFor(tile, product) &&
     (bk === 0 || ways.tiled) &&
     (split === 1 || experts === 0) &&
     (parts === 1 || (ways.parts && experts === 0)) &&
     (!matrix || N >= wide)
   );
 };
-
-/** Whether a tile is for weights in strips, or for other right factors. */
-const isFor = (tile: Tile, strips: boolean): boolean => (tile.strips ?? false) === strips;
-
-/** A profile's tile that fits every product of a kind. */
-const lastFor = ({ tiles }: Profile, { strips }: Product): Tile =>
-  tiles.findLast((tile) => isFor(tile, strips)) as Tile;
 
 /** Workgroups of subgroup matrices that are worth one: each is as fast as several. */
 const matrixWorth = 4;
@@ -210,10 +204,11 @@ const waste = 1.25;
 /** The tile that was measured to be fastest; else the largest whose grid keeps the device busy and whose height suits the rows. */
 function chooseTile(product: Product, ways: Ways, profile: Profile): Tile {
   const { M, N, K, batch } = product;
-  const { tiles, minWorkgroups } = profile;
-  const last = lastFor(profile, product);
+  const { minWorkgroups } = profile;
+  const tiles = tilesOf(profile, product);
+  const last = tiles.at(-1) as Tile;
   const padded = (tile: Tile): number => Math.ceil(M / heightOf(tile)) * heightOf(tile);
-  const fewest = Math.min(...tiles.filter((tile) => isFor(tile, product.strips)).map(padded));
+  const fewest = Math.min(...tiles.map(padded));
   const busy = (tile: Tile): boolean => {
     const { rows, columns } = blockOf(tile);
     const workgroups = Math.ceil(M / rows) * Math.ceil(N / columns) * batch * (tile.parts ?? 1);
@@ -240,7 +235,7 @@ function tileOfHeight(product: Product, height: number, ways: Ways, profile: Pro
   const serving = [...(tuned ? [tuned] : []), ...profile.tiles].filter((tile) => serves(tile, product, ways));
   const suits = (tile: Tile): boolean =>
     tile.bk === 0 ? height % tile.wy === 0 && height <= heightOf(tile) : height === heightOf(tile);
-  const last = lastFor(profile, product);
+  const last = tilesOf(profile, product).at(-1) as Tile;
   const wy = [...Array(last.wy + 1).keys()].findLast((n) => n > 0 && height % n === 0) ?? 1;
   const chosen = serving.find(suits) ?? { ...last, wy };
   return chosen.bk === 0 ? { ...chosen, tm: height / chosen.wy } : chosen;
