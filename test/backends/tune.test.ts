@@ -6,7 +6,13 @@ import { dawn, dawnGpu } from "../../backends/webgpu/dawn.ts";
 import { emitAll } from "../../backends/webgpu/emit.ts";
 import { type Profile, profileOf, profiles, type Tile, webgpuOn } from "../../backends/webgpu/index.ts";
 import type { Launch } from "../../backends/webgpu/kernel.ts";
-import { fits, sameProduct, type TunedProduct } from "../../backends/webgpu/profile.ts";
+import {
+  blockOf,
+  fits,
+  sameProduct,
+  type TunedProduct,
+  stripColumns,
+} from "../../backends/webgpu/profile.ts";
 import type { Bench, Work } from "../../backends/webgpu/tune/bench.ts";
 import { candidates } from "../../backends/webgpu/tune/candidates.ts";
 import { tune, tuneBy, withChoices } from "../../backends/webgpu/tune/index.ts";
@@ -185,6 +191,19 @@ test.each(profiles.map((profile) => [profile.name, profile] as const))(
     expect(new Set(found.map((tile) => JSON.stringify(tile))).size).toBe(found.length);
   },
 );
+
+test("all candidates for weights in strips are as wide as the profile's, however narrow the product", () => {
+  const product = { M: 50, N: 8, K: 512, batch: 1, transposed: false, strips: true, experts: 0 };
+  const wide = {
+    ...software,
+    tiles: software.tiles.map((tile) => (tile.strips ? { ...tile, tv: 4 } : tile)),
+  };
+  for (const profile of [software, wide]) {
+    const found = candidates(product, profile);
+    expect(found.length).toBeGreaterThan(4);
+    expect(new Set(found.map((tile) => blockOf(tile).columns))).toEqual(new Set([stripColumns(profile)]));
+  }
+});
 
 const shape = ({ wx, wy, tm }: Tile): string => `${wx}x${wy}x${tm}`;
 const costly = ({ product }: Launch): number => (product!.experts > 0 ? 100 : 1);

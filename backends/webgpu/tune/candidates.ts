@@ -1,5 +1,5 @@
 /** The tiles that are worth measuring for a product: shapes of every kernel family that a device can run. */
-import { blockOf, fits, type Product, type Profile, type Tile } from "../profile.ts";
+import { blockOf, fits, type Product, type Profile, type Tile, tilesOf } from "../profile.ts";
 
 /** Rows of family `reg` that a subgroup of 8 threads loads for one another. */
 const broadcasts: readonly Tile[] = [24, 16, 32, 20, 28, 12, 8, 4].map((tm) => ({
@@ -11,16 +11,8 @@ const broadcasts: readonly Tile[] = [24, 16, 32, 20, 28, 12, 8, 4].map((tm) => (
   broadcast: true,
 }));
 
-/** The same for weights in strips. */
-const strips: readonly Tile[] = [24, 16, 20, 28, 12, 8, 32, 4].map((tm) => ({
-  wx: 8,
-  wy: 1,
-  tm,
-  tv: 2,
-  bk: 0,
-  broadcast: true,
-  strips: true,
-}));
+/** Rows of a block of weights in strips. */
+const stripHeights: readonly number[] = [24, 16, 20, 28, 12, 8, 32, 4];
 
 /** [wx, wy, tm] of family `reg`. */
 const registers: readonly Tile[] = [
@@ -83,22 +75,23 @@ const waste = 2;
  * The tiles to measure for a product, the likely ones first: those of the profile, then the families that it has tiles
  * of. Whether a kernel of the tile can compute the product at all is for the compiler to say.
  */
-export function candidates(
-  { M, N, K, strips: inStrips, experts }: Product,
-  profile: Profile,
-): readonly Tile[] {
-  const tiles = profile.tiles.filter((tile) => (tile.strips ?? false) === inStrips);
+export function candidates(product: Product, profile: Profile): readonly Tile[] {
+  const { M, N, K, strips, experts } = product;
+  const tiles = tilesOf(profile, product);
   const plain = tiles.some(({ bk }) => bk > 0)
     ? [held, shared, splits, registers]
     : [broadcasts, registers, splits, held];
-  const families = inStrips ? [strips] : plain;
+  // All tiles for strips are as wide as these.
+  const inStrips = tiles.slice(0, 1).flatMap((tile) => stripHeights.map((tm) => ({ ...tile, tm })));
+  const families = strips ? [inStrips] : plain;
   const suits = (tile: Tile): boolean => {
     const { split = 1, parts = 1 } = tile;
     const { rows, columns } = blockOf(tile);
     const few = rows <= 8 || rows <= waste * M;
     const isSplit = split > 1 || parts > 1;
     const shares = !isSplit || (experts === 0 && K >= Math.max(8 * split, parts > 1 ? shortest * parts : 0));
-    return fits(tile, profile) && few && columns <= Math.max(32, waste * N) && shares;
+    const narrow = strips || columns <= Math.max(32, waste * N);
+    return fits(tile, profile) && few && narrow && shares;
   };
   const all = new Map([...tiles, ...families.flat()].map((tile) => [JSON.stringify(tile), tile]));
   return [...all.values()].filter(suits);
