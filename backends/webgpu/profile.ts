@@ -16,12 +16,12 @@ export interface Tile {
   /** Threads across columns and rows; subgroups, where these multiply matrices. */
   readonly wx: number;
   readonly wy: number;
-  /** Rows, and vectors of 4 columns, of one thread; matrices of one subgroup. */
+  /** Rows, and vectors of 4 columns, of one thread; matrices of one subgroup. Where steps are held, rows are a multiple of 4. */
   readonly tm: number;
   readonly tv: number;
   /** Inner steps held in workgroup memory at once; 0 reads from global memory alone (family `reg`). */
   readonly bk: number;
-  /** Threads that share a block's inner axis, each a part, where there are few blocks; only without workgroup memory for steps. */
+  /** Threads that share a block's inner axis, each a part, where there are few blocks; a power of two where steps are held. */
   readonly split?: number | undefined;
   /**
    * Whether the workgroup is one subgroup whose threads load rows of the left factor for one another, which pays where
@@ -108,12 +108,21 @@ const threadsOf = ({ wx, wy, split = 1, matrix }: Tile): number => wx * wy * spl
 /** Elements after each row in the workgroup memory of family `sgmat`, so that rows begin in other banks. */
 export const rowPadding = 8;
 
+/** Vectors of four rows between the inner steps of the left tile in family `tile`: one more, so that they begin in other banks. */
+export const leftPitch = ({ wy, tm }: Tile): number => (wy * tm) / 4 + 1;
+
+/** Vectors in the workgroup memory of family `tile`: both tiles, later the sums of half the threads that share an inner axis. */
+export function tileVectors(tile: Tile): number {
+  const { wx, wy, tm, tv, bk, split = 1 } = tile;
+  return Math.max(bk * (leftPitch(tile) + wx * tv), Math.floor(split / 2) * wx * wy * tm * tv);
+}
+
 /** Bytes of workgroup memory. */
 function workgroupBytes(tile: Tile): number {
   const { wx, wy, tm, bk, split = 1, matrix } = tile;
   const { rows, columns } = blockOf(tile);
-  if (split > 1) return 16 * wx * wy * split * tm;
-  if (!matrix) return 4 * bk * (rows + columns);
+  if (bk === 0) return split > 1 ? 16 * wx * wy * split * tm : 0;
+  if (!matrix) return 16 * tileVectors(tile);
   const held = rows * (bk + rowPadding) + bk * (columns + rowPadding);
   return (matrix.component === "f16" ? 2 : 4) * held + 4 * wx * wy * matrix.M * matrix.N;
 }

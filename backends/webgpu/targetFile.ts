@@ -72,6 +72,8 @@ const profileSchema = z.strictObject({
   attention: z.enum(["three launches", "one launch"]),
 });
 
+const isPowerOfTwo = (n: number): boolean => Number.isInteger(Math.log2(n));
+
 /** The profile in a JSON file. Throws W1 for what is none. */
 export async function readProfile(path: string): Promise<Profile> {
   const { data, error } = profileSchema.safeParse(await readJson(path));
@@ -100,8 +102,15 @@ export async function readProfile(path: string): Promise<Profile> {
       throw fileError(path, `${where}: must have bk above 0 where it has parts; got 0`);
     if (tile.matrix && (tile.bk === 0 || tile.bk % tile.matrix.K !== 0))
       throw fileError(path, `${where}: must have bk a multiple of its matrices' K; got ${tile.bk}`);
-    if (tile.bk > 0 && tile.split !== undefined)
-      throw fileError(path, `${where}: must have bk 0 where it has split; got ${tile.bk}`);
+    if (tile.matrix && tile.split !== undefined)
+      throw fileError(path, `${where}: must have no split where it has matrices; got ${tile.split}`);
+    if (tile.bk > 0 && !tile.matrix && tile.tm % 4 !== 0)
+      throw fileError(path, `${where}: must have tm a multiple of 4 where bk is above 0; got ${tile.tm}`);
+    if (tile.bk > 0 && tile.split !== undefined && (!isPowerOfTwo(tile.split) || tile.bk % tile.split !== 0))
+      throw fileError(
+        path,
+        `${where}: must have split a power of two that divides bk, ${tile.bk}; got ${tile.split}`,
+      );
   }
   if (data.tiles.every(({ strips }) => strips))
     throw fileError(path, "tiles: must have one without strips, for factors that are no weights");

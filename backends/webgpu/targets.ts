@@ -4,7 +4,9 @@ import type { Limits } from "../../runtime/module.ts";
 import { defaultLimits, fits, type Profile, type SubgroupMatrix, type Tile } from "./profile.ts";
 
 /** Tiles in workgroup memory, by their rows and columns. */
-const tile128x128: Tile = { wx: 16, wy: 16, tm: 8, tv: 2, bk: 16 };
+const tile256x128: Tile = { wx: 16, wy: 16, tm: 16, tv: 2, bk: 16 };
+const tile128x128: Tile = { wx: 16, wy: 8, tm: 16, tv: 2, bk: 16 };
+const tile128x128shallow: Tile = { ...tile128x128, bk: 8 };
 const tile64x64: Tile = { wx: 8, wy: 8, tm: 8, tv: 2, bk: 16 };
 const tile64x64wide: Tile = { wx: 16, wy: 8, tm: 8, tv: 1, bk: 16 };
 const tile32x32: Tile = { wx: 8, wy: 8, tm: 4, tv: 1, bk: 32 };
@@ -72,7 +74,7 @@ export const profiles: readonly Profile[] = [
     name: "gpu-generic",
     limits: defaultLimits,
     features: [],
-    tiles: [tile128x128, ...medium],
+    tiles: [tile128x128shallow, ...medium],
     minWorkgroups: 128,
     lanesPerRow: 64,
     workgroup: 64,
@@ -101,7 +103,7 @@ export const profiles: readonly Profile[] = [
     name: "nvidia",
     limits: today(2 * GiB - 4, 48 * KiB),
     features: [subgroups],
-    tiles: [tile128x128, ...medium],
+    tiles: [tile256x128, tile128x128, ...medium],
     minWorkgroups: 256,
     lanesPerRow: 64,
     workgroup: 128,
@@ -111,7 +113,7 @@ export const profiles: readonly Profile[] = [
     name: "amd",
     limits: today(4 * GiB - 4, 32 * KiB),
     features: [half, subgroups],
-    tiles: [tile128x128, ...medium],
+    tiles: [tile128x128shallow, ...medium],
     minWorkgroups: 128,
     lanesPerRow: 64,
     workgroup: 64,
@@ -152,7 +154,10 @@ export const profiles: readonly Profile[] = [
 
 /** Subgroup matrices of the kinds of devices that have them, with tiles of them, largest first. */
 const matrices: Readonly<Record<string, readonly Tile[]>> = {
-  nvidia: square({ M: 16, N: 16, K: 16, component: "f16", subgroup: 32 }),
+  nvidia: [2, 1].map((tm) => ({
+    ...{ wx: 2, wy: 2, tm, tv: 2 * tm, bk: 16 },
+    matrix: { M: 16, N: 16, K: 16, component: "f16", subgroup: 32 },
+  })),
   amd: square({ M: 16, N: 16, K: 16, component: "f16", subgroup: 32 }),
   // Metal multiplies what it adds up in.
   apple: [

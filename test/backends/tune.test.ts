@@ -85,9 +85,10 @@ const anyTile = fc.oneof(
   fc.record({
     wx: fc.constantFrom(3, 8, 16),
     wy: fc.integer({ min: 1, max: 8 }),
-    tm: fc.integer({ min: 1, max: 8 }),
+    tm: fc.constantFrom(4, 8, 12),
     tv: fc.integer({ min: 1, max: 2 }),
     bk: fc.constantFrom(4, 12, 16),
+    split: fc.constantFrom(undefined, 2, 4),
     parts: fc.constantFrom(undefined, 2, 3),
   }),
 );

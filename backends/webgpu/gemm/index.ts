@@ -109,22 +109,26 @@ function familyOf(plan: Plan): Pick<LaunchSpec, "workgroupSize" | "subgroupSize"
       body: sgmatBody(plan, own),
     };
   }
-  if (bk > 0) return { workgroupSize: [wx, wy], module: tileMemory(tile), body: tileBody(plan) };
+  const workgroupSize = split ? ([wx, wy, split] as const) : ([wx, wy] as const);
+  if (bk > 0) return { workgroupSize, module: tileMemory(tile), body: tileBody(plan) };
   return {
-    workgroupSize: split ? [wx, wy, split] : [wx, wy],
+    workgroupSize,
     directives: regDirectives(tile),
     module: regMemory(tile),
     body: regBody(plan),
   };
 }
 
-/** The height of the tiles in which rows of experts are best listed, at most `M` of each, for products [M, K] x [K, N]. */
+/**
+ * The height of the tiles in which rows of experts are best listed, at most `M` of each and `usual` of most, for products
+ * [M, K] x [K, N].
+ */
 export function tileHeight(
-  sizes: Pick<Product, "M" | "N" | "K" | "strips" | "experts">,
+  { usual, ...sizes }: Pick<Product, "M" | "N" | "K" | "strips" | "experts"> & { readonly usual: number },
   profile: Profile,
 ): number {
   const product = { ...sizes, batch: 1, transposed: false };
-  return heightOf(chooseTile(product, { tiled: true, parts: false }, profile));
+  return heightOf(chooseTile(product, { tiled: true, parts: false }, profile, usual));
 }
 
 const heightOf = (tile: Tile): number => blockOf(tile).rows;
@@ -182,7 +186,7 @@ const serves = (tile: Tile, product: Product, ways: Ways): boolean => {
   return (
     isFor(tile, product) &&
     (bk === 0 || ways.tiled) &&
-    (split === 1 || experts === 0) &&
+    (split === 1 || bk > 0 || experts === 0) &&
     (parts === 1 || (ways.parts && experts === 0)) &&
     (!matrix || N >= wide)
   );
@@ -201,26 +205,30 @@ const tunedTile = (product: Product, ways: Ways, { tuned = [] }: Profile): Tile 
 /** How many rows more than the smallest tile a tile may compute in vain. */
 const waste = 1.25;
 
-/** The tile that was measured to be fastest; else the largest whose grid keeps the device busy and whose height suits the rows. */
-function chooseTile(product: Product, ways: Ways, profile: Profile): Tile {
-  const { M, N, K, batch } = product;
-  const { minWorkgroups } = profile;
+/** Whether the grid of a product has workgroups enough to keep the device busy. */
+function isBusy(tile: Tile, { M, N, batch, experts }: Product, { minWorkgroups }: Profile): boolean {
+  const { rows, columns } = blockOf(tile);
+  const blocks = Math.ceil(M / rows) * Math.ceil(N / columns) * batch * Math.max(1, experts);
+  return blocks * (tile.parts ?? 1) * (tile.matrix ? matrixWorth : 1) >= minWorkgroups;
+}
+
+/**
+ * The tile that was measured to be fastest; else the largest whose grid keeps the device busy and whose height suits the
+ * rows, `usual` of them in most products.
+ */
+function chooseTile(product: Product, ways: Ways, profile: Profile, usual = product.M): Tile {
+  const { M, K } = product;
   const tiles = tilesOf(profile, product);
   const last = tiles.at(-1) as Tile;
-  const padded = (tile: Tile): number => Math.ceil(M / heightOf(tile)) * heightOf(tile);
+  const padded = (tile: Tile): number => Math.ceil(usual / heightOf(tile)) * heightOf(tile);
   const fewest = Math.min(...tiles.map(padded));
-  const busy = (tile: Tile): boolean => {
-    const { rows, columns } = blockOf(tile);
-    const workgroups = Math.ceil(M / rows) * Math.ceil(N / columns) * batch * (tile.parts ?? 1);
-    return workgroups * (tile.matrix ? matrixWorth : 1) >= minWorkgroups;
-  };
   const suits = (tile: Tile): boolean => {
     if (!serves(tile, product, ways)) return false;
     const { bk, split = 1, parts = 1 } = tile;
     // Where few blocks are all there is, more threads a block are what is left.
-    if (split > 1) return K >= 8 * split;
+    if (bk === 0 && split > 1) return K >= 8 * split;
     if (parts > 1 && K < longInner) return false;
-    return K >= bk && busy(tile) && padded(tile) <= waste * fewest;
+    return K >= bk && isBusy(tile, product, profile) && padded(tile) <= waste * fewest;
   };
   const chosen = tunedTile(product, ways, profile) ?? tiles.find(suits) ?? last;
   if (chosen.bk > 0) return chosen;
@@ -229,14 +237,20 @@ function chooseTile(product: Product, ways: Ways, profile: Profile): Tile {
   return { ...chosen, tm: Math.ceil(M / blocks) };
 }
 
-/** A tile of the height in which rows are listed: the one that was measured, one of the profile's, or its last made to fit. */
+/**
+ * A tile of the height in which rows are listed: the one that was measured; else the first of the profile's that keeps the
+ * device busy, or the smallest; else the last one made to fit.
+ */
 function tileOfHeight(product: Product, height: number, ways: Ways, profile: Profile): Tile {
-  const tuned = tunedTile(product, ways, profile);
-  const serving = [...(tuned ? [tuned] : []), ...profile.tiles].filter((tile) => serves(tile, product, ways));
   const suits = (tile: Tile): boolean =>
-    tile.bk === 0 ? height % tile.wy === 0 && height <= heightOf(tile) : height === heightOf(tile);
+    serves(tile, product, ways) &&
+    (tile.bk === 0 ? height % tile.wy === 0 && height <= heightOf(tile) : height === heightOf(tile));
+  const tuned = tunedTile(product, ways, profile);
+  const suiting = profile.tiles.filter(suits);
   const last = tilesOf(profile, product).at(-1) as Tile;
   const wy = [...Array(last.wy + 1).keys()].findLast((n) => n > 0 && height % n === 0) ?? 1;
-  const chosen = serving.find(suits) ?? { ...last, wy };
+  const chosen = (tuned && suits(tuned) ? tuned : undefined) ??
+    suiting.find((tile) => isBusy(tile, product, profile)) ??
+    suiting.at(-1) ?? { ...last, wy };
   return chosen.bk === 0 ? { ...chosen, tm: height / chosen.wy } : chosen;
 }

@@ -1,7 +1,17 @@
 /** Family `sgmat`: subgroups multiply matrices held in workgroup memory by an instruction of their own; an unsafe feature. */
 import { rowPadding, type SubgroupMatrix, type Tile } from "../profile.ts";
-import { block, type Plan, starts, store, times } from "./description.ts";
-import { fill, innerLoop } from "./tile.ts";
+import {
+  block,
+  columnsOf,
+  leftColumn,
+  leftRow,
+  type Plan,
+  rightColumns,
+  starts,
+  store,
+  times,
+} from "./description.ts";
+import { stepsOf } from "./tile.ts";
 
 /** A tile whose subgroups multiply matrices. */
 export type MatrixTile = Tile & { readonly matrix: SubgroupMatrix };
@@ -53,8 +63,8 @@ export function sgmatMemory(tile: MatrixTile): readonly string[] {
 export function sgmatBody(plan: Plan, tile: MatrixTile): string {
   const { tiles } = plan;
   const { wx, tm, tv, matrix } = tile;
-  const { threads, height, width, ownHeight, ownWidth } = sizesOf(tile);
-  const { M, N, component } = matrix;
+  const { height, width, depth, ownHeight, ownWidth } = sizesOf(tile);
+  const { M, N } = matrix;
   return block(2, [
     ...(tiles ? [tiles.head("group.y"), "let row0 = 0u;"] : [`let row0 = group.y * ${height}u;`]),
     `let column0 = group.x * ${width}u;`,
@@ -62,22 +72,55 @@ export function sgmatBody(plan: Plan, tile: MatrixTile): string {
     `let ownRow = subgroup / ${wx}u * ${ownHeight}u;`,
     `let ownColumn = subgroup % ${wx}u * ${ownWidth}u;`,
     `var sums: array<subgroup_matrix_result<f32, ${N}, ${M}>, ${tm * tv}>;`,
-    innerLoop(plan),
-    block(2, [
-      ...fill(plan, {
-        threads,
-        height,
-        width,
-        padding,
-        ...(component === "f16" && { as: (v: string) => `vec4<f16>(${v})` }),
-      }),
-      "workgroupBarrier();",
-      ...multiply(tile),
-      "workgroupBarrier();",
-    ]),
+    ...stepsOf(plan),
+    `for (var k0 = begin; k0 < end; k0 += ${depth}u) {`,
+    block(2, [...fill(plan, tile), "workgroupBarrier();", ...multiply(tile), "workgroupBarrier();"]),
     "}",
     ...times(tm * tv, (i) => block(0, storeOne(plan, tile, i))),
   ]);
+}
+
+/** `v = value;` under those of the conditions that can fail. */
+const guarded = (value: string, ...conditions: readonly string[]): string[] => {
+  const needed = conditions.filter(Boolean);
+  return needed.length === 0
+    ? [`let v = ${value};`]
+    : ["var v = vec4f();", `if (${needed.join(" && ")}) { v = ${value}; }`];
+};
+
+/** Statements that fill both tiles, every thread a share; what lies outside the matrices is zero. */
+function fill(plan: Plan, tile: MatrixTile): string[] {
+  const { M, N, K, tiles, right } = plan;
+  const { bk, matrix } = tile;
+  const { threads, height, width, depth } = sizesOf(tile);
+  const as = (v: string): string => (matrix.component === "f16" ? `vec4<f16>(${v})` : v);
+  const columns = Math.ceil(N / 4);
+  const rowGuard = tiles ? "r < rows" : M % height ? `r < ${M}u` : "";
+  const left = `left[${leftRow(plan, tiles ? "first + r" : "r")} + ${leftColumn(plan, "k")}]`;
+  const place = (row: number): string => `i + i / ${row}u * ${padding}u`;
+  return [
+    `for (var i = lane; i < ${height * depth}u; i += ${threads}u) {`,
+    block(2, [
+      `let r = row0 + i / ${depth}u;`,
+      `let k = k0 + i % ${depth}u;`,
+      ...guarded(left, rowGuard, K % bk ? `k < ${K / 4}u` : ""),
+      `leftTile[${place(depth)}] = ${as("v")};`,
+    ]),
+    "}",
+    `for (var i = lane; i < ${bk * width}u; i += ${threads}u) {`,
+    block(2, [
+      `let k = 4u * k0 + i / ${width}u;`,
+      `let c = column0 + i % ${width}u;`,
+      ...(right.transposed ? columnsOf("c", N) : []),
+      ...guarded(
+        rightColumns(plan, "k", "c"),
+        columns % width ? `c < ${columns}u` : "",
+        K % bk ? `k < ${K}u` : "",
+      ),
+      `rightTile[${place(width)}] = ${as("v")};`,
+    ]),
+    "}",
+  ];
 }
 
 /** Statements that add the products of what is held to the subgroup's sums. */

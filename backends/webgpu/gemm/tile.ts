@@ -1,5 +1,5 @@
-/** Family `tile`: tiles of both factors in workgroup memory, filled together; for GPUs. */
-import type { Tile } from "../profile.ts";
+/** Family `tile`: tiles of both factors in workgroup memory, filled together while the last ones are multiplied; for GPUs. */
+import { leftPitch, type Tile, tileVectors } from "../profile.ts";
 import {
   block,
   columnsOf,
@@ -14,138 +14,255 @@ import {
   xyzw,
 } from "./description.ts";
 
-/** Declarations of the tiles. */
-export const tileMemory = ({ wx, wy, tm, tv, bk }: Tile): readonly string[] => [
-  `var<workgroup> leftTile: array<vec4f, ${(wy * tm * bk) / 4}>;`,
-  `var<workgroup> rightTile: array<vec4f, ${bk * wx * tv}>;`,
+/** Rows, and vectors across, of the block; vectors of the inner axis that are held, and threads that hold them. */
+interface Sizes {
+  readonly height: number;
+  readonly width: number;
+  readonly depth: number;
+  readonly threads: number;
+  /** Vectors between the inner steps of the left tile, which lies on its side. */
+  readonly pitch: number;
+  /** Where the right tile begins. */
+  readonly right: number;
+}
+
+function sizesOf(tile: Tile): Sizes {
+  const { wx, wy, tm, tv, bk, split = 1 } = tile;
+  const pitch = leftPitch(tile);
+  return {
+    height: wy * tm,
+    width: wx * tv,
+    depth: bk / 4,
+    threads: wx * wy * split,
+    pitch,
+    right: bk * pitch,
+  };
+}
+
+/** Declares what is held: both tiles, later the sums of threads that share an inner axis. */
+export const tileMemory = (tile: Tile): readonly string[] => [
+  `var<workgroup> held: array<vec4f, ${tileVectors(tile)}>;`,
 ];
 
 /** The entry point's body. */
 export function tileBody(plan: Plan): string {
   const { tile, tiles } = plan;
-  const { wx, wy, tm, tv, bk } = tile;
-  const depth = bk / 4;
+  const { tm, tv, split } = tile;
+  const { height, width, depth } = sizesOf(tile);
+  const [left, right] = [leftUnits(plan), rightUnits(plan)];
   return block(2, [
-    ...(tiles ? [tiles.head("group.y"), "let row0 = 0u;"] : [`let row0 = group.y * ${wy * tm}u;`]),
-    `let column0 = group.x * ${wx * tv}u;`,
+    ...(tiles ? [tiles.head("group.y"), "let row0 = 0u;"] : [`let row0 = group.y * ${height}u;`]),
+    `let column0 = group.x * ${width}u;`,
     ...starts(plan),
+    ...left.places,
+    ...right.places,
     ...times(tm * tv, (i) => `var s${i} = vec4f();`),
-    innerLoop(plan),
+    ...stepsOf(plan),
+    // What comes next is on its way while what is held is multiplied.
+    `for (var k0 = begin; k0 < end + ${depth}u; k0 += ${depth}u) {`,
     block(2, [
-      ...fill(plan, { threads: wx * wy, height: wy * tm, width: wx * tv }),
-      "workgroupBarrier();",
-      `for (var q = 0u; q < ${depth}u; q++) {`,
+      "if (k0 < end) {",
+      block(2, [...left.load, ...right.load]),
+      "}",
+      "if (k0 > begin) {",
       block(2, multiply(tile)),
+      "}",
+      "workgroupBarrier();",
+      "if (k0 < end) {",
+      block(2, [...left.keep, ...right.keep]),
       "}",
       "workgroupBarrier();",
     ]),
     "}",
+    ...(split ? gathered(tile, split) : []),
     ...storeAll(plan),
   ]);
 }
 
-/** The head of the loop over vectors of the inner axis, as many at a time as are held; over a workgroup's own part of it. */
-export function innerLoop({ K, tile: { bk, parts = 1 } }: Plan): string {
+/** Statements that define `begin` and `end`, vectors of the inner axis: all, or a workgroup's own part of them. */
+export function stepsOf({ K, tile: { bk, parts = 1 } }: Plan): string[] {
   const [depth, vectors] = [bk / 4, Math.ceil(K / 4)];
+  if (parts === 1) return ["const begin = 0u;", `const end = ${vectors}u;`];
   const share = Math.ceil(vectors / parts / depth) * depth;
-  const [from, to] =
-    parts === 1
-      ? ["0u", `${vectors}u`]
-      : [`group.z * ${share}u`, `min((group.z + 1u) * ${share}u, ${vectors}u)`];
-  return `for (var k0 = ${from}; k0 < ${to}; k0 += ${depth}u) {`;
+  return [`let begin = group.z * ${share}u;`, `let end = min(begin + ${share}u, ${vectors}u);`];
 }
 
-/** How tiles lie in workgroup memory. */
-interface Held {
-  readonly threads: number;
-  /** Rows of the left tile, vectors across the right one. */
-  readonly height: number;
-  readonly width: number;
-  /** Vectors after each row; 0 by default. */
-  readonly padding?: number;
-  /** WGSL for a vector as it is held; itself by default. */
-  readonly as?: (v: string) => string;
+/** Statements by which the threads fill a tile: where each finds its share of it, how it loads that and how it keeps it. */
+interface Units {
+  readonly places: readonly string[];
+  readonly load: readonly string[];
+  readonly keep: readonly string[];
 }
 
-/** `v = value;` under those of the conditions that can fail. */
-const guarded = (value: string, ...conditions: readonly string[]): string[] => {
-  const needed = conditions.filter(Boolean);
-  return needed.length === 0
-    ? [`let v = ${value};`]
-    : ["var v = vec4f();", `if (${needed.join(" && ")}) { v = ${value}; }`];
-};
+/** One unit of those that a thread has: its number as WGSL, and a condition where not all threads have it. */
+interface Unit {
+  readonly n: number;
+  /** Units of all threads before. */
+  readonly first: number;
+  readonly i: string;
+  readonly condition: string | undefined;
+}
 
-/** Statements that fill both tiles, every thread a share; what lies outside the matrices is zero. */
-export function fill(plan: Plan, { threads, height, width, padding = 0, as = (v) => v }: Held): string[] {
-  const { M, N, K, tile, tiles, right } = plan;
-  const { bk } = tile;
-  const depth = bk / 4;
-  const columns = Math.ceil(N / 4);
-  const rowGuard = tiles ? "r < rows" : M % height ? `r < ${M}u` : "";
-  const left = `left[${leftRow(plan, tiles ? "first + r" : "r")} + ${leftColumn(plan, "k")}]`;
-  const place = (row: number): string => (padding ? `i + i / ${row}u * ${padding}u` : "i");
-  return [
-    `for (var i = lane; i < ${height * depth}u; i += ${threads}u) {`,
-    block(2, [
-      `let r = row0 + i / ${depth}u;`,
-      `let k = k0 + i % ${depth}u;`,
-      ...guarded(left, rowGuard, K % bk ? `k < ${K / 4}u` : ""),
-      `leftTile[${place(depth)}] = ${as("v")};`,
+/** The units of a thread, where `threads` share `count`. */
+const unitsOf = (count: number, threads: number): readonly Unit[] =>
+  Array.from({ length: Math.ceil(count / threads) }, (_, n) => {
+    const first = n * threads;
+    const i = n === 0 ? "lane" : `(${plus("lane", first)})`;
+    return { n, first, i, condition: first + threads <= count ? undefined : `${i} < ${count}u` };
+  });
+
+/** `body` as a block of its own, for those threads that have the unit. */
+const only = ({ condition }: Unit, body: readonly string[]): string[] => [
+  condition ? `if (${condition}) {` : "{",
+  block(2, body),
+  "}",
+];
+
+/**
+ * The left tile in units of four rows by four inner steps, turned on their way, so that four rows at an inner step are one
+ * vector. Rows outside the matrix are its last one: nothing of theirs is stored.
+ */
+function leftUnits(plan: Plan): Units {
+  const { M, K, tile, tiles } = plan;
+  const { height, depth, threads, pitch } = sizesOf(tile);
+  const vectors = K / 4;
+  const last = tiles ? "rows - 1u" : `${M - 1}u`;
+  const isInside = !tiles && M % height === 0;
+  const units = unitsOf((height / 4) * depth, threads);
+  const rowOf = ({ i }: Unit, r: number): string => {
+    const row = plus(`row0 + ${i} / ${depth}u * 4u`, r);
+    const inside = isInside ? row : `min(${row}, ${last})`;
+    return tiles ? `first + ${inside}` : inside;
+  };
+  return {
+    places: units.flatMap((unit) => [
+      ...times(4, (r) => `let leftRow${unit.n}_${r} = ${leftRow(plan, rowOf(unit, r))};`),
+      ...times(4, (r) => `var left${unit.n}_${r} = vec4f();`),
     ]),
-    "}",
-    `for (var i = lane; i < ${bk * width}u; i += ${threads}u) {`,
+    load: units.flatMap((unit) => {
+      const { n, i } = unit;
+      const at = (r: number, k: string): string => `left[leftRow${n}_${r} + ${leftColumn(plan, k)}]`;
+      return only(unit, [
+        `let k = k0 + ${i} % ${depth}u;`,
+        ...times(4, (r) =>
+          K % tile.bk === 0
+            ? `left${n}_${r} = ${at(r, "k")};`
+            : `left${n}_${r} = select(vec4f(), ${at(r, `min(k, ${vectors - 1}u)`)}, k < ${vectors}u);`,
+        ),
+      ]);
+    }),
+    keep: units.flatMap((unit) => {
+      const { n, i } = unit;
+      const turned = times(4, (c) => {
+        const step = plus(`${i} % ${depth}u * 4u`, c);
+        const rows = times(4, (r) => `left${n}_${r}.${xyzw[c]}`).join(", ");
+        return `held[(${step}) * ${pitch}u + ${i} / ${depth}u] = vec4f(${rows});`;
+      });
+      return only(unit, turned);
+    }),
+  };
+}
+
+/** The right tile in vectors of columns. Columns outside the matrix are its last ones: nothing of theirs is stored. */
+function rightUnits(plan: Plan): Units {
+  const { N, K, tile, right } = plan;
+  const { width, threads, right: start } = sizesOf(tile);
+  const columns = Math.ceil(N / 4);
+  const units = unitsOf(tile.bk * width, threads);
+  return {
+    places: units.flatMap(({ n, i }) => {
+      const c = `column0 + ${i} % ${width}u`;
+      return [
+        `let rightColumn${n} = ${columns % width === 0 ? c : `min(${c}, ${columns - 1}u)`};`,
+        `var right${n} = vec4f();`,
+      ];
+    }),
+    load: units.flatMap((unit) => {
+      const { n, i } = unit;
+      const k = `4u * k0 + ${i} / ${width}u`;
+      return only(unit, [
+        `let k = ${K % tile.bk === 0 ? k : `min(${k}, ${K - 1}u)`};`,
+        ...(right.transposed ? columnsOf(`rightColumn${n}`, N) : []),
+        `right${n} = ${rightColumns(plan, "k", `rightColumn${n}`)};`,
+      ]);
+    }),
+    keep: units.flatMap((unit) =>
+      only(unit, [`held[${plus("lane", unit.first + start)}] = right${unit.n};`]),
+    ),
+  };
+}
+
+/** Statements that add the products of what is held to the thread's sums, of its own part of the steps. */
+function multiply(tile: Tile): string[] {
+  const { wx, wy, tm, tv, bk, split = 1 } = tile;
+  const { width, pitch, right } = sizesOf(tile);
+  const share = bk / split;
+  return [
+    `for (var i = 0u; i < ${share}u; i++) {`,
     block(2, [
-      `let k = 4u * k0 + i / ${width}u;`,
-      `let c = column0 + i % ${width}u;`,
-      ...(right.transposed ? columnsOf("c", N) : []),
-      ...guarded(
-        rightColumns(plan, "k", "c"),
-        columns % width ? `c < ${columns}u` : "",
-        K % bk ? `k < ${K}u` : "",
-      ),
-      `rightTile[${place(width)}] = ${as("v")};`,
+      `let k = ${split === 1 ? "i" : `local.z * ${share}u + i`};`,
+      ...times(tv, (j) => `let b${j} = held[k * ${width}u + ${plus("local.x", right + j * wx)}];`),
+      ...times(tm / 4, (v) => `let a${v} = held[k * ${pitch}u + ${plus("local.y", v * wy)}];`),
+      ...times(tm * tv, (n) => {
+        const [r, j] = [Math.floor(n / tv), n % tv];
+        return `s${n} = fma(vec4f(a${Math.floor(r / 4)}.${xyzw[r % 4]}), b${j}, s${n});`;
+      }),
     ]),
     "}",
   ];
 }
 
-/** Statements for four inner steps: the thread's rows times its columns. */
-function multiply({ wx, tm, tv, bk }: Tile): string[] {
-  const [width, depth] = [wx * tv, bk / 4];
+/** Statements that add up the sums of the threads that share an inner axis, half of them to the other half at a time. */
+function gathered({ wx, wy, tm, tv }: Tile, split: number): string[] {
+  const [threads, sums] = [wx * wy, tm * tv];
+  const at = (z: string, n: number): string =>
+    `held[(${plus(`${z} * ${sums}u`, n)}) * ${threads}u + lane % ${threads}u]`;
+  const rounds = Array.from({ length: Math.log2(split) }, (_, i) => split / 2 ** (i + 1));
   return [
-    ...times(4 * tv, (i) => {
-      const step = plus("4u * q", Math.floor(i / tv));
-      const row = step.includes("+") ? `(${step})` : step;
-      return `let b${i} = rightTile[${row} * ${width}u + ${plus("local.x", (i % tv) * wx)}];`;
-    }),
-    ...[...Array(tm).keys()].flatMap((r) => [
-      `let a${r} = leftTile[(${plus(`local.y * ${tm}u`, r)}) * ${depth}u + q];`,
-      ...times(
-        tv,
-        (j) => `s${r * tv + j} += ${times(4, (i) => `a${r}.${xyzw[i]} * b${i * tv + j}`).join(" + ")};`,
+    ...rounds.flatMap((half, i) => [
+      `if (local.z >= ${half}u && local.z < ${2 * half}u) {`,
+      block(
+        2,
+        times(sums, (n) => `${at(`(local.z - ${half}u)`, n)} = s${n};`),
       ),
+      "}",
+      "workgroupBarrier();",
+      `if (local.z < ${half}u) {`,
+      block(
+        2,
+        times(sums, (n) => `s${n} += ${at("local.z", n)};`),
+      ),
+      "}",
+      ...(i < rounds.length - 1 ? ["workgroupBarrier();"] : []),
     ]),
+    "if (local.z > 0u) { return; }",
   ];
 }
 
 /** Statements that store the thread's block, as far as it lies in the result. */
 function storeAll(plan: Plan): string[] {
   const { M, N, tile, tiles } = plan;
-  const { wx, tm, tv } = tile;
+  const { wx, wy, tm, tv } = tile;
   const columns = Math.ceil(N / 4);
-  return [...Array(tm).keys()].flatMap((r) => [
-    `if (${plus(`row0 + local.y * ${tm}u`, r)} < ${tiles ? "rows" : `${M}u`}) {`,
-    block(2, [
-      `let m = ${tiles ? "first + " : ""}${plus(`row0 + local.y * ${tm}u`, r)};`,
-      ...times(tv, (j) =>
-        [
-          `let c${j} = ${plus("column0 + local.x", j * wx)};`,
-          `if (c${j} < ${columns}u) {`,
-          block(2, store(plan, `s${r * tv + j}`, "m", `c${j}`)),
-          "}",
-        ].join("\n"),
-      ),
-    ]),
-    "}",
-  ]);
+  return times(tm, (r) => {
+    const row = plus(
+      `row0 + 4u * ${r < 4 ? "local.y" : `(${plus("local.y", Math.floor(r / 4) * wy)})`}`,
+      r % 4,
+    );
+    return block(0, [
+      `if (${row} < ${tiles ? "rows" : `${M}u`}) {`,
+      block(2, [
+        `let m = ${tiles ? "first + " : ""}${row};`,
+        ...times(tv, (j) =>
+          [
+            `let c${j} = ${plus("column0 + local.x", j * wx)};`,
+            `if (c${j} < ${columns}u) {`,
+            block(2, store(plan, `s${r * tv + j}`, "m", `c${j}`)),
+            "}",
+          ].join("\n"),
+        ),
+      ]),
+      "}",
+    ]);
+  });
 }

@@ -66,7 +66,9 @@ export function tilesFor(
   { each, all }: { readonly each: number; readonly all: number },
   { profile, strips }: Pick<Emitting, "profile" | "strips">,
 ): { readonly height: number; readonly bound: number } {
-  const height = tileHeight({ M: each, N: F, K: D, strips: strips(w1) !== undefined, experts: E }, profile);
+  const usual = Math.min(each, Math.ceil(all / E));
+  const sizes = { M: each, usual, N: F, K: D, strips: strips(w1) !== undefined, experts: E };
+  const height = tileHeight(sizes, profile);
   // Each expert has at most one tile that is not full.
   return { height, bound: Math.min(E * Math.ceil(each / height), Math.floor(all / height) + E) };
 }

@@ -42,27 +42,42 @@ const splits: readonly Tile[] = [
   [8, 1, 4, 4],
 ].map(([wx = 8, wy = 1, tm = 4, split = 8]) => ({ wx, wy, tm, tv: 1, bk: 0, split }));
 
-/** [wx, wy, tm, tv, bk] of family `tile`. */
+/** [wx, wy, tm, tv, bk, split] of family `tile`: for many blocks, and for few. */
 const held: readonly Tile[] = [
-  [16, 16, 8, 2, 16],
-  [8, 8, 8, 2, 16],
+  [16, 16, 16, 2, 16],
+  [16, 8, 16, 2, 16],
   [16, 8, 8, 2, 16],
-  [16, 16, 4, 2, 16],
   [16, 8, 8, 1, 16],
-  [16, 16, 4, 1, 16],
-  [8, 8, 4, 1, 32],
-  [8, 8, 4, 2, 16],
-  [8, 8, 4, 1, 16],
-  [8, 8, 8, 2, 32],
+  [8, 8, 8, 2, 16],
   [8, 8, 8, 1, 16],
-  [16, 16, 8, 2, 8],
-  [8, 4, 4, 1, 32],
+  [8, 8, 4, 2, 16],
   [16, 4, 4, 1, 32],
-].map(([wx = 8, wy = 8, tm = 4, tv = 1, bk = 16]) => ({ wx, wy, tm, tv, bk }));
+  [8, 8, 4, 1, 32],
+  [8, 4, 4, 1, 32],
+  [8, 8, 4, 1, 32, 4],
+  [8, 4, 4, 1, 32, 4],
+  [8, 4, 4, 1, 64, 8],
+  [16, 4, 4, 1, 32, 4],
+  [8, 8, 4, 2, 32, 4],
+  [16, 2, 4, 1, 64, 8],
+  [8, 2, 4, 1, 64, 8],
+  [8, 8, 4, 1, 32, 2],
+  [16, 8, 16, 2, 8],
+  [8, 8, 16, 2, 8],
+  [16, 16, 8, 2, 16],
+  [16, 16, 4, 2, 16],
+].map(([wx = 8, wy = 8, tm = 4, tv = 1, bk = 16, split]) => ({
+  wx,
+  wy,
+  tm,
+  tv,
+  bk,
+  ...(split && { split }),
+}));
 
 /** The same, workgroups sharing the inner axis. */
 const shared: readonly Tile[] = [2, 4, 8].flatMap((parts) =>
-  held.slice(1, 8).map((tile) => ({ ...tile, parts })),
+  held.slice(2, 12).map((tile) => ({ ...tile, parts })),
 );
 
 /** The shortest part of an inner axis. */

@@ -45,16 +45,16 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     var tile = 0u;
     for (var c = 0u; c < e; c++) {
       row += total[c];
-      tile += (total[c] + 3u) / 4u;
+      tile += (total[c] + 7u) / 8u;
     }
     first[e] += row;
     if (group.x == 0u && group.y == 0u) {
-      for (var done = 0u; done < total[e]; done += 4u) {
-        tiles[tile] = vec4u(e, row + done, min(4u, total[e] - done), 0u);
+      for (var done = 0u; done < total[e]; done += 8u) {
+        tiles[tile] = vec4u(e, row + done, min(8u, total[e] - done), 0u);
         tile++;
       }
       if (e == 299u) {
-        for (; tile < 694u; tile++) { tiles[tile] = vec4u(); }
+        for (; tile < 497u; tile++) { tiles[tile] = vec4u(); }
       }
     }
   }
@@ -88,7 +88,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
   }
 }
 
-// experts, first layer: 694 x 3 x 1 workgroups
+// experts, first layer: 497 x 3 x 1 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -109,16 +109,20 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 4u;
+  let row = local.y * 8u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 24u;
   let l0 = (sources[first + min(row + member, rows - 1u)]) * 96u;
-  let have0 = member < 4u && row + member < rows;
+  let have0 = row + member < rows;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
+  var s4 = vec4f();
+  var s5 = vec4f();
+  var s6 = vec4f();
+  var s7 = vec4f();
   for (var k = 0u; k < 96u; k++) {
     let b0 = right[rightStart + (4u * k) * 24u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 24u + c];
@@ -141,10 +145,26 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s3 += subgroupBroadcast(a0.y, 3u) * b1;
     s3 += subgroupBroadcast(a0.z, 3u) * b2;
     s3 += subgroupBroadcast(a0.w, 3u) * b3;
+    s4 += subgroupBroadcast(a0.x, 4u) * b0;
+    s4 += subgroupBroadcast(a0.y, 4u) * b1;
+    s4 += subgroupBroadcast(a0.z, 4u) * b2;
+    s4 += subgroupBroadcast(a0.w, 4u) * b3;
+    s5 += subgroupBroadcast(a0.x, 5u) * b0;
+    s5 += subgroupBroadcast(a0.y, 5u) * b1;
+    s5 += subgroupBroadcast(a0.z, 5u) * b2;
+    s5 += subgroupBroadcast(a0.w, 5u) * b3;
+    s6 += subgroupBroadcast(a0.x, 6u) * b0;
+    s6 += subgroupBroadcast(a0.y, 6u) * b1;
+    s6 += subgroupBroadcast(a0.z, 6u) * b2;
+    s6 += subgroupBroadcast(a0.w, 6u) * b3;
+    s7 += subgroupBroadcast(a0.x, 7u) * b0;
+    s7 += subgroupBroadcast(a0.y, 7u) * b1;
+    s7 += subgroupBroadcast(a0.z, 7u) * b2;
+    s7 += subgroupBroadcast(a0.w, 7u) * b3;
   }
   if (column >= 24u) { return; }
-  var sums = array(s0, s1, s2, s3);
-  for (var i = 0u; i < 4u; i++) {
+  var sums = array(s0, s1, s2, s3, s4, s5, s6, s7);
+  for (var i = 0u; i < 8u; i++) {
     let r = row + i;
     if (r >= rows) { break; }
     let s = sums[i];
@@ -152,7 +172,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   }
 }
 
-// experts, second layer: 694 x 12 x 1 workgroups
+// experts, second layer: 497 x 12 x 1 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -168,16 +188,20 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 4u;
+  let row = local.y * 8u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 96u;
   let l0 = (first + min(row + member, rows - 1u)) * 24u;
-  let have0 = member < 4u && row + member < rows;
+  let have0 = row + member < rows;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
+  var s4 = vec4f();
+  var s5 = vec4f();
+  var s6 = vec4f();
+  var s7 = vec4f();
   for (var k = 0u; k < 24u; k++) {
     let b0 = right[rightStart + (4u * k) * 96u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 96u + c];
@@ -200,10 +224,26 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s3 += subgroupBroadcast(a0.y, 3u) * b1;
     s3 += subgroupBroadcast(a0.z, 3u) * b2;
     s3 += subgroupBroadcast(a0.w, 3u) * b3;
+    s4 += subgroupBroadcast(a0.x, 4u) * b0;
+    s4 += subgroupBroadcast(a0.y, 4u) * b1;
+    s4 += subgroupBroadcast(a0.z, 4u) * b2;
+    s4 += subgroupBroadcast(a0.w, 4u) * b3;
+    s5 += subgroupBroadcast(a0.x, 5u) * b0;
+    s5 += subgroupBroadcast(a0.y, 5u) * b1;
+    s5 += subgroupBroadcast(a0.z, 5u) * b2;
+    s5 += subgroupBroadcast(a0.w, 5u) * b3;
+    s6 += subgroupBroadcast(a0.x, 6u) * b0;
+    s6 += subgroupBroadcast(a0.y, 6u) * b1;
+    s6 += subgroupBroadcast(a0.z, 6u) * b2;
+    s6 += subgroupBroadcast(a0.w, 6u) * b3;
+    s7 += subgroupBroadcast(a0.x, 7u) * b0;
+    s7 += subgroupBroadcast(a0.y, 7u) * b1;
+    s7 += subgroupBroadcast(a0.z, 7u) * b2;
+    s7 += subgroupBroadcast(a0.w, 7u) * b3;
   }
   if (column >= 96u) { return; }
-  var sums = array(s0, s1, s2, s3);
-  for (var i = 0u; i < 4u; i++) {
+  var sums = array(s0, s1, s2, s3, s4, s5, s6, s7);
+  for (var i = 0u; i < 8u; i++) {
     let r = row + i;
     if (r >= rows) { break; }
     let s = sums[i];

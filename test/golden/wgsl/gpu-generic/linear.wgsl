@@ -3,12 +3,27 @@
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> result: array<vec4f>;
-var<workgroup> leftTile: array<vec4f, 256>;
-var<workgroup> rightTile: array<vec4f, 256>;
+var<workgroup> held: array<vec4f, 528>;
 @compute @workgroup_size(8, 8)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let row0 = group.y * 64u;
   let column0 = group.x * 16u;
+  let leftRow0_0 = min(row0 + lane / 4u * 4u, 399u) * 128u;
+  let leftRow0_1 = min(row0 + lane / 4u * 4u + 1u, 399u) * 128u;
+  let leftRow0_2 = min(row0 + lane / 4u * 4u + 2u, 399u) * 128u;
+  let leftRow0_3 = min(row0 + lane / 4u * 4u + 3u, 399u) * 128u;
+  var left0_0 = vec4f();
+  var left0_1 = vec4f();
+  var left0_2 = vec4f();
+  var left0_3 = vec4f();
+  let rightColumn0 = column0 + lane % 16u;
+  var right0 = vec4f();
+  let rightColumn1 = column0 + (lane + 64u) % 16u;
+  var right1 = vec4f();
+  let rightColumn2 = column0 + (lane + 128u) % 16u;
+  var right2 = vec4f();
+  let rightColumn3 = column0 + (lane + 192u) % 16u;
+  var right3 = vec4f();
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -25,59 +40,103 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   var s13 = vec4f();
   var s14 = vec4f();
   var s15 = vec4f();
-  for (var k0 = 0u; k0 < 128u; k0 += 4u) {
-    for (var i = lane; i < 256u; i += 64u) {
-      let r = row0 + i / 4u;
-      let k = k0 + i % 4u;
-      var v = vec4f();
-      if (r < 400u) { v = left[r * 128u + k]; }
-      leftTile[i] = v;
+  const begin = 0u;
+  const end = 128u;
+  {
+    let k = begin + lane % 4u;
+    left0_0 = left[leftRow0_0 + k];
+    left0_1 = left[leftRow0_1 + k];
+    left0_2 = left[leftRow0_2 + k];
+    left0_3 = left[leftRow0_3 + k];
+  }
+  {
+    let k = 4u * begin + lane / 16u;
+    right0 = right[k * 512u + rightColumn0];
+  }
+  {
+    let k = 4u * begin + (lane + 64u) / 16u;
+    right1 = right[k * 512u + rightColumn1];
+  }
+  {
+    let k = 4u * begin + (lane + 128u) / 16u;
+    right2 = right[k * 512u + rightColumn2];
+  }
+  {
+    let k = 4u * begin + (lane + 192u) / 16u;
+    right3 = right[k * 512u + rightColumn3];
+  }
+  for (var k0 = begin; k0 < end; k0 += 4u) {
+    {
+      held[(lane % 4u * 4u) * 17u + lane / 4u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+      held[(lane % 4u * 4u + 1u) * 17u + lane / 4u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+      held[(lane % 4u * 4u + 2u) * 17u + lane / 4u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+      held[(lane % 4u * 4u + 3u) * 17u + lane / 4u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
     }
-    for (var i = lane; i < 256u; i += 64u) {
-      let k = 4u * k0 + i / 16u;
-      let c = column0 + i % 16u;
-      let v = right[k * 512u + c];
-      rightTile[i] = v;
+    {
+      held[lane + 272u] = right0;
+    }
+    {
+      held[lane + 336u] = right1;
+    }
+    {
+      held[lane + 400u] = right2;
+    }
+    {
+      held[lane + 464u] = right3;
     }
     workgroupBarrier();
-    for (var q = 0u; q < 4u; q++) {
-      let b0 = rightTile[4u * q * 16u + local.x];
-      let b1 = rightTile[4u * q * 16u + local.x + 8u];
-      let b2 = rightTile[(4u * q + 1u) * 16u + local.x];
-      let b3 = rightTile[(4u * q + 1u) * 16u + local.x + 8u];
-      let b4 = rightTile[(4u * q + 2u) * 16u + local.x];
-      let b5 = rightTile[(4u * q + 2u) * 16u + local.x + 8u];
-      let b6 = rightTile[(4u * q + 3u) * 16u + local.x];
-      let b7 = rightTile[(4u * q + 3u) * 16u + local.x + 8u];
-      let a0 = leftTile[(local.y * 8u) * 4u + q];
-      s0 += a0.x * b0 + a0.y * b2 + a0.z * b4 + a0.w * b6;
-      s1 += a0.x * b1 + a0.y * b3 + a0.z * b5 + a0.w * b7;
-      let a1 = leftTile[(local.y * 8u + 1u) * 4u + q];
-      s2 += a1.x * b0 + a1.y * b2 + a1.z * b4 + a1.w * b6;
-      s3 += a1.x * b1 + a1.y * b3 + a1.z * b5 + a1.w * b7;
-      let a2 = leftTile[(local.y * 8u + 2u) * 4u + q];
-      s4 += a2.x * b0 + a2.y * b2 + a2.z * b4 + a2.w * b6;
-      s5 += a2.x * b1 + a2.y * b3 + a2.z * b5 + a2.w * b7;
-      let a3 = leftTile[(local.y * 8u + 3u) * 4u + q];
-      s6 += a3.x * b0 + a3.y * b2 + a3.z * b4 + a3.w * b6;
-      s7 += a3.x * b1 + a3.y * b3 + a3.z * b5 + a3.w * b7;
-      let a4 = leftTile[(local.y * 8u + 4u) * 4u + q];
-      s8 += a4.x * b0 + a4.y * b2 + a4.z * b4 + a4.w * b6;
-      s9 += a4.x * b1 + a4.y * b3 + a4.z * b5 + a4.w * b7;
-      let a5 = leftTile[(local.y * 8u + 5u) * 4u + q];
-      s10 += a5.x * b0 + a5.y * b2 + a5.z * b4 + a5.w * b6;
-      s11 += a5.x * b1 + a5.y * b3 + a5.z * b5 + a5.w * b7;
-      let a6 = leftTile[(local.y * 8u + 6u) * 4u + q];
-      s12 += a6.x * b0 + a6.y * b2 + a6.z * b4 + a6.w * b6;
-      s13 += a6.x * b1 + a6.y * b3 + a6.z * b5 + a6.w * b7;
-      let a7 = leftTile[(local.y * 8u + 7u) * 4u + q];
-      s14 += a7.x * b0 + a7.y * b2 + a7.z * b4 + a7.w * b6;
-      s15 += a7.x * b1 + a7.y * b3 + a7.z * b5 + a7.w * b7;
+    if (k0 + 4u < end) {
+      {
+        let k = (k0 + 4u) + lane % 4u;
+        left0_0 = left[leftRow0_0 + k];
+        left0_1 = left[leftRow0_1 + k];
+        left0_2 = left[leftRow0_2 + k];
+        left0_3 = left[leftRow0_3 + k];
+      }
+      {
+        let k = 4u * (k0 + 4u) + lane / 16u;
+        right0 = right[k * 512u + rightColumn0];
+      }
+      {
+        let k = 4u * (k0 + 4u) + (lane + 64u) / 16u;
+        right1 = right[k * 512u + rightColumn1];
+      }
+      {
+        let k = 4u * (k0 + 4u) + (lane + 128u) / 16u;
+        right2 = right[k * 512u + rightColumn2];
+      }
+      {
+        let k = 4u * (k0 + 4u) + (lane + 192u) / 16u;
+        right3 = right[k * 512u + rightColumn3];
+      }
+    }
+    for (var i = 0u; i < 16u; i++) {
+      let k = i;
+      let b0 = held[k * 16u + local.x + 272u];
+      let b1 = held[k * 16u + local.x + 280u];
+      let a0 = held[k * 17u + local.y];
+      let a1 = held[k * 17u + local.y + 8u];
+      s0 = fma(vec4f(a0.x), b0, s0);
+      s1 = fma(vec4f(a0.x), b1, s1);
+      s2 = fma(vec4f(a0.y), b0, s2);
+      s3 = fma(vec4f(a0.y), b1, s3);
+      s4 = fma(vec4f(a0.z), b0, s4);
+      s5 = fma(vec4f(a0.z), b1, s5);
+      s6 = fma(vec4f(a0.w), b0, s6);
+      s7 = fma(vec4f(a0.w), b1, s7);
+      s8 = fma(vec4f(a1.x), b0, s8);
+      s9 = fma(vec4f(a1.x), b1, s9);
+      s10 = fma(vec4f(a1.y), b0, s10);
+      s11 = fma(vec4f(a1.y), b1, s11);
+      s12 = fma(vec4f(a1.z), b0, s12);
+      s13 = fma(vec4f(a1.z), b1, s13);
+      s14 = fma(vec4f(a1.w), b0, s14);
+      s15 = fma(vec4f(a1.w), b1, s15);
     }
     workgroupBarrier();
   }
-  if (row0 + local.y * 8u < 400u) {
-    let m = row0 + local.y * 8u;
+  if (row0 + 4u * local.y < 400u) {
+    let m = row0 + 4u * local.y;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[m * 512u + c0] = s0 + bias[c0];
@@ -87,8 +146,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[m * 512u + c1] = s1 + bias[c1];
     }
   }
-  if (row0 + local.y * 8u + 1u < 400u) {
-    let m = row0 + local.y * 8u + 1u;
+  if (row0 + 4u * local.y + 1u < 400u) {
+    let m = row0 + 4u * local.y + 1u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[m * 512u + c0] = s2 + bias[c0];
@@ -98,8 +157,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[m * 512u + c1] = s3 + bias[c1];
     }
   }
-  if (row0 + local.y * 8u + 2u < 400u) {
-    let m = row0 + local.y * 8u + 2u;
+  if (row0 + 4u * local.y + 2u < 400u) {
+    let m = row0 + 4u * local.y + 2u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[m * 512u + c0] = s4 + bias[c0];
@@ -109,8 +168,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[m * 512u + c1] = s5 + bias[c1];
     }
   }
-  if (row0 + local.y * 8u + 3u < 400u) {
-    let m = row0 + local.y * 8u + 3u;
+  if (row0 + 4u * local.y + 3u < 400u) {
+    let m = row0 + 4u * local.y + 3u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[m * 512u + c0] = s6 + bias[c0];
@@ -120,8 +179,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[m * 512u + c1] = s7 + bias[c1];
     }
   }
-  if (row0 + local.y * 8u + 4u < 400u) {
-    let m = row0 + local.y * 8u + 4u;
+  if (row0 + 4u * (local.y + 8u) < 400u) {
+    let m = row0 + 4u * (local.y + 8u);
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[m * 512u + c0] = s8 + bias[c0];
@@ -131,8 +190,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[m * 512u + c1] = s9 + bias[c1];
     }
   }
-  if (row0 + local.y * 8u + 5u < 400u) {
-    let m = row0 + local.y * 8u + 5u;
+  if (row0 + 4u * (local.y + 8u) + 1u < 400u) {
+    let m = row0 + 4u * (local.y + 8u) + 1u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[m * 512u + c0] = s10 + bias[c0];
@@ -142,8 +201,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[m * 512u + c1] = s11 + bias[c1];
     }
   }
-  if (row0 + local.y * 8u + 6u < 400u) {
-    let m = row0 + local.y * 8u + 6u;
+  if (row0 + 4u * (local.y + 8u) + 2u < 400u) {
+    let m = row0 + 4u * (local.y + 8u) + 2u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[m * 512u + c0] = s12 + bias[c0];
@@ -153,8 +212,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[m * 512u + c1] = s13 + bias[c1];
     }
   }
-  if (row0 + local.y * 8u + 7u < 400u) {
-    let m = row0 + local.y * 8u + 7u;
+  if (row0 + 4u * (local.y + 8u) + 3u < 400u) {
+    let m = row0 + 4u * (local.y + 8u) + 3u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[m * 512u + c0] = s14 + bias[c0];

@@ -8,9 +8,8 @@ fn rightAt(i: u32) -> vec4f {
   let fields = (vec4u(word) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(255u);
   return vec4f(fields) - 128.0f;
 }
-var<workgroup> leftTile: array<vec4f, 512>;
-var<workgroup> rightTile: array<vec4f, 512>;
-@compute @workgroup_size(16, 16)
+var<workgroup> held: array<vec4f, 520>;
+@compute @workgroup_size(16, 8)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let row0 = group.y * 128u;
   let column0 = group.x * 32u;
@@ -18,6 +17,18 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   let rightStart = group.z * 262144u;
   let resultStart = group.z * 55296u;
   let scalesStart = group.z * 8192u;
+  let leftRow0_0 = leftStart + min(row0 + lane / 2u * 4u, 107u) * 128u;
+  let leftRow0_1 = leftStart + min(row0 + lane / 2u * 4u + 1u, 107u) * 128u;
+  let leftRow0_2 = leftStart + min(row0 + lane / 2u * 4u + 2u, 107u) * 128u;
+  let leftRow0_3 = leftStart + min(row0 + lane / 2u * 4u + 3u, 107u) * 128u;
+  var left0_0 = vec4f();
+  var left0_1 = vec4f();
+  var left0_2 = vec4f();
+  var left0_3 = vec4f();
+  let rightColumn0 = column0 + lane % 32u;
+  var right0 = vec4f();
+  let rightColumn1 = column0 + (lane + 128u) % 32u;
+  var right1 = vec4f();
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -34,59 +45,115 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   var s13 = vec4f();
   var s14 = vec4f();
   var s15 = vec4f();
-  for (var k0 = 0u; k0 < 128u; k0 += 4u) {
-    for (var i = lane; i < 512u; i += 256u) {
-      let r = row0 + i / 4u;
-      let k = k0 + i % 4u;
-      var v = vec4f();
-      if (r < 108u) { v = left[leftStart + r * 128u + k]; }
-      leftTile[i] = v;
+  var s16 = vec4f();
+  var s17 = vec4f();
+  var s18 = vec4f();
+  var s19 = vec4f();
+  var s20 = vec4f();
+  var s21 = vec4f();
+  var s22 = vec4f();
+  var s23 = vec4f();
+  var s24 = vec4f();
+  var s25 = vec4f();
+  var s26 = vec4f();
+  var s27 = vec4f();
+  var s28 = vec4f();
+  var s29 = vec4f();
+  var s30 = vec4f();
+  var s31 = vec4f();
+  const begin = 0u;
+  const end = 128u;
+  if (lane < 64u) {
+    let k = begin + lane % 2u;
+    left0_0 = left[leftRow0_0 + k];
+    left0_1 = left[leftRow0_1 + k];
+    left0_2 = left[leftRow0_2 + k];
+    left0_3 = left[leftRow0_3 + k];
+  }
+  {
+    let k = 4u * begin + lane / 32u;
+    right0 = rightAt(rightStart + k * 512u + rightColumn0) * scales[scalesStart + (k / 32u) * 512u + rightColumn0];
+  }
+  {
+    let k = 4u * begin + (lane + 128u) / 32u;
+    right1 = rightAt(rightStart + k * 512u + rightColumn1) * scales[scalesStart + (k / 32u) * 512u + rightColumn1];
+  }
+  for (var k0 = begin; k0 < end; k0 += 2u) {
+    if (lane < 64u) {
+      held[(lane % 2u * 4u) * 33u + lane / 2u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+      held[(lane % 2u * 4u + 1u) * 33u + lane / 2u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+      held[(lane % 2u * 4u + 2u) * 33u + lane / 2u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+      held[(lane % 2u * 4u + 3u) * 33u + lane / 2u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
     }
-    for (var i = lane; i < 512u; i += 256u) {
-      let k = 4u * k0 + i / 32u;
-      let c = column0 + i % 32u;
-      let v = rightAt(rightStart + k * 512u + c) * scales[scalesStart + (k / 32u) * 512u + c];
-      rightTile[i] = v;
+    {
+      held[lane + 264u] = right0;
+    }
+    {
+      held[lane + 392u] = right1;
     }
     workgroupBarrier();
-    for (var q = 0u; q < 4u; q++) {
-      let b0 = rightTile[4u * q * 32u + local.x];
-      let b1 = rightTile[4u * q * 32u + local.x + 16u];
-      let b2 = rightTile[(4u * q + 1u) * 32u + local.x];
-      let b3 = rightTile[(4u * q + 1u) * 32u + local.x + 16u];
-      let b4 = rightTile[(4u * q + 2u) * 32u + local.x];
-      let b5 = rightTile[(4u * q + 2u) * 32u + local.x + 16u];
-      let b6 = rightTile[(4u * q + 3u) * 32u + local.x];
-      let b7 = rightTile[(4u * q + 3u) * 32u + local.x + 16u];
-      let a0 = leftTile[(local.y * 8u) * 4u + q];
-      s0 += a0.x * b0 + a0.y * b2 + a0.z * b4 + a0.w * b6;
-      s1 += a0.x * b1 + a0.y * b3 + a0.z * b5 + a0.w * b7;
-      let a1 = leftTile[(local.y * 8u + 1u) * 4u + q];
-      s2 += a1.x * b0 + a1.y * b2 + a1.z * b4 + a1.w * b6;
-      s3 += a1.x * b1 + a1.y * b3 + a1.z * b5 + a1.w * b7;
-      let a2 = leftTile[(local.y * 8u + 2u) * 4u + q];
-      s4 += a2.x * b0 + a2.y * b2 + a2.z * b4 + a2.w * b6;
-      s5 += a2.x * b1 + a2.y * b3 + a2.z * b5 + a2.w * b7;
-      let a3 = leftTile[(local.y * 8u + 3u) * 4u + q];
-      s6 += a3.x * b0 + a3.y * b2 + a3.z * b4 + a3.w * b6;
-      s7 += a3.x * b1 + a3.y * b3 + a3.z * b5 + a3.w * b7;
-      let a4 = leftTile[(local.y * 8u + 4u) * 4u + q];
-      s8 += a4.x * b0 + a4.y * b2 + a4.z * b4 + a4.w * b6;
-      s9 += a4.x * b1 + a4.y * b3 + a4.z * b5 + a4.w * b7;
-      let a5 = leftTile[(local.y * 8u + 5u) * 4u + q];
-      s10 += a5.x * b0 + a5.y * b2 + a5.z * b4 + a5.w * b6;
-      s11 += a5.x * b1 + a5.y * b3 + a5.z * b5 + a5.w * b7;
-      let a6 = leftTile[(local.y * 8u + 6u) * 4u + q];
-      s12 += a6.x * b0 + a6.y * b2 + a6.z * b4 + a6.w * b6;
-      s13 += a6.x * b1 + a6.y * b3 + a6.z * b5 + a6.w * b7;
-      let a7 = leftTile[(local.y * 8u + 7u) * 4u + q];
-      s14 += a7.x * b0 + a7.y * b2 + a7.z * b4 + a7.w * b6;
-      s15 += a7.x * b1 + a7.y * b3 + a7.z * b5 + a7.w * b7;
+    if (k0 + 2u < end) {
+      if (lane < 64u) {
+        let k = (k0 + 2u) + lane % 2u;
+        left0_0 = left[leftRow0_0 + k];
+        left0_1 = left[leftRow0_1 + k];
+        left0_2 = left[leftRow0_2 + k];
+        left0_3 = left[leftRow0_3 + k];
+      }
+      {
+        let k = 4u * (k0 + 2u) + lane / 32u;
+        right0 = rightAt(rightStart + k * 512u + rightColumn0) * scales[scalesStart + (k / 32u) * 512u + rightColumn0];
+      }
+      {
+        let k = 4u * (k0 + 2u) + (lane + 128u) / 32u;
+        right1 = rightAt(rightStart + k * 512u + rightColumn1) * scales[scalesStart + (k / 32u) * 512u + rightColumn1];
+      }
+    }
+    for (var i = 0u; i < 8u; i++) {
+      let k = i;
+      let b0 = held[k * 32u + local.x + 264u];
+      let b1 = held[k * 32u + local.x + 280u];
+      let a0 = held[k * 33u + local.y];
+      let a1 = held[k * 33u + local.y + 8u];
+      let a2 = held[k * 33u + local.y + 16u];
+      let a3 = held[k * 33u + local.y + 24u];
+      s0 = fma(vec4f(a0.x), b0, s0);
+      s1 = fma(vec4f(a0.x), b1, s1);
+      s2 = fma(vec4f(a0.y), b0, s2);
+      s3 = fma(vec4f(a0.y), b1, s3);
+      s4 = fma(vec4f(a0.z), b0, s4);
+      s5 = fma(vec4f(a0.z), b1, s5);
+      s6 = fma(vec4f(a0.w), b0, s6);
+      s7 = fma(vec4f(a0.w), b1, s7);
+      s8 = fma(vec4f(a1.x), b0, s8);
+      s9 = fma(vec4f(a1.x), b1, s9);
+      s10 = fma(vec4f(a1.y), b0, s10);
+      s11 = fma(vec4f(a1.y), b1, s11);
+      s12 = fma(vec4f(a1.z), b0, s12);
+      s13 = fma(vec4f(a1.z), b1, s13);
+      s14 = fma(vec4f(a1.w), b0, s14);
+      s15 = fma(vec4f(a1.w), b1, s15);
+      s16 = fma(vec4f(a2.x), b0, s16);
+      s17 = fma(vec4f(a2.x), b1, s17);
+      s18 = fma(vec4f(a2.y), b0, s18);
+      s19 = fma(vec4f(a2.y), b1, s19);
+      s20 = fma(vec4f(a2.z), b0, s20);
+      s21 = fma(vec4f(a2.z), b1, s21);
+      s22 = fma(vec4f(a2.w), b0, s22);
+      s23 = fma(vec4f(a2.w), b1, s23);
+      s24 = fma(vec4f(a3.x), b0, s24);
+      s25 = fma(vec4f(a3.x), b1, s25);
+      s26 = fma(vec4f(a3.y), b0, s26);
+      s27 = fma(vec4f(a3.y), b1, s27);
+      s28 = fma(vec4f(a3.z), b0, s28);
+      s29 = fma(vec4f(a3.z), b1, s29);
+      s30 = fma(vec4f(a3.w), b0, s30);
+      s31 = fma(vec4f(a3.w), b1, s31);
     }
     workgroupBarrier();
   }
-  if (row0 + local.y * 8u < 108u) {
-    let m = row0 + local.y * 8u;
+  if (row0 + 4u * local.y < 108u) {
+    let m = row0 + 4u * local.y;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[resultStart + m * 512u + c0] = s0;
@@ -96,8 +163,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[resultStart + m * 512u + c1] = s1;
     }
   }
-  if (row0 + local.y * 8u + 1u < 108u) {
-    let m = row0 + local.y * 8u + 1u;
+  if (row0 + 4u * local.y + 1u < 108u) {
+    let m = row0 + 4u * local.y + 1u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[resultStart + m * 512u + c0] = s2;
@@ -107,8 +174,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[resultStart + m * 512u + c1] = s3;
     }
   }
-  if (row0 + local.y * 8u + 2u < 108u) {
-    let m = row0 + local.y * 8u + 2u;
+  if (row0 + 4u * local.y + 2u < 108u) {
+    let m = row0 + 4u * local.y + 2u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[resultStart + m * 512u + c0] = s4;
@@ -118,8 +185,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[resultStart + m * 512u + c1] = s5;
     }
   }
-  if (row0 + local.y * 8u + 3u < 108u) {
-    let m = row0 + local.y * 8u + 3u;
+  if (row0 + 4u * local.y + 3u < 108u) {
+    let m = row0 + 4u * local.y + 3u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[resultStart + m * 512u + c0] = s6;
@@ -129,8 +196,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[resultStart + m * 512u + c1] = s7;
     }
   }
-  if (row0 + local.y * 8u + 4u < 108u) {
-    let m = row0 + local.y * 8u + 4u;
+  if (row0 + 4u * (local.y + 8u) < 108u) {
+    let m = row0 + 4u * (local.y + 8u);
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[resultStart + m * 512u + c0] = s8;
@@ -140,8 +207,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[resultStart + m * 512u + c1] = s9;
     }
   }
-  if (row0 + local.y * 8u + 5u < 108u) {
-    let m = row0 + local.y * 8u + 5u;
+  if (row0 + 4u * (local.y + 8u) + 1u < 108u) {
+    let m = row0 + 4u * (local.y + 8u) + 1u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[resultStart + m * 512u + c0] = s10;
@@ -151,8 +218,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[resultStart + m * 512u + c1] = s11;
     }
   }
-  if (row0 + local.y * 8u + 6u < 108u) {
-    let m = row0 + local.y * 8u + 6u;
+  if (row0 + 4u * (local.y + 8u) + 2u < 108u) {
+    let m = row0 + 4u * (local.y + 8u) + 2u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[resultStart + m * 512u + c0] = s12;
@@ -162,8 +229,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[resultStart + m * 512u + c1] = s13;
     }
   }
-  if (row0 + local.y * 8u + 7u < 108u) {
-    let m = row0 + local.y * 8u + 7u;
+  if (row0 + 4u * (local.y + 8u) + 3u < 108u) {
+    let m = row0 + 4u * (local.y + 8u) + 3u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[resultStart + m * 512u + c0] = s14;
@@ -171,6 +238,94 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
     let c1 = column0 + local.x + 16u;
     if (c1 < 512u) {
       result[resultStart + m * 512u + c1] = s15;
+    }
+  }
+  if (row0 + 4u * (local.y + 16u) < 108u) {
+    let m = row0 + 4u * (local.y + 16u);
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[resultStart + m * 512u + c0] = s16;
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[resultStart + m * 512u + c1] = s17;
+    }
+  }
+  if (row0 + 4u * (local.y + 16u) + 1u < 108u) {
+    let m = row0 + 4u * (local.y + 16u) + 1u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[resultStart + m * 512u + c0] = s18;
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[resultStart + m * 512u + c1] = s19;
+    }
+  }
+  if (row0 + 4u * (local.y + 16u) + 2u < 108u) {
+    let m = row0 + 4u * (local.y + 16u) + 2u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[resultStart + m * 512u + c0] = s20;
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[resultStart + m * 512u + c1] = s21;
+    }
+  }
+  if (row0 + 4u * (local.y + 16u) + 3u < 108u) {
+    let m = row0 + 4u * (local.y + 16u) + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[resultStart + m * 512u + c0] = s22;
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[resultStart + m * 512u + c1] = s23;
+    }
+  }
+  if (row0 + 4u * (local.y + 24u) < 108u) {
+    let m = row0 + 4u * (local.y + 24u);
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[resultStart + m * 512u + c0] = s24;
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[resultStart + m * 512u + c1] = s25;
+    }
+  }
+  if (row0 + 4u * (local.y + 24u) + 1u < 108u) {
+    let m = row0 + 4u * (local.y + 24u) + 1u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[resultStart + m * 512u + c0] = s26;
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[resultStart + m * 512u + c1] = s27;
+    }
+  }
+  if (row0 + 4u * (local.y + 24u) + 2u < 108u) {
+    let m = row0 + 4u * (local.y + 24u) + 2u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[resultStart + m * 512u + c0] = s28;
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[resultStart + m * 512u + c1] = s29;
+    }
+  }
+  if (row0 + 4u * (local.y + 24u) + 3u < 108u) {
+    let m = row0 + 4u * (local.y + 24u) + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[resultStart + m * 512u + c0] = s30;
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[resultStart + m * 512u + c1] = s31;
     }
   }
 }

@@ -21,10 +21,10 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var tile = 0u;
     for (var before = 0u; before < e; before++) {
       row += counts[before];
-      tile += (counts[before] + 31u) / 32u;
+      tile += (counts[before] + 127u) / 128u;
     }
-    for (var first = 0u; first < counts[e]; first += 32u) {
-      tiles[tile] = vec4u(e, row + first, min(32u, counts[e] - first), 0u);
+    for (var first = 0u; first < counts[e]; first += 128u) {
+      tiles[tile] = vec4u(e, row + first, min(128u, counts[e] - first), 0u);
       tile++;
     }
     for (var g = 0u; g < 1u; g++) {
@@ -39,7 +39,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
       }
     }
     if (e == 7u) {
-      for (; tile < 32u; tile++) { tiles[tile] = vec4u(); }
+      for (; tile < 8u; tile++) { tiles[tile] = vec4u(); }
     }
   }
 }
@@ -58,7 +58,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   items[i] = bfloat(x[i]);
 }
 
-// experts, first layer: 64 x 32 x 1 workgroups
+// experts, first layer: 16 x 8 x 1 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
@@ -69,84 +69,331 @@ fn gelu4(x: vec4f) -> vec4f {
   let bend = 0.7978845834732056f * (x + 0.044715f * x * x * x);
   return 0.5f * x * (1.0f + tanh(clamp(bend, vec4f(-10.0f), vec4f(10.0f))));
 }
-var<workgroup> leftTile: array<vec4f, 256>;
-var<workgroup> rightTile: array<vec4f, 256>;
-@compute @workgroup_size(8, 8)
+var<workgroup> held: array<vec4f, 520>;
+@compute @workgroup_size(16, 8)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let tile = tiles[group.y];
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
   let row0 = 0u;
-  let column0 = group.x * 8u;
+  let column0 = group.x * 32u;
   let rightStart = tile.x * 262144u;
   let biasStart = tile.x * 512u;
+  let leftRow0_0 = (sources[first + min(row0 + lane / 2u * 4u, rows - 1u)]) * 128u;
+  let leftRow0_1 = (sources[first + min(row0 + lane / 2u * 4u + 1u, rows - 1u)]) * 128u;
+  let leftRow0_2 = (sources[first + min(row0 + lane / 2u * 4u + 2u, rows - 1u)]) * 128u;
+  let leftRow0_3 = (sources[first + min(row0 + lane / 2u * 4u + 3u, rows - 1u)]) * 128u;
+  var left0_0 = vec4f();
+  var left0_1 = vec4f();
+  var left0_2 = vec4f();
+  var left0_3 = vec4f();
+  let rightColumn0 = column0 + lane % 32u;
+  var right0 = vec4f();
+  let rightColumn1 = column0 + (lane + 128u) % 32u;
+  var right1 = vec4f();
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
-  for (var k0 = 0u; k0 < 128u; k0 += 8u) {
-    for (var i = lane; i < 256u; i += 64u) {
-      let r = row0 + i / 8u;
-      let k = k0 + i % 8u;
-      var v = vec4f();
-      if (r < rows) { v = left[sources[first + r] * 128u + k]; }
-      leftTile[i] = v;
+  var s4 = vec4f();
+  var s5 = vec4f();
+  var s6 = vec4f();
+  var s7 = vec4f();
+  var s8 = vec4f();
+  var s9 = vec4f();
+  var s10 = vec4f();
+  var s11 = vec4f();
+  var s12 = vec4f();
+  var s13 = vec4f();
+  var s14 = vec4f();
+  var s15 = vec4f();
+  var s16 = vec4f();
+  var s17 = vec4f();
+  var s18 = vec4f();
+  var s19 = vec4f();
+  var s20 = vec4f();
+  var s21 = vec4f();
+  var s22 = vec4f();
+  var s23 = vec4f();
+  var s24 = vec4f();
+  var s25 = vec4f();
+  var s26 = vec4f();
+  var s27 = vec4f();
+  var s28 = vec4f();
+  var s29 = vec4f();
+  var s30 = vec4f();
+  var s31 = vec4f();
+  const begin = 0u;
+  const end = 128u;
+  if (lane < 64u) {
+    let k = begin + lane % 2u;
+    left0_0 = left[leftRow0_0 + k];
+    left0_1 = left[leftRow0_1 + k];
+    left0_2 = left[leftRow0_2 + k];
+    left0_3 = left[leftRow0_3 + k];
+  }
+  {
+    let k = 4u * begin + lane / 32u;
+    right0 = right[rightStart + k * 512u + rightColumn0];
+  }
+  {
+    let k = 4u * begin + (lane + 128u) / 32u;
+    right1 = right[rightStart + k * 512u + rightColumn1];
+  }
+  for (var k0 = begin; k0 < end; k0 += 2u) {
+    if (lane < 64u) {
+      held[(lane % 2u * 4u) * 33u + lane / 2u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+      held[(lane % 2u * 4u + 1u) * 33u + lane / 2u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+      held[(lane % 2u * 4u + 2u) * 33u + lane / 2u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+      held[(lane % 2u * 4u + 3u) * 33u + lane / 2u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
     }
-    for (var i = lane; i < 256u; i += 64u) {
-      let k = 4u * k0 + i / 8u;
-      let c = column0 + i % 8u;
-      let v = right[rightStart + k * 512u + c];
-      rightTile[i] = v;
+    {
+      held[lane + 264u] = right0;
+    }
+    {
+      held[lane + 392u] = right1;
     }
     workgroupBarrier();
-    for (var q = 0u; q < 8u; q++) {
-      let b0 = rightTile[4u * q * 8u + local.x];
-      let b1 = rightTile[(4u * q + 1u) * 8u + local.x];
-      let b2 = rightTile[(4u * q + 2u) * 8u + local.x];
-      let b3 = rightTile[(4u * q + 3u) * 8u + local.x];
-      let a0 = leftTile[(local.y * 4u) * 8u + q];
-      s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
-      let a1 = leftTile[(local.y * 4u + 1u) * 8u + q];
-      s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
-      let a2 = leftTile[(local.y * 4u + 2u) * 8u + q];
-      s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
-      let a3 = leftTile[(local.y * 4u + 3u) * 8u + q];
-      s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
+    if (k0 + 2u < end) {
+      if (lane < 64u) {
+        let k = (k0 + 2u) + lane % 2u;
+        left0_0 = left[leftRow0_0 + k];
+        left0_1 = left[leftRow0_1 + k];
+        left0_2 = left[leftRow0_2 + k];
+        left0_3 = left[leftRow0_3 + k];
+      }
+      {
+        let k = 4u * (k0 + 2u) + lane / 32u;
+        right0 = right[rightStart + k * 512u + rightColumn0];
+      }
+      {
+        let k = 4u * (k0 + 2u) + (lane + 128u) / 32u;
+        right1 = right[rightStart + k * 512u + rightColumn1];
+      }
+    }
+    for (var i = 0u; i < 8u; i++) {
+      let k = i;
+      let b0 = held[k * 32u + local.x + 264u];
+      let b1 = held[k * 32u + local.x + 280u];
+      let a0 = held[k * 33u + local.y];
+      let a1 = held[k * 33u + local.y + 8u];
+      let a2 = held[k * 33u + local.y + 16u];
+      let a3 = held[k * 33u + local.y + 24u];
+      s0 = fma(vec4f(a0.x), b0, s0);
+      s1 = fma(vec4f(a0.x), b1, s1);
+      s2 = fma(vec4f(a0.y), b0, s2);
+      s3 = fma(vec4f(a0.y), b1, s3);
+      s4 = fma(vec4f(a0.z), b0, s4);
+      s5 = fma(vec4f(a0.z), b1, s5);
+      s6 = fma(vec4f(a0.w), b0, s6);
+      s7 = fma(vec4f(a0.w), b1, s7);
+      s8 = fma(vec4f(a1.x), b0, s8);
+      s9 = fma(vec4f(a1.x), b1, s9);
+      s10 = fma(vec4f(a1.y), b0, s10);
+      s11 = fma(vec4f(a1.y), b1, s11);
+      s12 = fma(vec4f(a1.z), b0, s12);
+      s13 = fma(vec4f(a1.z), b1, s13);
+      s14 = fma(vec4f(a1.w), b0, s14);
+      s15 = fma(vec4f(a1.w), b1, s15);
+      s16 = fma(vec4f(a2.x), b0, s16);
+      s17 = fma(vec4f(a2.x), b1, s17);
+      s18 = fma(vec4f(a2.y), b0, s18);
+      s19 = fma(vec4f(a2.y), b1, s19);
+      s20 = fma(vec4f(a2.z), b0, s20);
+      s21 = fma(vec4f(a2.z), b1, s21);
+      s22 = fma(vec4f(a2.w), b0, s22);
+      s23 = fma(vec4f(a2.w), b1, s23);
+      s24 = fma(vec4f(a3.x), b0, s24);
+      s25 = fma(vec4f(a3.x), b1, s25);
+      s26 = fma(vec4f(a3.y), b0, s26);
+      s27 = fma(vec4f(a3.y), b1, s27);
+      s28 = fma(vec4f(a3.z), b0, s28);
+      s29 = fma(vec4f(a3.z), b1, s29);
+      s30 = fma(vec4f(a3.w), b0, s30);
+      s31 = fma(vec4f(a3.w), b1, s31);
     }
     workgroupBarrier();
   }
-  if (row0 + local.y * 4u < rows) {
-    let m = first + row0 + local.y * 4u;
+  if (row0 + 4u * local.y < rows) {
+    let m = first + row0 + 4u * local.y;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[m * 512u + c0] = gelu4(s0 + bias[biasStart + c0]);
     }
-  }
-  if (row0 + local.y * 4u + 1u < rows) {
-    let m = first + row0 + local.y * 4u + 1u;
-    let c0 = column0 + local.x;
-    if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s1 + bias[biasStart + c0]);
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s1 + bias[biasStart + c1]);
     }
   }
-  if (row0 + local.y * 4u + 2u < rows) {
-    let m = first + row0 + local.y * 4u + 2u;
+  if (row0 + 4u * local.y + 1u < rows) {
+    let m = first + row0 + 4u * local.y + 1u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
       result[m * 512u + c0] = gelu4(s2 + bias[biasStart + c0]);
     }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s3 + bias[biasStart + c1]);
+    }
   }
-  if (row0 + local.y * 4u + 3u < rows) {
-    let m = first + row0 + local.y * 4u + 3u;
+  if (row0 + 4u * local.y + 2u < rows) {
+    let m = first + row0 + 4u * local.y + 2u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s3 + bias[biasStart + c0]);
+      result[m * 512u + c0] = gelu4(s4 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s5 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * local.y + 3u < rows) {
+    let m = first + row0 + 4u * local.y + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s6 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s7 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) < rows) {
+    let m = first + row0 + 4u * (local.y + 8u);
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s8 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s9 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) + 1u < rows) {
+    let m = first + row0 + 4u * (local.y + 8u) + 1u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s10 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s11 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) + 2u < rows) {
+    let m = first + row0 + 4u * (local.y + 8u) + 2u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s12 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s13 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) + 3u < rows) {
+    let m = first + row0 + 4u * (local.y + 8u) + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s14 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s15 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 16u) < rows) {
+    let m = first + row0 + 4u * (local.y + 16u);
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s16 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s17 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 16u) + 1u < rows) {
+    let m = first + row0 + 4u * (local.y + 16u) + 1u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s18 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s19 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 16u) + 2u < rows) {
+    let m = first + row0 + 4u * (local.y + 16u) + 2u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s20 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s21 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 16u) + 3u < rows) {
+    let m = first + row0 + 4u * (local.y + 16u) + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s22 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s23 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 24u) < rows) {
+    let m = first + row0 + 4u * (local.y + 24u);
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s24 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s25 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 24u) + 1u < rows) {
+    let m = first + row0 + 4u * (local.y + 24u) + 1u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s26 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s27 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 24u) + 2u < rows) {
+    let m = first + row0 + 4u * (local.y + 24u) + 2u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s28 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s29 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 24u) + 3u < rows) {
+    let m = first + row0 + 4u * (local.y + 24u) + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s30 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 512u) {
+      result[m * 512u + c1] = gelu4(s31 + bias[biasStart + c1]);
     }
   }
 }
 
-// experts, second layer: 16 x 32 x 1 workgroups
+// experts, second layer: 4 x 8 x 1 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
@@ -156,79 +403,326 @@ fn bfloat4(x: vec4f) -> vec4f {
   let bits = bitcast<vec4u>(x);
   return bitcast<vec4f>((bits + 0x7fffu + ((bits >> vec4u(16u)) & vec4u(1u))) & vec4u(0xffff0000u));
 }
-var<workgroup> leftTile: array<vec4f, 256>;
-var<workgroup> rightTile: array<vec4f, 256>;
-@compute @workgroup_size(8, 8)
+var<workgroup> held: array<vec4f, 520>;
+@compute @workgroup_size(16, 8)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let tile = tiles[group.y];
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
   let row0 = 0u;
-  let column0 = group.x * 8u;
+  let column0 = group.x * 32u;
   let rightStart = tile.x * 262144u;
   let biasStart = tile.x * 128u;
+  let leftRow0_0 = (first + min(row0 + lane / 2u * 4u, rows - 1u)) * 512u;
+  let leftRow0_1 = (first + min(row0 + lane / 2u * 4u + 1u, rows - 1u)) * 512u;
+  let leftRow0_2 = (first + min(row0 + lane / 2u * 4u + 2u, rows - 1u)) * 512u;
+  let leftRow0_3 = (first + min(row0 + lane / 2u * 4u + 3u, rows - 1u)) * 512u;
+  var left0_0 = vec4f();
+  var left0_1 = vec4f();
+  var left0_2 = vec4f();
+  var left0_3 = vec4f();
+  let rightColumn0 = column0 + lane % 32u;
+  var right0 = vec4f();
+  let rightColumn1 = column0 + (lane + 128u) % 32u;
+  var right1 = vec4f();
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
-  for (var k0 = 0u; k0 < 512u; k0 += 8u) {
-    for (var i = lane; i < 256u; i += 64u) {
-      let r = row0 + i / 8u;
-      let k = k0 + i % 8u;
-      var v = vec4f();
-      if (r < rows) { v = left[(first + r) * 512u + k]; }
-      leftTile[i] = v;
+  var s4 = vec4f();
+  var s5 = vec4f();
+  var s6 = vec4f();
+  var s7 = vec4f();
+  var s8 = vec4f();
+  var s9 = vec4f();
+  var s10 = vec4f();
+  var s11 = vec4f();
+  var s12 = vec4f();
+  var s13 = vec4f();
+  var s14 = vec4f();
+  var s15 = vec4f();
+  var s16 = vec4f();
+  var s17 = vec4f();
+  var s18 = vec4f();
+  var s19 = vec4f();
+  var s20 = vec4f();
+  var s21 = vec4f();
+  var s22 = vec4f();
+  var s23 = vec4f();
+  var s24 = vec4f();
+  var s25 = vec4f();
+  var s26 = vec4f();
+  var s27 = vec4f();
+  var s28 = vec4f();
+  var s29 = vec4f();
+  var s30 = vec4f();
+  var s31 = vec4f();
+  const begin = 0u;
+  const end = 512u;
+  if (lane < 64u) {
+    let k = begin + lane % 2u;
+    left0_0 = left[leftRow0_0 + k];
+    left0_1 = left[leftRow0_1 + k];
+    left0_2 = left[leftRow0_2 + k];
+    left0_3 = left[leftRow0_3 + k];
+  }
+  {
+    let k = 4u * begin + lane / 32u;
+    right0 = right[rightStart + k * 128u + rightColumn0];
+  }
+  {
+    let k = 4u * begin + (lane + 128u) / 32u;
+    right1 = right[rightStart + k * 128u + rightColumn1];
+  }
+  for (var k0 = begin; k0 < end; k0 += 2u) {
+    if (lane < 64u) {
+      held[(lane % 2u * 4u) * 33u + lane / 2u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+      held[(lane % 2u * 4u + 1u) * 33u + lane / 2u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+      held[(lane % 2u * 4u + 2u) * 33u + lane / 2u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+      held[(lane % 2u * 4u + 3u) * 33u + lane / 2u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
     }
-    for (var i = lane; i < 256u; i += 64u) {
-      let k = 4u * k0 + i / 8u;
-      let c = column0 + i % 8u;
-      let v = right[rightStart + k * 128u + c];
-      rightTile[i] = v;
+    {
+      held[lane + 264u] = right0;
+    }
+    {
+      held[lane + 392u] = right1;
     }
     workgroupBarrier();
-    for (var q = 0u; q < 8u; q++) {
-      let b0 = rightTile[4u * q * 8u + local.x];
-      let b1 = rightTile[(4u * q + 1u) * 8u + local.x];
-      let b2 = rightTile[(4u * q + 2u) * 8u + local.x];
-      let b3 = rightTile[(4u * q + 3u) * 8u + local.x];
-      let a0 = leftTile[(local.y * 4u) * 8u + q];
-      s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
-      let a1 = leftTile[(local.y * 4u + 1u) * 8u + q];
-      s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
-      let a2 = leftTile[(local.y * 4u + 2u) * 8u + q];
-      s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
-      let a3 = leftTile[(local.y * 4u + 3u) * 8u + q];
-      s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
+    if (k0 + 2u < end) {
+      if (lane < 64u) {
+        let k = (k0 + 2u) + lane % 2u;
+        left0_0 = left[leftRow0_0 + k];
+        left0_1 = left[leftRow0_1 + k];
+        left0_2 = left[leftRow0_2 + k];
+        left0_3 = left[leftRow0_3 + k];
+      }
+      {
+        let k = 4u * (k0 + 2u) + lane / 32u;
+        right0 = right[rightStart + k * 128u + rightColumn0];
+      }
+      {
+        let k = 4u * (k0 + 2u) + (lane + 128u) / 32u;
+        right1 = right[rightStart + k * 128u + rightColumn1];
+      }
+    }
+    for (var i = 0u; i < 8u; i++) {
+      let k = i;
+      let b0 = held[k * 32u + local.x + 264u];
+      let b1 = held[k * 32u + local.x + 280u];
+      let a0 = held[k * 33u + local.y];
+      let a1 = held[k * 33u + local.y + 8u];
+      let a2 = held[k * 33u + local.y + 16u];
+      let a3 = held[k * 33u + local.y + 24u];
+      s0 = fma(vec4f(a0.x), b0, s0);
+      s1 = fma(vec4f(a0.x), b1, s1);
+      s2 = fma(vec4f(a0.y), b0, s2);
+      s3 = fma(vec4f(a0.y), b1, s3);
+      s4 = fma(vec4f(a0.z), b0, s4);
+      s5 = fma(vec4f(a0.z), b1, s5);
+      s6 = fma(vec4f(a0.w), b0, s6);
+      s7 = fma(vec4f(a0.w), b1, s7);
+      s8 = fma(vec4f(a1.x), b0, s8);
+      s9 = fma(vec4f(a1.x), b1, s9);
+      s10 = fma(vec4f(a1.y), b0, s10);
+      s11 = fma(vec4f(a1.y), b1, s11);
+      s12 = fma(vec4f(a1.z), b0, s12);
+      s13 = fma(vec4f(a1.z), b1, s13);
+      s14 = fma(vec4f(a1.w), b0, s14);
+      s15 = fma(vec4f(a1.w), b1, s15);
+      s16 = fma(vec4f(a2.x), b0, s16);
+      s17 = fma(vec4f(a2.x), b1, s17);
+      s18 = fma(vec4f(a2.y), b0, s18);
+      s19 = fma(vec4f(a2.y), b1, s19);
+      s20 = fma(vec4f(a2.z), b0, s20);
+      s21 = fma(vec4f(a2.z), b1, s21);
+      s22 = fma(vec4f(a2.w), b0, s22);
+      s23 = fma(vec4f(a2.w), b1, s23);
+      s24 = fma(vec4f(a3.x), b0, s24);
+      s25 = fma(vec4f(a3.x), b1, s25);
+      s26 = fma(vec4f(a3.y), b0, s26);
+      s27 = fma(vec4f(a3.y), b1, s27);
+      s28 = fma(vec4f(a3.z), b0, s28);
+      s29 = fma(vec4f(a3.z), b1, s29);
+      s30 = fma(vec4f(a3.w), b0, s30);
+      s31 = fma(vec4f(a3.w), b1, s31);
     }
     workgroupBarrier();
   }
-  if (row0 + local.y * 4u < rows) {
-    let m = first + row0 + local.y * 4u;
+  if (row0 + 4u * local.y < rows) {
+    let m = first + row0 + 4u * local.y;
     let c0 = column0 + local.x;
     if (c0 < 128u) {
       result[m * 128u + c0] = bfloat4(s0 + bias[biasStart + c0]);
     }
-  }
-  if (row0 + local.y * 4u + 1u < rows) {
-    let m = first + row0 + local.y * 4u + 1u;
-    let c0 = column0 + local.x;
-    if (c0 < 128u) {
-      result[m * 128u + c0] = bfloat4(s1 + bias[biasStart + c0]);
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s1 + bias[biasStart + c1]);
     }
   }
-  if (row0 + local.y * 4u + 2u < rows) {
-    let m = first + row0 + local.y * 4u + 2u;
+  if (row0 + 4u * local.y + 1u < rows) {
+    let m = first + row0 + 4u * local.y + 1u;
     let c0 = column0 + local.x;
     if (c0 < 128u) {
       result[m * 128u + c0] = bfloat4(s2 + bias[biasStart + c0]);
     }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s3 + bias[biasStart + c1]);
+    }
   }
-  if (row0 + local.y * 4u + 3u < rows) {
-    let m = first + row0 + local.y * 4u + 3u;
+  if (row0 + 4u * local.y + 2u < rows) {
+    let m = first + row0 + 4u * local.y + 2u;
     let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[m * 128u + c0] = bfloat4(s3 + bias[biasStart + c0]);
+      result[m * 128u + c0] = bfloat4(s4 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s5 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * local.y + 3u < rows) {
+    let m = first + row0 + 4u * local.y + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = bfloat4(s6 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s7 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) < rows) {
+    let m = first + row0 + 4u * (local.y + 8u);
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = bfloat4(s8 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s9 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) + 1u < rows) {
+    let m = first + row0 + 4u * (local.y + 8u) + 1u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = bfloat4(s10 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s11 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) + 2u < rows) {
+    let m = first + row0 + 4u * (local.y + 8u) + 2u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = bfloat4(s12 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s13 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) + 3u < rows) {
+    let m = first + row0 + 4u * (local.y + 8u) + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = bfloat4(s14 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s15 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 16u) < rows) {
+    let m = first + row0 + 4u * (local.y + 16u);
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = bfloat4(s16 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s17 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 16u) + 1u < rows) {
+    let m = first + row0 + 4u * (local.y + 16u) + 1u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = bfloat4(s18 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s19 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 16u) + 2u < rows) {
+    let m = first + row0 + 4u * (local.y + 16u) + 2u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = bfloat4(s20 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s21 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 16u) + 3u < rows) {
+    let m = first + row0 + 4u * (local.y + 16u) + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = bfloat4(s22 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s23 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 24u) < rows) {
+    let m = first + row0 + 4u * (local.y + 24u);
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = bfloat4(s24 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s25 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 24u) + 1u < rows) {
+    let m = first + row0 + 4u * (local.y + 24u) + 1u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = bfloat4(s26 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s27 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 24u) + 2u < rows) {
+    let m = first + row0 + 4u * (local.y + 24u) + 2u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = bfloat4(s28 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s29 + bias[biasStart + c1]);
+    }
+  }
+  if (row0 + 4u * (local.y + 24u) + 3u < rows) {
+    let m = first + row0 + 4u * (local.y + 24u) + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = bfloat4(s30 + bias[biasStart + c0]);
+    }
+    let c1 = column0 + local.x + 16u;
+    if (c1 < 128u) {
+      result[m * 128u + c1] = bfloat4(s31 + bias[biasStart + c1]);
     }
   }
 }

@@ -99,8 +99,7 @@ fn gelu4(x: vec4f) -> vec4f {
   let bend = 0.7978845834732056f * (x + 0.044715f * x * x * x);
   return 0.5f * x * (1.0f + tanh(clamp(bend, vec4f(-10.0f), vec4f(10.0f))));
 }
-var<workgroup> leftTile: array<vec4f, 256>;
-var<workgroup> rightTile: array<vec4f, 256>;
+var<workgroup> held: array<vec4f, 544>;
 @compute @workgroup_size(8, 8)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let tile = tiles[group.y];
@@ -111,64 +110,130 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   let column0 = group.x * 8u;
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 24u;
+  let leftRow0_0 = (sources[first + min(row0 + lane / 8u * 4u, rows - 1u)]) * 96u;
+  let leftRow0_1 = (sources[first + min(row0 + lane / 8u * 4u + 1u, rows - 1u)]) * 96u;
+  let leftRow0_2 = (sources[first + min(row0 + lane / 8u * 4u + 2u, rows - 1u)]) * 96u;
+  let leftRow0_3 = (sources[first + min(row0 + lane / 8u * 4u + 3u, rows - 1u)]) * 96u;
+  var left0_0 = vec4f();
+  var left0_1 = vec4f();
+  var left0_2 = vec4f();
+  var left0_3 = vec4f();
+  let rightColumn0 = column0 + lane % 8u;
+  var right0 = vec4f();
+  let rightColumn1 = column0 + (lane + 64u) % 8u;
+  var right1 = vec4f();
+  let rightColumn2 = column0 + (lane + 128u) % 8u;
+  var right2 = vec4f();
+  let rightColumn3 = column0 + (lane + 192u) % 8u;
+  var right3 = vec4f();
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
-  for (var k0 = 0u; k0 < 96u; k0 += 8u) {
-    for (var i = lane; i < 256u; i += 64u) {
-      let r = row0 + i / 8u;
-      let k = k0 + i % 8u;
-      var v = vec4f();
-      if (r < rows) { v = left[sources[first + r] * 96u + k]; }
-      leftTile[i] = v;
+  const begin = 0u;
+  const end = 96u;
+  {
+    let k = begin + lane % 8u;
+    left0_0 = left[leftRow0_0 + k];
+    left0_1 = left[leftRow0_1 + k];
+    left0_2 = left[leftRow0_2 + k];
+    left0_3 = left[leftRow0_3 + k];
+  }
+  {
+    let k = 4u * begin + lane / 8u;
+    right0 = right[rightStart + k * 24u + rightColumn0];
+  }
+  {
+    let k = 4u * begin + (lane + 64u) / 8u;
+    right1 = right[rightStart + k * 24u + rightColumn1];
+  }
+  {
+    let k = 4u * begin + (lane + 128u) / 8u;
+    right2 = right[rightStart + k * 24u + rightColumn2];
+  }
+  {
+    let k = 4u * begin + (lane + 192u) / 8u;
+    right3 = right[rightStart + k * 24u + rightColumn3];
+  }
+  for (var k0 = begin; k0 < end; k0 += 8u) {
+    {
+      held[(lane % 8u * 4u) * 9u + lane / 8u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+      held[(lane % 8u * 4u + 1u) * 9u + lane / 8u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+      held[(lane % 8u * 4u + 2u) * 9u + lane / 8u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+      held[(lane % 8u * 4u + 3u) * 9u + lane / 8u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
     }
-    for (var i = lane; i < 256u; i += 64u) {
-      let k = 4u * k0 + i / 8u;
-      let c = column0 + i % 8u;
-      let v = right[rightStart + k * 24u + c];
-      rightTile[i] = v;
+    {
+      held[lane + 288u] = right0;
+    }
+    {
+      held[lane + 352u] = right1;
+    }
+    {
+      held[lane + 416u] = right2;
+    }
+    {
+      held[lane + 480u] = right3;
     }
     workgroupBarrier();
-    for (var q = 0u; q < 8u; q++) {
-      let b0 = rightTile[4u * q * 8u + local.x];
-      let b1 = rightTile[(4u * q + 1u) * 8u + local.x];
-      let b2 = rightTile[(4u * q + 2u) * 8u + local.x];
-      let b3 = rightTile[(4u * q + 3u) * 8u + local.x];
-      let a0 = leftTile[(local.y * 4u) * 8u + q];
-      s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
-      let a1 = leftTile[(local.y * 4u + 1u) * 8u + q];
-      s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
-      let a2 = leftTile[(local.y * 4u + 2u) * 8u + q];
-      s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
-      let a3 = leftTile[(local.y * 4u + 3u) * 8u + q];
-      s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
+    if (k0 + 8u < end) {
+      {
+        let k = (k0 + 8u) + lane % 8u;
+        left0_0 = left[leftRow0_0 + k];
+        left0_1 = left[leftRow0_1 + k];
+        left0_2 = left[leftRow0_2 + k];
+        left0_3 = left[leftRow0_3 + k];
+      }
+      {
+        let k = 4u * (k0 + 8u) + lane / 8u;
+        right0 = right[rightStart + k * 24u + rightColumn0];
+      }
+      {
+        let k = 4u * (k0 + 8u) + (lane + 64u) / 8u;
+        right1 = right[rightStart + k * 24u + rightColumn1];
+      }
+      {
+        let k = 4u * (k0 + 8u) + (lane + 128u) / 8u;
+        right2 = right[rightStart + k * 24u + rightColumn2];
+      }
+      {
+        let k = 4u * (k0 + 8u) + (lane + 192u) / 8u;
+        right3 = right[rightStart + k * 24u + rightColumn3];
+      }
+    }
+    for (var i = 0u; i < 32u; i++) {
+      let k = i;
+      let b0 = held[k * 8u + local.x + 288u];
+      let a0 = held[k * 9u + local.y];
+      s0 = fma(vec4f(a0.x), b0, s0);
+      s1 = fma(vec4f(a0.y), b0, s1);
+      s2 = fma(vec4f(a0.z), b0, s2);
+      s3 = fma(vec4f(a0.w), b0, s3);
     }
     workgroupBarrier();
   }
-  if (row0 + local.y * 4u < rows) {
-    let m = first + row0 + local.y * 4u;
+  if (row0 + 4u * local.y < rows) {
+    let m = first + row0 + 4u * local.y;
     let c0 = column0 + local.x;
     if (c0 < 24u) {
       result[m * 24u + c0] = gelu4(s0 + bias[biasStart + c0]);
     }
   }
-  if (row0 + local.y * 4u + 1u < rows) {
-    let m = first + row0 + local.y * 4u + 1u;
+  if (row0 + 4u * local.y + 1u < rows) {
+    let m = first + row0 + 4u * local.y + 1u;
     let c0 = column0 + local.x;
     if (c0 < 24u) {
       result[m * 24u + c0] = gelu4(s1 + bias[biasStart + c0]);
     }
   }
-  if (row0 + local.y * 4u + 2u < rows) {
-    let m = first + row0 + local.y * 4u + 2u;
+  if (row0 + 4u * local.y + 2u < rows) {
+    let m = first + row0 + 4u * local.y + 2u;
     let c0 = column0 + local.x;
     if (c0 < 24u) {
       result[m * 24u + c0] = gelu4(s2 + bias[biasStart + c0]);
     }
   }
-  if (row0 + local.y * 4u + 3u < rows) {
-    let m = first + row0 + local.y * 4u + 3u;
+  if (row0 + 4u * local.y + 3u < rows) {
+    let m = first + row0 + 4u * local.y + 3u;
     let c0 = column0 + local.x;
     if (c0 < 24u) {
       result[m * 24u + c0] = gelu4(s3 + bias[biasStart + c0]);
@@ -182,8 +247,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(3) var<storage, read> tiles: array<vec4u>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
-var<workgroup> leftTile: array<vec4f, 256>;
-var<workgroup> rightTile: array<vec4f, 256>;
+var<workgroup> held: array<vec4f, 544>;
 @compute @workgroup_size(8, 8)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let tile = tiles[group.y];
@@ -194,64 +258,130 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   let column0 = group.x * 8u;
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 96u;
+  let leftRow0_0 = (first + min(row0 + lane / 8u * 4u, rows - 1u)) * 24u;
+  let leftRow0_1 = (first + min(row0 + lane / 8u * 4u + 1u, rows - 1u)) * 24u;
+  let leftRow0_2 = (first + min(row0 + lane / 8u * 4u + 2u, rows - 1u)) * 24u;
+  let leftRow0_3 = (first + min(row0 + lane / 8u * 4u + 3u, rows - 1u)) * 24u;
+  var left0_0 = vec4f();
+  var left0_1 = vec4f();
+  var left0_2 = vec4f();
+  var left0_3 = vec4f();
+  let rightColumn0 = column0 + lane % 8u;
+  var right0 = vec4f();
+  let rightColumn1 = column0 + (lane + 64u) % 8u;
+  var right1 = vec4f();
+  let rightColumn2 = column0 + (lane + 128u) % 8u;
+  var right2 = vec4f();
+  let rightColumn3 = column0 + (lane + 192u) % 8u;
+  var right3 = vec4f();
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
-  for (var k0 = 0u; k0 < 24u; k0 += 8u) {
-    for (var i = lane; i < 256u; i += 64u) {
-      let r = row0 + i / 8u;
-      let k = k0 + i % 8u;
-      var v = vec4f();
-      if (r < rows) { v = left[(first + r) * 24u + k]; }
-      leftTile[i] = v;
+  const begin = 0u;
+  const end = 24u;
+  {
+    let k = begin + lane % 8u;
+    left0_0 = left[leftRow0_0 + k];
+    left0_1 = left[leftRow0_1 + k];
+    left0_2 = left[leftRow0_2 + k];
+    left0_3 = left[leftRow0_3 + k];
+  }
+  {
+    let k = 4u * begin + lane / 8u;
+    right0 = right[rightStart + k * 96u + rightColumn0];
+  }
+  {
+    let k = 4u * begin + (lane + 64u) / 8u;
+    right1 = right[rightStart + k * 96u + rightColumn1];
+  }
+  {
+    let k = 4u * begin + (lane + 128u) / 8u;
+    right2 = right[rightStart + k * 96u + rightColumn2];
+  }
+  {
+    let k = 4u * begin + (lane + 192u) / 8u;
+    right3 = right[rightStart + k * 96u + rightColumn3];
+  }
+  for (var k0 = begin; k0 < end; k0 += 8u) {
+    {
+      held[(lane % 8u * 4u) * 9u + lane / 8u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+      held[(lane % 8u * 4u + 1u) * 9u + lane / 8u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+      held[(lane % 8u * 4u + 2u) * 9u + lane / 8u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+      held[(lane % 8u * 4u + 3u) * 9u + lane / 8u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
     }
-    for (var i = lane; i < 256u; i += 64u) {
-      let k = 4u * k0 + i / 8u;
-      let c = column0 + i % 8u;
-      let v = right[rightStart + k * 96u + c];
-      rightTile[i] = v;
+    {
+      held[lane + 288u] = right0;
+    }
+    {
+      held[lane + 352u] = right1;
+    }
+    {
+      held[lane + 416u] = right2;
+    }
+    {
+      held[lane + 480u] = right3;
     }
     workgroupBarrier();
-    for (var q = 0u; q < 8u; q++) {
-      let b0 = rightTile[4u * q * 8u + local.x];
-      let b1 = rightTile[(4u * q + 1u) * 8u + local.x];
-      let b2 = rightTile[(4u * q + 2u) * 8u + local.x];
-      let b3 = rightTile[(4u * q + 3u) * 8u + local.x];
-      let a0 = leftTile[(local.y * 4u) * 8u + q];
-      s0 += a0.x * b0 + a0.y * b1 + a0.z * b2 + a0.w * b3;
-      let a1 = leftTile[(local.y * 4u + 1u) * 8u + q];
-      s1 += a1.x * b0 + a1.y * b1 + a1.z * b2 + a1.w * b3;
-      let a2 = leftTile[(local.y * 4u + 2u) * 8u + q];
-      s2 += a2.x * b0 + a2.y * b1 + a2.z * b2 + a2.w * b3;
-      let a3 = leftTile[(local.y * 4u + 3u) * 8u + q];
-      s3 += a3.x * b0 + a3.y * b1 + a3.z * b2 + a3.w * b3;
+    if (k0 + 8u < end) {
+      {
+        let k = (k0 + 8u) + lane % 8u;
+        left0_0 = left[leftRow0_0 + k];
+        left0_1 = left[leftRow0_1 + k];
+        left0_2 = left[leftRow0_2 + k];
+        left0_3 = left[leftRow0_3 + k];
+      }
+      {
+        let k = 4u * (k0 + 8u) + lane / 8u;
+        right0 = right[rightStart + k * 96u + rightColumn0];
+      }
+      {
+        let k = 4u * (k0 + 8u) + (lane + 64u) / 8u;
+        right1 = right[rightStart + k * 96u + rightColumn1];
+      }
+      {
+        let k = 4u * (k0 + 8u) + (lane + 128u) / 8u;
+        right2 = right[rightStart + k * 96u + rightColumn2];
+      }
+      {
+        let k = 4u * (k0 + 8u) + (lane + 192u) / 8u;
+        right3 = right[rightStart + k * 96u + rightColumn3];
+      }
+    }
+    for (var i = 0u; i < 32u; i++) {
+      let k = i;
+      let b0 = held[k * 8u + local.x + 288u];
+      let a0 = held[k * 9u + local.y];
+      s0 = fma(vec4f(a0.x), b0, s0);
+      s1 = fma(vec4f(a0.y), b0, s1);
+      s2 = fma(vec4f(a0.z), b0, s2);
+      s3 = fma(vec4f(a0.w), b0, s3);
     }
     workgroupBarrier();
   }
-  if (row0 + local.y * 4u < rows) {
-    let m = first + row0 + local.y * 4u;
+  if (row0 + 4u * local.y < rows) {
+    let m = first + row0 + 4u * local.y;
     let c0 = column0 + local.x;
     if (c0 < 96u) {
       result[m * 96u + c0] = s0 + bias[biasStart + c0];
     }
   }
-  if (row0 + local.y * 4u + 1u < rows) {
-    let m = first + row0 + local.y * 4u + 1u;
+  if (row0 + 4u * local.y + 1u < rows) {
+    let m = first + row0 + 4u * local.y + 1u;
     let c0 = column0 + local.x;
     if (c0 < 96u) {
       result[m * 96u + c0] = s1 + bias[biasStart + c0];
     }
   }
-  if (row0 + local.y * 4u + 2u < rows) {
-    let m = first + row0 + local.y * 4u + 2u;
+  if (row0 + 4u * local.y + 2u < rows) {
+    let m = first + row0 + 4u * local.y + 2u;
     let c0 = column0 + local.x;
     if (c0 < 96u) {
       result[m * 96u + c0] = s2 + bias[biasStart + c0];
     }
   }
-  if (row0 + local.y * 4u + 3u < rows) {
-    let m = first + row0 + local.y * 4u + 3u;
+  if (row0 + 4u * local.y + 3u < rows) {
+    let m = first + row0 + 4u * local.y + 3u;
     let c0 = column0 + local.x;
     if (c0 < 96u) {
       result[m * 96u + c0] = s3 + bias[biasStart + c0];
