@@ -48,34 +48,50 @@ export const xavierUniform = (fanIn: number, fanOut: number): Init => ({
   limit: Math.sqrt(6 / (fanIn + fanOut)),
 });
 
-/** Elements `start .. stop - 1`, in row-major order, of a parameter of `shape` initialised by `init`. */
+/** Elements `start .. stop - 1`, in row-major order, whole entries of a parameter of `shape` initialised by `init`. */
 function draw(init: Init, shape: Shape, key: number, start: number, stop: number): Float32Array {
-  const entry = init.shared ? sizeOf(shape.slice(1)) : Number.POSITIVE_INFINITY;
-  const at = valueAt(init, shape, key);
   const values = new Float32Array(stop - start);
+  if (!init.shared) {
+    fill(values, init, shape, key, start);
+    return values;
+  }
   // Entries that are the same are drawn once and copied.
-  const fresh = Math.min(values.length, entry);
-  for (let i = 0; i < fresh; i++)
-    values[i] = at(entry < Number.POSITIVE_INFINITY ? (start + i) % entry : start + i);
+  const fresh = Math.min(values.length, sizeOf(shape.slice(1)));
+  fill(values.subarray(0, fresh), init, shape, key, 0);
   for (let i = fresh; i < values.length; i += fresh)
     values.copyWithin(i, 0, Math.min(fresh, values.length - i));
   return values;
 }
 
-function valueAt(init: Init, shape: Shape, key: number): (i: number) => number {
+/**
+ * Fills `values` with the elements from `start` on. Each kind has a loop of its own, into which its draw is inlined: by
+ * one that calls whatever a kind draws with, a large model takes several times as long to draw.
+ */
+function fill(values: Float32Array, init: Init, shape: Shape, key: number, start: number): void {
   switch (init.kind) {
     case "constant":
-      return () => init.value;
+      values.fill(init.value);
+      return;
     case "normal":
-      return (i) => init.std * normal(key, i);
+      for (let i = 0; i < values.length; i++) values[i] = init.std * normal(key, start + i);
+      return;
     case "truncated-normal":
-      return (i) => init.std * truncatedNormal(key, i);
-    case "uniform":
-      return (i) => (init.centre ?? 0) + init.limit * (2 * uniform(key, i) - 1);
-    case "sincos2d":
-      return sincos2d(shape.at(-1) ?? 1, init.columns, init.temperature);
-    case "balanced":
-      return balanced(shape, key);
+      for (let i = 0; i < values.length; i++) values[i] = init.std * truncatedNormal(key, start + i);
+      return;
+    case "uniform": {
+      const { limit, centre = 0 } = init;
+      for (let i = 0; i < values.length; i++) values[i] = centre + limit * (2 * uniform(key, start + i) - 1);
+      return;
+    }
+    case "sincos2d": {
+      const at = sincos2d(shape.at(-1) ?? 1, init.columns, init.temperature);
+      for (let i = 0; i < values.length; i++) values[i] = at(start + i);
+      return;
+    }
+    case "balanced": {
+      const at = balanced(shape, key);
+      for (let i = 0; i < values.length; i++) values[i] = at(start + i);
+    }
   }
 }
 
