@@ -1,17 +1,18 @@
 /**
  * What k and the capacity ratio cost: one live program of V-MoE-S/32 Last-2 with 8 experts under batch prioritized
  * routing, beside the dense ViT-S/32 with the same head, on WebGPU. Prints a table; `--json` prints one line, for
- * bench/results. Traps: bench/traps.md.
+ * bench/results; after `--budget <seconds>` no round but the first is begun. Traps: bench/traps.md.
  */
 import { openBackend } from "../backends/choose.ts";
 import { median } from "../backends/statistics.ts";
 import { table } from "../cli/terminal.ts";
 import { createModel, knobsOf, mergeConfig, presets, probing, randomWeights } from "../models/index.ts";
+import { isJson, msLeft } from "./measure.ts";
 import { pictures } from "./programs.ts";
-import { inTurns, type Runner } from "./turns.ts";
+import { inTurns, type Runner, timesAs } from "./turns.ts";
 
 const batch = 8;
-const turns = { rounds: 5, runs: 1 };
+const turns = { rounds: 5 };
 const settings = [1, 2].flatMap((k) => [0.15, 0.5, 1.05].map((capacity) => ({ k, capacity })));
 
 const { engine } = await openBackend("webgpu");
@@ -35,21 +36,20 @@ const runners: Runner[] = [
   }),
 ];
 for (const runner of runners) await runner.run();
-const [first, ...rest] = await inTurns(runners, turns);
-const rows = rest.map(({ what, turns: times, ms }) => ({
-  what,
-  ms,
-  // Turn by turn, so that slow phases of the machine fall on both.
-  ofDense: median(times.map((time, round) => time / (first?.turns[round] ?? Number.NaN))),
+const [first, ...rest] = await inTurns(runners, { ...turns, limitMs: msLeft() });
+const rows = rest.map((each) => ({
+  what: each.what,
+  ms: each.ms,
+  ofDense: median(timesAs(each, first ?? each)),
 }));
 const date = new Date().toISOString().slice(0, 10);
-if (process.argv.includes("--json")) {
+if (isJson) {
   console.log(JSON.stringify({ date, device: engine.device, batch, turns, dense: first?.ms, rows }));
 } else {
-  console.log(`${engine.device}, ${date}, batch ${batch}, medians of ${turns.rounds} turns\n`);
-  const cells = rows.map(({ what, ms, ofDense }) => [what, ms.toFixed(1), ofDense.toFixed(3)]);
-  const base = [first?.what ?? "", first?.ms.toFixed(1) ?? "", "1"];
+  console.log(`${engine.device}, ${date}, batch ${batch}, medians of at most ${turns.rounds} turns\n`);
+  const cells = rows.map(({ what, ms, ofDense }) => [what, ms.toFixed(2), ofDense.toFixed(3)]);
+  const base = [first?.what ?? "", first?.ms.toFixed(2) ?? "", "1"];
   console.log(table([["what", "ms", "of the dense model's time"], base, ...cells]));
 }
 engine.close();
-process.exit(0);
+process.exit();

@@ -1,7 +1,8 @@
 /**
  * moec beside what a user would pick instead, on one WebGPU adapter in one run: ONNX Runtime's WebGPU engine on the
  * exported program, and TensorFlow.js on the dense model with the same weights. Prints a table of times and ratios;
- * `--json` prints one line, for bench/results; `--full` measures what only a GPU can. Traps: bench/traps.md.
+ * `--json` prints one line, for bench/results; `--full` measures what only a GPU can, the most telling first; after
+ * `--budget <seconds>` no case is begun; `--only <text>` leaves out what is named otherwise. Traps: bench/traps.md.
  */
 import type { Engine } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
@@ -9,17 +10,15 @@ import { onnx } from "../backends/onnx/runtime.ts";
 import { median } from "../backends/statistics.ts";
 import { table } from "../cli/terminal.ts";
 import { type Json, mergeConfig, presets } from "../models/index.ts";
+import { type Case, isFull, isJson, measureAll } from "./measure.ts";
 import { denseProduct, imageModel, type Measured, moeLayer } from "./programs.ts";
 import { closeTfjs, openTfjs, type TfjsProgram, tfjsProduct, tfjsVit } from "./tfjs.ts";
-import { timesOf } from "./turns.ts";
+import { inTurns, type Runner, type Timed, timesAs } from "./turns.ts";
 
-const isFull = process.argv.includes("--full");
-const isJson = process.argv.includes("--json");
+const turns = isFull ? { rounds: 9, limitMs: 20_000 } : { rounds: 5, limitMs: 6000 };
 
-/** Turns that are timed; fewer once they took this many milliseconds. */
-const [most, budget] = isFull ? [15, 20_000] : [5, 6000];
-
-interface Case {
+/** A program that engines are compared on. */
+interface Compared {
   readonly what: string;
   readonly batch: number;
   readonly program: () => Measured;
@@ -56,21 +55,21 @@ const outputOf = (measured: Measured, name: string): Measured => ({
 });
 const preset = (name: string): Json => presets.get(name) as Json;
 
-const products = (sides: readonly number[]): Case[] =>
+const products = (sides: readonly number[]): Compared[] =>
   sides.map((side) => ({
     what: `dense product, ${side}`,
     batch: 1,
     program: () => denseProduct(side),
     tfjs: tfjsProduct,
   }));
-const dense = (name: string, batches: readonly number[]): Case[] =>
+const dense = (name: string, batches: readonly number[]): Compared[] =>
   batches.map((batch) => ({
     what: name,
     batch,
     program: () => imageModel(preset(name), batch),
     tfjs: (measured) => tfjsVit(preset(name), measured),
   }));
-const sparse = (name: string, counts: readonly number[], batches: readonly number[]): Case[] =>
+const sparse = (name: string, counts: readonly number[], batches: readonly number[]): Compared[] =>
   counts.flatMap((count) =>
     batches.map((batch) => ({
       what: `${name}, E = ${count}`,
@@ -78,7 +77,7 @@ const sparse = (name: string, counts: readonly number[], batches: readonly numbe
       program: () => imageModel(experts(preset(name), count), batch),
     })),
   );
-const layers = (name: string, counts: readonly number[], batches: readonly number[]): Case[] =>
+const layers = (name: string, counts: readonly number[], batches: readonly number[]): Compared[] =>
   counts.flatMap((count) =>
     batches.map((batch) => ({
       what: `MoE layer of ${name}, E = ${count}`,
@@ -86,7 +85,7 @@ const layers = (name: string, counts: readonly number[], batches: readonly numbe
       program: () => outputOf(moeLayer(experts(preset(name), count), batch), "y"),
     })),
   );
-const capacities = (name: string, batch: number): Case[] =>
+const capacities = (name: string, batch: number): Compared[] =>
   [0.15, 0.5, 1.05].map((factor) => ({
     what: `${name}, E = 8, BPR, C = ${factor}`,
     batch,
@@ -94,15 +93,15 @@ const capacities = (name: string, batch: number): Case[] =>
     alone: true,
   }));
 
-const cases: Case[] = isFull
+const compared: readonly Compared[] = isFull
   ? [
       ...products([512, 1024, 2048]),
+      ...layers("vmoe-s32-every2", [8, 32], [1, 8, 32]),
       ...dense("vit-s32", [1, 8, 32]),
       ...sparse("vmoe-s32-last2", [8, 32], [1, 8, 32]),
       ...sparse("vmoe-s32-every2", [8, 32], [1, 8, 32]),
-      ...sparse("vmoe-b16-every2", [8, 32], [1, 8, 32]),
-      ...layers("vmoe-s32-every2", [8, 32], [1, 8, 32]),
       ...capacities("vmoe-s32-every2", 8),
+      ...sparse("vmoe-b16-every2", [8, 32], [1, 8, 32]),
     ]
   : [
       ...products([512, 1024]),
@@ -113,57 +112,45 @@ const cases: Case[] = isFull
       ...capacities("vmoe-s32-every2", 1),
     ];
 
-/** An engine with a program of its own for a case. */
-interface Contender {
+/** An engine with a program of its own. */
+interface Contender extends Runner {
   readonly numbers: Float32Array;
-  run(): Promise<Float32Array>;
   dispose(): void;
 }
 
-async function onEngine(engine: Engine, { graph, weights, inputs }: Measured): Promise<Contender> {
-  const executable = await engine.compile(graph, weights);
+async function onEngine(what: string, on: Engine, measured: Measured): Promise<Contender> {
+  const { graph, weights, inputs, flops } = measured;
+  const executable = await on.compile(graph, weights);
   const run = async (): Promise<Float32Array> => {
     const [output] = (await executable.run(inputs)).values();
     return output?.data as Float32Array;
   };
   try {
-    return { numbers: await run(), run, dispose: () => executable.dispose() };
+    return { what, flops, numbers: await run(), run, dispose: () => executable.dispose() };
   } catch (error) {
     executable.dispose();
     throw error;
   }
 }
 
-async function onTfjs(built: TfjsProgram): Promise<Contender> {
-  return { numbers: await built.run(), run: () => built.run(), dispose: closeTfjs };
+async function onTfjs(what: string, { flops }: Measured, built: TfjsProgram): Promise<Contender> {
+  return { what, flops, numbers: await built.run(), run: () => built.run(), dispose: closeTfjs };
 }
 
 /** What `open` opens, or nothing where the peer cannot do it, which is said. */
-async function attempt(peer: string, open: () => Promise<Contender>): Promise<Contender | undefined> {
+async function attempt(
+  peer: string,
+  open: (what: string) => Promise<Contender>,
+): Promise<Contender | undefined> {
   try {
-    return await open();
+    return await open(peer);
   } catch (error) {
     console.error(`${peer}: ${error instanceof Error ? error.message : String(error)}`);
     return undefined;
   }
 }
 
-/** Milliseconds of each contender's warm runs, taking turns, so that slow phases of the machine fall on all. */
-async function turnsOf(contenders: readonly (Contender | undefined)[]): Promise<number[][]> {
-  const times = contenders.map((): number[] => []);
-  for (let round = 0, spent = 0; round < most && spent < budget; round++) {
-    for (const [i, contender] of contenders.entries()) {
-      if (!contender) continue;
-      const [ms = 0] = await timesOf(1, () => contender.run());
-      times[i]?.push(ms);
-      spent += ms;
-    }
-  }
-  return times;
-}
-
-function difference(ours: Float32Array, theirs: Float32Array | undefined): number {
-  if (!theirs) return 0;
+function difference(ours: Float32Array, theirs: Float32Array): number {
   let [off, largest] = [0, 0];
   for (const [i, value] of ours.entries()) {
     off = Math.max(off, Math.abs(value - (theirs[i] ?? Number.NaN)));
@@ -172,48 +159,50 @@ function difference(ours: Float32Array, theirs: Float32Array | undefined): numbe
   return off / largest;
 }
 
-async function measure(
-  { what, batch, program, tfjs, alone }: Case,
-  engine: Engine,
-  peer: Engine,
-): Promise<Row> {
+async function measure({ what, batch, program, tfjs, alone }: Compared): Promise<Row> {
   const measured = program();
-  const ours = await onEngine(engine, measured);
-  const runtime = alone ? undefined : await attempt("ONNX Runtime", () => onEngine(peer, measured));
-  const other = tfjs && (await attempt("TensorFlow.js", async () => onTfjs(await tfjs(measured))));
-  const [mine = [], theirs = [], others = []] = await turnsOf([ours, runtime, other]);
-  const differs = Math.max(...[runtime, other].map((each) => difference(ours.numbers, each?.numbers)));
-  for (const each of [ours, runtime, other]) each?.dispose();
-  const ratio = (times: readonly number[]): number | null =>
-    middle(times.map((ms, i) => ms / (mine[i] ?? ms)));
-  return {
-    what,
-    batch,
-    gflop: measured.flops / 1e9,
-    ours: median(mine),
-    onnx: middle(theirs),
-    tfjs: middle(others),
-    onnxRatio: ratio(theirs),
-    tfjsRatio: ratio(others),
-    differs,
-  };
+  const ours = await onEngine("moec", engine, measured);
+  const runtime = alone ? undefined : await attempt("ONNX Runtime", (name) => onEngine(name, peer, measured));
+  const other =
+    tfjs && (await attempt("TensorFlow.js", async (name) => onTfjs(name, measured, await tfjs(measured))));
+  const peers = [runtime, other].filter((each) => each !== undefined);
+  try {
+    const [mine, ...rest] = (await inTurns([ours, ...peers], turns)) as [Timed, ...Timed[]];
+    const timeOf = (each?: Contender): Timed | undefined => rest.find((timed) => timed.what === each?.what);
+    const ratio = (each?: Timed): number | null => (each ? median(timesAs(each, mine)) : null);
+    const [theirs, others] = [timeOf(runtime), timeOf(other)];
+    return {
+      what,
+      batch,
+      gflop: measured.flops / 1e9,
+      ours: mine.ms,
+      onnx: theirs?.ms ?? null,
+      tfjs: others?.ms ?? null,
+      onnxRatio: ratio(theirs),
+      tfjsRatio: ratio(others),
+      differs: Math.max(0, ...peers.map(({ numbers }) => difference(ours.numbers, numbers))),
+    };
+  } finally {
+    for (const each of [ours, ...peers]) each.dispose();
+  }
 }
 
-const middle = (values: readonly number[]): number | null => (values.length > 0 ? median(values) : null);
-const shown = (ms: number | null, digits = 1): string => ms?.toFixed(digits) ?? "";
+const shown = (value: number | null, digits = 2): string => value?.toFixed(digits) ?? "";
 
-const { engine } = await openBackend("webgpu");
-const peer = await onnx({ provider: "webgpu" }).open();
-await openTfjs();
-const rows: Row[] = [];
-for (const each of cases) {
-  if (!isJson) process.stderr.write(`${each.what}, batch ${each.batch}\n`);
-  rows.push(await measure(each, engine, peer));
-}
-const date = new Date().toISOString().slice(0, 10);
-if (isJson) console.log(JSON.stringify({ date, device: engine.device, peer: peer.device, rows }));
-else {
-  console.log(`${engine.device}; ${peer.device}; ${date}, medians of at most ${most} turns\n`);
+const line = ({ ours, onnxRatio, tfjsRatio }: Row): string =>
+  [
+    `${shown(ours)} ms`,
+    ...(onnxRatio === null ? [] : [`ONNX Runtime ${shown(onnxRatio)} times as long`]),
+    ...(tfjsRatio === null ? [] : [`TensorFlow.js ${shown(tfjsRatio)}`]),
+  ].join(", ");
+
+function report(rows: readonly Row[]): void {
+  const date = new Date().toISOString().slice(0, 10);
+  if (isJson) {
+    console.log(JSON.stringify({ date, device: engine.device, peer: peer.device, rows }));
+    return;
+  }
+  console.log(`${engine.device}; ${peer.device}; ${date}, medians of at most ${turns.rounds} turns\n`);
   const cells = rows.map((row) => [
     row.what,
     row.batch,
@@ -221,8 +210,8 @@ else {
     (row.gflop / (row.ours / 1e3)).toFixed(1),
     shown(row.onnx),
     shown(row.tfjs),
-    shown(row.onnxRatio, 2),
-    shown(row.tfjsRatio, 2),
+    shown(row.onnxRatio),
+    shown(row.tfjsRatio),
     row.differs.toExponential(0),
   ]);
   const head = [
@@ -238,5 +227,14 @@ else {
   ];
   console.log(table([head, ...cells]));
 }
+
+const { engine } = await openBackend("webgpu");
+const peer = await onnx({ provider: "webgpu" }).open();
+await openTfjs();
+const cases = compared.map((each): Case<Row> => ({
+  what: `${each.what}, batch ${each.batch}`,
+  measure: () => measure(each),
+}));
+await measureAll(cases, line, report);
 engine.close();
-process.exit(0);
+process.exit();

@@ -1,14 +1,16 @@
 /**
  * What narrow weights cost or gain in time: one MoE layer alone, its weights stored each way, on WebGPU. Prints a table;
- * `--json` prints one line, for bench/results. Traps: bench/traps.md.
+ * `--json` prints one line, for bench/results; after `--budget <seconds>` no layer is begun; `--only <text>` leaves out
+ * what is named otherwise. Traps: bench/traps.md.
  */
 import { openBackend } from "../backends/choose.ts";
 import { median } from "../backends/statistics.ts";
 import { table } from "../cli/terminal.ts";
 import { presets } from "../models/index.ts";
 import { narrowWeights, type WeightPrecision } from "../passes/index.ts";
+import { type Case, isJson, measureAll } from "./measure.ts";
 import { moeLayer } from "./programs.ts";
-import { inTurns, type Runner } from "./turns.ts";
+import { inTurns, type Runner, timesAs } from "./turns.ts";
 
 const turns = { rounds: 7, runs: 2 };
 const ways: Readonly<Record<string, WeightPrecision>> = {
@@ -18,18 +20,15 @@ const ways: Readonly<Record<string, WeightPrecision>> = {
   int4: { quantizeExperts: "int4" },
 };
 
-const { engine } = await openBackend("webgpu");
-const rows: {
+interface Row {
   readonly what: string;
   readonly ms: number;
   readonly gflops: number;
+  /** Of the time with float32 weights. */
   readonly ofSingle: number;
-}[] = [];
-for (const [preset, batch] of [
-  ["vmoe-s32-last2-e8", 1],
-  ["vmoe-s32-last2-e8", 16],
-  ["vmoe-b16-every2-e8", 1],
-] as const) {
+}
+
+async function measure(preset: string, batch: number): Promise<Row[]> {
   const { graph, weights, inputs, flops } = moeLayer(presets.get(preset) ?? {}, batch);
   const programs = await Promise.all(
     Object.entries(ways).map(async ([way, precision]) => {
@@ -45,25 +44,44 @@ for (const [preset, batch] of [
   }));
   for (const runner of runners) await runner.run();
   const timed = await inTurns(runners, turns);
-  for (const { what, ms, gflops, turns: times } of timed) {
-    // Turn by turn, so that slow phases of the machine fall on both.
-    const ofSingle = median(times.map((time, round) => time / (timed[0]?.turns[round] ?? Number.NaN)));
-    rows.push({ what, ms, gflops, ofSingle });
-  }
   for (const { program } of programs) program.dispose();
+  return timed.map((each) => ({
+    what: each.what,
+    ms: each.ms,
+    gflops: each.gflops,
+    ofSingle: median(timesAs(each, timed[0] ?? each)),
+  }));
 }
-const date = new Date().toISOString().slice(0, 10);
-if (process.argv.includes("--json")) {
-  console.log(JSON.stringify({ date, device: engine.device, turns, rows }));
-} else {
+
+function report(layers: readonly Row[][]): void {
+  const rows = layers.flat();
+  const date = new Date().toISOString().slice(0, 10);
+  if (isJson) {
+    console.log(JSON.stringify({ date, device: engine.device, turns, rows }));
+    return;
+  }
   console.log(`${engine.device}, ${date}, medians of ${turns.rounds} turns\n`);
   const cells = rows.map(({ what, ms, gflops, ofSingle }) => [
     what,
-    ms.toFixed(1),
+    ms.toFixed(2),
     gflops.toFixed(1),
     ofSingle.toFixed(2),
   ]);
   console.log(table([["MoE layer", "ms", "GFLOP/s, at most", "of float32's time"], ...cells]));
 }
+
+const { engine } = await openBackend("webgpu");
+const cases = (
+  [
+    ["vmoe-s32-last2-e8", 1],
+    ["vmoe-s32-last2-e8", 16],
+    ["vmoe-b16-every2-e8", 1],
+  ] as const
+).map(([preset, batch]): Case<Row[]> => ({
+  what: `${preset}, batch ${batch}`,
+  measure: () => measure(preset, batch),
+}));
+const line = (rows: readonly Row[]): string => rows.map(({ ofSingle }) => ofSingle.toFixed(2)).join(", ");
+await measureAll(cases, line, report);
 engine.close();
-process.exit(0);
+process.exit();

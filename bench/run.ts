@@ -1,18 +1,19 @@
 /**
  * How long models take on this machine's backends, side by side in one run, beside the backend's own dense product as
- * the ceiling. Prints a table; `--json` prints one line, for bench/results. Traps: bench/traps.md.
+ * the ceiling. Prints a table; `--json` prints one line, for bench/results;
+ * after `--budget <seconds>` no model is begun; `--only <text>` leaves out what is named otherwise. Traps: bench/traps.md.
  */
 import type { Engine } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
-import { median } from "../backends/statistics.ts";
 import { table } from "../cli/terminal.ts";
 import { presets } from "../models/index.ts";
+import { type Case, isJson, measureAll } from "./measure.ts";
 import { denseProduct, imageModel, type Measured } from "./programs.ts";
-import { timesOf } from "./turns.ts";
+import { inTurns } from "./turns.ts";
 
 const models = ["vit-s32", "vmoe-s32-last2-e8", "vmoe-s32-every2"];
 const batches = [1, 8];
-const repeats = 7;
+const rounds = 7;
 const side = 1024;
 
 interface Row {
@@ -20,7 +21,7 @@ interface Row {
   readonly batch: number;
   readonly compileMs: number;
   readonly firstMs: number;
-  /** Median of the later runs. */
+  /** Median of the turns of later runs. */
   readonly warmMs: number;
   readonly gflops: number;
   readonly launches: number | null;
@@ -37,33 +38,33 @@ async function measure(
   const compiled = performance.now();
   await executable.run(inputs);
   const first = performance.now();
-  const times = await timesOf(repeats, () => executable.run(inputs));
+  const [warm] = await inTurns([{ what, flops, run: () => executable.run(inputs) }], { rounds });
   const { launches } = executable.report;
   executable.dispose();
-  const warmMs = median(times);
-  const row = { what, batch, compileMs: compiled - started, firstMs: first - compiled, warmMs };
-  return { ...row, gflops: flops / warmMs / 1e6, launches: launches ?? null };
+  const { ms: warmMs = 0, gflops = 0 } = warm ?? {};
+  const [compileMs, firstMs] = [compiled - started, first - compiled];
+  return { what, batch, compileMs, firstMs, warmMs, gflops, launches: launches ?? null };
 }
 
-const { engine } = await openBackend("webgpu");
-const rows = [await measure(engine, `dense product ${side}x${side}x${side}`, 1, denseProduct(side))];
-for (const name of models) {
-  for (const batch of batches) {
-    rows.push(await measure(engine, name, batch, imageModel(presets.get(name) ?? {}, batch)));
+const caseOf = (what: string, batch: number, program: () => Measured): Case<Row> => ({
+  what: `${what}, batch ${batch}`,
+  measure: () => measure(engine, what, batch, program()),
+});
+
+function report(rows: readonly Row[]): void {
+  const date = new Date().toISOString().slice(0, 10);
+  if (isJson) {
+    console.log(JSON.stringify({ date, device: engine.device, rounds, rows }));
+    return;
   }
-}
-const date = new Date().toISOString().slice(0, 10);
-if (process.argv.includes("--json"))
-  console.log(JSON.stringify({ date, device: engine.device, repeats, rows }));
-else {
-  console.log(`${engine.device}, ${date}, median of ${repeats} runs\n`);
+  console.log(`${engine.device}, ${date}, median of ${rounds} turns\n`);
   const cells = rows.map((row) => [
     row.what,
     row.batch,
     row.compileMs.toFixed(0),
     row.firstMs.toFixed(0),
-    row.warmMs.toFixed(1),
-    (row.warmMs / row.batch).toFixed(1),
+    row.warmMs.toFixed(2),
+    (row.warmMs / row.batch).toFixed(2),
     row.gflops.toFixed(2),
     row.launches ?? "",
   ]);
@@ -74,5 +75,14 @@ else {
     ]),
   );
 }
+
+const { engine } = await openBackend("webgpu");
+const cases = [
+  caseOf(`dense product ${side}x${side}x${side}`, 1, () => denseProduct(side)),
+  ...models.flatMap((name) =>
+    batches.map((batch) => caseOf(name, batch, () => imageModel(presets.get(name) ?? {}, batch))),
+  ),
+];
+await measureAll(cases, ({ warmMs }) => `${warmMs.toFixed(2)} ms`, report);
 engine.close();
-process.exit(0);
+process.exit();

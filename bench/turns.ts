@@ -1,5 +1,6 @@
-/** Times of runs that take turns, so that what the machine does beside them falls on all alike. */
+/** Rates of programs that take turns. */
 import { median } from "../backends/statistics.ts";
+import { msOf, takeTurns, type Turns } from "../backends/turns.ts";
 
 /** Something that is run again and again. */
 export interface Runner {
@@ -20,42 +21,23 @@ export interface Timed {
   readonly gflops: number;
 }
 
-/** Milliseconds of each of `repeats` runs. */
-export async function timesOf(repeats: number, run: () => Promise<unknown>): Promise<number[]> {
-  const times: number[] = [];
-  for (let i = 0; i < repeats; i++) {
-    const before = performance.now();
-    await run();
-    times.push(performance.now() - before);
-  }
-  return times;
-}
-
-/** How often runners take turns. */
-export interface Turns {
-  readonly rounds: number;
-  /** Runs of a turn. */
-  readonly runs: number;
-  /** Called before each round. */
-  readonly before?: () => void;
-}
-
-/** Gives each of `runners`, already warm, its turn in each round. */
-export async function inTurns(
-  runners: readonly Runner[],
-  { rounds, runs, before = () => undefined }: Turns,
-): Promise<Timed[]> {
-  const all = runners.map((runner) => ({ runner, turns: [] as number[] }));
-  for (let round = 0; round < rounds; round++) {
-    before();
-    for (const { runner, turns } of all) turns.push(median(await timesOf(runs, () => runner.run())));
-  }
-  return all.map(({ runner: { what, flops }, turns }) => {
-    const ms = median(turns);
-    return { what, flops, turns, ms, gflops: flops / ms / 1e6 };
+/** Times `runners`, each run once before, in turns. */
+export async function inTurns(runners: readonly Runner[], turns: Turns): Promise<Timed[]> {
+  const taken = await takeTurns(
+    runners.map((runner) => () => msOf(() => runner.run())),
+    turns,
+  );
+  return runners.map(({ what, flops }, i) => {
+    const times = (taken[i] ?? []).map(median);
+    const ms = median(times);
+    return { what, flops, turns: times, ms, gflops: flops / ms / 1e6 };
   });
 }
 
+/** For each round the time of `one`, as a share of that of `other` beside it: slow phases of the machine fall on both. */
+export const timesAs = (one: Timed, other: Timed): number[] =>
+  one.turns.map((ms, round) => ms / (other.turns[round] ?? Number.NaN));
+
 /** For each round the rate of `one`, in operations a second, as a share of that of `other` beside it. */
 export const shares = (one: Timed, other: Timed): number[] =>
-  one.turns.map((ms, round) => (one.flops / ms) * ((other.turns[round] ?? 0) / other.flops));
+  timesAs(one, other).map((ratio) => one.flops / other.flops / ratio);

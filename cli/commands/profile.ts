@@ -3,6 +3,7 @@ import { Command, Option } from "commander";
 
 import type { LaunchTime } from "../../backends/backend.ts";
 import { median } from "../../backends/statistics.ts";
+import { warmUp } from "../../backends/turns.ts";
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
 import { CompileError } from "../../ir/index.ts";
 import { drawFlame } from "../flame.ts";
@@ -73,6 +74,8 @@ async function measured(
   try {
     // The first run builds what later ones find built.
     await run();
+    progress.show(0, "warming up");
+    await warmUp(run);
     const runs: (readonly LaunchTime[])[] = [];
     for (let i = 0; i < repeat; i++) {
       runs.push(await run());
