@@ -1,7 +1,7 @@
 /** Initial values of parameters, as the original draws them. */
 import { type Shape, sizeOf, Tensor, type TensorType, type WeightSource } from "../ir/index.ts";
 import type { TokenGrid } from "./grid.ts";
-import { normal, streamKey, truncatedNormal, uniform } from "./random.ts";
+import { fillNormal, fillTruncatedNormal, fillUniform, streamKey, uniform } from "./random.ts";
 
 /**
  * How one parameter is initialised. `balanced`: [T, E], each row a rotation of E - 1, ..., 1, 0, each rotation as often
@@ -63,26 +63,21 @@ function draw(init: Init, shape: Shape, key: number, start: number, stop: number
   return values;
 }
 
-/**
- * Fills `values` with the elements from `start` on. Each kind has a loop of its own, into which its draw is inlined: by
- * one that calls whatever a kind draws with, a large model takes several times as long to draw.
- */
+/** Fills `values` with the elements from `start` on. */
 function fill(values: Float32Array, init: Init, shape: Shape, key: number, start: number): void {
   switch (init.kind) {
     case "constant":
       values.fill(init.value);
       return;
     case "normal":
-      for (let i = 0; i < values.length; i++) values[i] = init.std * normal(key, start + i);
+      fillNormal(values, key, start, init.std);
       return;
     case "truncated-normal":
-      for (let i = 0; i < values.length; i++) values[i] = init.std * truncatedNormal(key, start + i);
+      fillTruncatedNormal(values, key, start, init.std);
       return;
-    case "uniform": {
-      const { limit, centre = 0 } = init;
-      for (let i = 0; i < values.length; i++) values[i] = centre + limit * (2 * uniform(key, start + i) - 1);
+    case "uniform":
+      fillUniform(values, key, start, init);
       return;
-    }
     case "sincos2d": {
       const at = sincos2d(shape.at(-1) ?? 1, init.columns, init.temperature);
       for (let i = 0; i < values.length; i++) values[i] = at(start + i);

@@ -25,19 +25,45 @@ export const uniform = (key: number, i: number): number =>
 const secondStream = 0x9e3779b9;
 
 /** Draw `i` of the stream, standard normal, by Box and Muller's transform. */
-export const normal = (key: number, i: number): number =>
+const normal = (key: number, i: number): number =>
   Math.sqrt(-2 * Math.log(uniform(key, i))) * Math.cos(2 * Math.PI * uniform(key + secondStream, i));
 
 /** Draw `i` of the stream, standard normal given that it lies in [-2, 2]: the first of a sequence that does. */
-export function truncatedNormal(key: number, i: number): number {
+function truncatedNormal(key: number, i: number): number {
   for (let attempt = 0; ; attempt++) {
     const x = normal(key + mix(attempt), i);
     if (Math.abs(x) <= 2) return x;
   }
 }
 
+/*
+ * Whole tensors are drawn by a loop for each distribution, in a function of its own: engines then inline the draw, and a
+ * large model takes a fraction of the time.
+ */
+
+/** Draws from `start` on, one for each of `values`, uniform in (centre - limit, centre + limit). */
+export function fillUniform(
+  values: Float32Array,
+  key: number,
+  start: number,
+  { limit, centre = 0 }: { readonly limit: number; readonly centre?: number },
+): void {
+  for (let i = 0; i < values.length; i++) values[i] = centre + limit * (2 * uniform(key, start + i) - 1);
+}
+
+/** Draws from `start` on, one for each of `values`, normal of deviation `std`. */
+export function fillNormal(values: Float32Array, key: number, start: number, std: number): void {
+  for (let i = 0; i < values.length; i++) values[i] = std * normal(key, start + i);
+}
+
+/** Draws from `start` on, one for each of `values`, of `truncatedNormal`, times `std`. */
+export function fillTruncatedNormal(values: Float32Array, key: number, start: number, std: number): void {
+  for (let i = 0; i < values.length; i++) values[i] = std * truncatedNormal(key, start + i);
+}
+
 /** Draws 0 .. length-1 of the stream `name` under `seed`, standard normal. */
 export function normalDraws(seed: number, name: string, length: number): Float32Array {
-  const key = streamKey(seed, name);
-  return Float32Array.from({ length }, (_, i) => normal(key, i));
+  const values = new Float32Array(length);
+  fillNormal(values, streamKey(seed, name), 0, 1);
+  return values;
 }
