@@ -83,7 +83,8 @@ export interface LaunchSpec {
   /** Declarations outside the entry point; equal ones are made once. */
   readonly module?: string | readonly string[];
   /**
-   * The entry point's body; it sees `id`, `local`, `lane`, `group`, `subgroup` and `member` (WebGPU's built-in ids).
+   * The entry point's body; it sees `id`, `local`, `lane`, `group`, `subgroup`, `member` and `members` (WebGPU's built-in
+   * ids, and the threads of the subgroup).
    */
   readonly body: string;
 }
@@ -94,6 +95,7 @@ const builtins: Readonly<Record<string, string>> = {
   lane: "@builtin(local_invocation_index) lane: u32",
   group: "@builtin(workgroup_id) group: vec3u",
   member: "@builtin(subgroup_invocation_id) member: u32",
+  members: "@builtin(subgroup_size) members: u32",
   subgroup: "@builtin(subgroup_id) subgroup: u32",
 };
 

@@ -69,7 +69,7 @@ export interface Profile {
   readonly minWorkgroups: number;
   /** Products whose tiles were measured, which goes before the rule above; none by default. */
   readonly tuned?: readonly TunedProduct[] | undefined;
-  /** Threads that share a row of a reduction. */
+  /** Threads that share a row of a reduction; 1 where a thread does best alone. */
   readonly lanesPerRow: number;
   /** Threads of a workgroup in kernels without cooperation. */
   readonly workgroup: number;

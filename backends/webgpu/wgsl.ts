@@ -65,23 +65,6 @@ export function stridedIndex(i: string, shape: Shape, strides: Shape, offset = 0
 export const sharedLoop = (size: number, lanes: number, bound = `${size}u`): string =>
   lanes === 1 ? `for (var j = 0u; j < ${bound}; j++)` : `for (var j = lane; j < ${bound}; j += ${lanes}u)`;
 
-/**
- * Statements that replace the variable `name` of each thread of a workgroup by the combination of all threads'
- * values, in a fixed order; `combine` makes an expression of two. Needs `var<workgroup> partial`.
- */
-export function acrossLanes(name: string, lanes: number, combine: (a: string, b: string) => string): string {
-  if (lanes === 1) return "";
-  return `
-        partial[lane] = ${name};
-        workgroupBarrier();
-        for (var step = ${lanes / 2}u; step > 0u; step /= 2u) {
-          if (lane < step) { partial[lane] = ${combine("partial[lane]", "partial[lane + step]")}; }
-          workgroupBarrier();
-        }
-        ${name} = partial[0];
-        workgroupBarrier();`;
-}
-
 type Gelu = "tanh" | "none";
 
 /** GELU of `lanes` f32; needs `geluModule`. */

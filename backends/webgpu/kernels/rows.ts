@@ -1,45 +1,56 @@
 /** Reductions over the last axis: one thread a row on CPU drivers, one workgroup a row on GPUs. */
 import { type DType, ops, sizeOf, type Value } from "../../../ir/index.ts";
+import { type Combination, combined, Exchange } from "../exchange.ts";
 import {
   type Binding,
-  type Element,
   elementOf,
   grid,
   kernel,
+  type Lanes,
   launch,
   type Launch,
   type LaunchKernel,
   type Output,
   read,
+  typeOf,
   write,
 } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
-import { acrossLanes, f32, lowest, rounded, roundingModule, sharedLoop } from "../wgsl.ts";
+import { f32, lowest, rounded, roundingModule, sharedLoop } from "../wgsl.ts";
+import { normOfRow } from "./norm.ts";
 
 interface RowSpec {
   readonly label: string;
   readonly bindings: readonly Binding[];
   readonly rows: number;
   readonly module?: string;
-  /** What threads exchange when they share a row. */
-  readonly partial?: Element;
   /** Where the result goes, where it is not among the bindings. */
   readonly output?: Output;
-  /** Statements for the row `row`, shared by `lanes` threads of number `lane`; `stored` writes one that stores. */
-  readonly body: (lanes: number, stored: (value: string, i: string) => string) => string;
+  /** Statements for the row `row`. */
+  readonly body: (row: Row) => string;
+}
+
+/** A row as its kernel sees it. */
+interface Row {
+  /** How many threads share it, each of number `lane`. */
+  readonly lanes: number;
+  readonly exchange: Exchange;
+  /** A statement that stores. */
+  readonly stored: (value: string, i: string) => string;
 }
 
 /** A launch with `profile.lanesPerRow` threads a row. */
 function overRows(
-  { label, bindings: own, rows, module: ownModule = "", partial = "f32", output, body }: RowSpec,
+  { label, bindings: own, rows, module: ownModule = "", output, body }: RowSpec,
   profile: Profile,
 ): Launch {
   const lanes = profile.lanesPerRow;
+  const exchange = new Exchange(lanes, profile);
   const bindings = [...own, ...(output ? [...output.extra, output.binding] : [])];
   const module = [ownModule, ...(output?.module ?? [])];
   const stored = (value: string, i: string): string => `result[${i}] = ${output?.finish(value, i) ?? value};`;
   const written = (head: readonly string[]): string =>
-    [...head.map((line) => `        ${line}`), body(lanes, stored)].join("\n");
+    [...head.map((line) => `        ${line}`), body({ lanes, exchange, stored })].join("\n");
   const outside = `if (row >= ${rows}u) { return; }`;
   if (lanes === 1) {
     const { workgroups, index } = grid(rows, profile);
@@ -55,20 +66,19 @@ function overRows(
   }
   const down = Math.ceil(rows / profile.limits.maxComputeWorkgroupsPerDimension);
   const across = Math.ceil(rows / down);
+  const text = written(
+    down === 1 ? ["let row = group.x;"] : [`let row = group.x + group.y * ${across}u;`, outside],
+  );
   return launch({
     label,
     bindings,
     workgroups: [across, down, 1],
     workgroupSize: [lanes],
-    module: [`var<workgroup> partial: array<${partial}, ${lanes}>;`, ...module],
-    body: written(
-      down === 1 ? ["let row = group.x;"] : [`let row = group.x + group.y * ${across}u;`, outside],
-    ),
+    directives: exchange.directives,
+    module: [...exchange.module, ...module],
+    body: text,
   });
 }
-
-const plus = (a: string, b: string): string => `${a} + ${b}`;
-const larger = (a: string, b: string): string => `max(${a}, ${b})`;
 
 const rowsOf = ({ type }: Value): readonly [rows: number, width: number] => {
   const width = type.shape.at(-1) ?? 1;
@@ -97,16 +107,16 @@ export function softmaxRows(
       bindings: x ? [x, y] : [y],
       rows,
       module: roundingModule(dtype),
-      body: (lanes) => `
+      body: ({ lanes, exchange }) => `
         let start = row * ${stride}u;
         var largest = ${lowest};
-        ${sharedLoop(width, lanes)} { largest = max(largest, ${from}[start + j]); }${acrossLanes("largest", lanes, larger)}
+        ${sharedLoop(width, lanes)} { largest = max(largest, ${from}[start + j]); }${exchange.across("largest", "maximum")}
         var total = 0.0f;
         ${sharedLoop(width, lanes)} {
           let power = exp(${from}[start + j] - largest);
           y[start + j] = power;
           total += power;
-        }${acrossLanes("total", lanes, plus)}
+        }${exchange.across("total", "sum")}
         ${sharedLoop(width, lanes)} { y[start + j] = ${rounded(dtype, "y[start + j] / total")}; }
         ${stride > width ? `${sharedLoop(stride - width, lanes)} { y[start + ${width}u + j] = 0.0f; }` : ""}`,
     },
@@ -116,28 +126,44 @@ export function softmaxRows(
 
 export const layerNorm: LaunchKernel = kernel(
   ops.layerNorm,
-  ({ operands: { x, scale, bias }, sizes: { D, epsilon }, profile, output }) => [
-    overRows(
-      {
-        label: "layer_norm",
-        bindings: [read("x", x), read("scale", scale), read("bias", bias)],
-        rows: rowsOf(x)[0],
-        output: output(1),
-        body: (lanes, stored) => `
+  ({ operands: { x, scale, bias }, sizes, profile, output }) => {
+    const { D, epsilon } = sizes;
+    const isShared = profile.lanesPerRow > 1;
+    const lanes: Lanes = isShared && D % 4 === 0 ? 4 : 1;
+    const bound = (name: string, value: Value): Binding => ({
+      ...read(name, value),
+      element: typeOf(value.type.dtype, lanes),
+    });
+    const alone = ({ stored }: Row): string => `
         let start = row * ${D}u;
         var mean = 0.0f;
-        ${sharedLoop(D, lanes)} { mean += x[start + j]; }${acrossLanes("mean", lanes, plus)}
+        for (var j = 0u; j < ${D}u; j++) { mean += x[start + j]; }
         mean /= ${f32(D)};
         var variance = 0.0f;
-        ${sharedLoop(D, lanes)} { let centred = x[start + j] - mean; variance += centred * centred; }${acrossLanes("variance", lanes, plus)}
+        for (var j = 0u; j < ${D}u; j++) { let centred = x[start + j] - mean; variance += centred * centred; }
         let factor = 1.0f / sqrt(variance / ${f32(D)} + ${f32(epsilon)});
-        ${sharedLoop(D, lanes)} {
+        for (var j = 0u; j < ${D}u; j++) {
           ${stored("(x[start + j] - mean) * factor * scale[j] + bias[j]", "start + j")}
-        }`,
-      },
-      profile,
-    ),
-  ],
+        }`;
+    const together = ({ lanes: threads, exchange, stored }: Row): string => {
+      const store = (value: string, at: string): string => stored(value, `start + ${at}`);
+      const { loads, norm } = normOfRow(sizes, threads, lanes, exchange, store);
+      return `
+        let start = row * ${D / lanes}u;${loads}${norm}`;
+    };
+    return [
+      overRows(
+        {
+          label: "layer_norm",
+          bindings: [bound("x", x), bound("scale", scale), bound("bias", bias)],
+          rows: rowsOf(x)[0],
+          output: output(lanes),
+          body: isShared ? together : alone,
+        },
+        profile,
+      ),
+    ];
+  },
   { epilogue: 4 },
 );
 
@@ -147,7 +173,7 @@ function reduction(
   output: Output,
   label: string,
   start: string,
-  combine: typeof plus,
+  how: Combination,
   profile: Profile,
 ): Launch {
   const [rows, width] = rowsOf(x);
@@ -155,11 +181,10 @@ function reduction(
     label,
     bindings: [read("x", x)],
     rows,
-    partial: elementOf[x.type.dtype],
     output,
-    body: (lanes, stored) => `
+    body: ({ lanes, exchange, stored }) => `
         var sum = ${start};
-        ${sharedLoop(width, lanes)} { sum = ${combine("sum", `x[row * ${width}u + j]`)}; }${acrossLanes("sum", lanes, combine)}
+        ${sharedLoop(width, lanes)} { sum = ${combined[how]("sum", `x[row * ${width}u + j]`)}; }${exchange.across("sum", how, elementOf[x.type.dtype])}
         ${lanes === 1 ? "" : "if (lane == 0u) "}{ ${stored("sum", "row")} }`,
   };
   return overRows(spec, profile);
@@ -168,7 +193,7 @@ function reduction(
 export const reduceSum: LaunchKernel = kernel(
   ops.reduceSum,
   ({ operands: { x }, profile, output }) => [
-    reduction(x, output(1), "reduce_sum", `${elementOf[x.type.dtype]}()`, plus, profile),
+    reduction(x, output(1), "reduce_sum", `${elementOf[x.type.dtype]}()`, "sum", profile),
   ],
   { epilogue: 2 },
 );
@@ -176,7 +201,7 @@ export const reduceSum: LaunchKernel = kernel(
 export const reduceMax: LaunchKernel = kernel(
   ops.reduceMax,
   ({ operands: { x }, profile, output }) => [
-    reduction(x, output(1), "reduce_max", `x[row * ${rowsOf(x)[1]}u]`, larger, profile),
+    reduction(x, output(1), "reduce_max", `x[row * ${rowsOf(x)[1]}u]`, "maximum", profile),
   ],
   { epilogue: 2 },
 );
@@ -191,7 +216,7 @@ export const cumsum: LaunchKernel = kernel(
         bindings: [read("x", x)],
         rows: rowsOf(x)[0],
         output: output(1),
-        body: (_, stored) => `
+        body: ({ stored }) => `
         var sum = ${elementOf[x.type.dtype]}();
         for (var j = 0u; j < ${N}u; j++) {
           sum += x[row * ${N}u + j];
