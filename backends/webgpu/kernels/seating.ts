@@ -1,10 +1,10 @@
 /**
- * Who sits where, in one launch of one thread a choice: a choice's place is the number of choices of its expert that are
- * served before it. Nothing is exchanged between workgroups: each counts for itself what it needs of the others, with
- * integers, so that the result depends on no scheduling.
+ * Who sits where, in one launch: a choice's place is the number of choices of its expert that are served before it, counted
+ * by one thread on CPU drivers, by several on GPUs. Nothing is exchanged between workgroups: each counts for itself what it
+ * needs of the others, with integers, so that the result depends on no scheduling.
  */
 import type { Value } from "../../../ir/index.ts";
-import { bind, launch, type Launch, type Resource, type Scratch, write } from "../kernel.ts";
+import { bind, launch, type Launch, type LaunchSpec, type Resource, type Scratch, write } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
 
 /** What is seated, and by which limits. */
@@ -48,17 +48,15 @@ const mostCounters = 1024;
 /** Threads of a workgroup: enough that few workgroups count the same. */
 const mostThreads = 256;
 
-/** The launch that seats all choices. O(G T k + T k) steps of a thread. */
+/** Threads that share the count before one choice, at most. */
+const mostLanes = 32;
+
+/** Workgroups that a device has use for: more of them would count the same only. */
+const mostWorkgroups = 512;
+
+/** The launch that seats all choices. O(G T k + T k) steps of a thread, each shared where threads share a choice. */
 export function seat(seating: Seating, profile: Profile): Launch {
-  const { sizes, choices, urgency, limits, tokens, slots, rows } = seating;
-  const { G, T, k, experts: E, capacity } = sizes;
-  const { maxComputeInvocationsPerWorkgroup } = profile.limits;
-  const threads = Math.min(Math.ceil((T * k) / 8) * 8, mostThreads, maxComputeInvocationsPerWorkgroup);
-  const across = Math.ceil((T * k) / threads);
-  // Without rows, other groups do not matter.
-  const counted = rows ? G : 1;
-  const round = Math.min(counted, Math.max(1, Math.floor(mostCounters / E)));
-  const served = urgency && `urgency[(group.y * ${T}u + t) * ${urgency.width}u]`;
+  const { choices, urgency, limits, tokens, slots, rows } = seating;
   return launch({
     label: rows ? "seat tokens, list rows" : "seat tokens",
     bindings: [
@@ -75,21 +73,60 @@ export function seat(seating: Seating, profile: Profile): Launch {
           ]
         : []),
     ],
-    workgroups: [across, G, 1],
-    workgroupSize: [threads],
-    module: `
+    ...(profile.lanesPerRow > 1 ? seatTogether : seatAlone)(seating, countingOf(seating), profile),
+  });
+}
+
+type Form = Pick<LaunchSpec, "workgroups" | "workgroupSize" | "module" | "body">;
+
+/** How many groups are counted, and in rounds of how many. */
+interface Counting {
+  readonly counted: number;
+  readonly round: number;
+}
+
+function countingOf({ sizes: { G, experts: E }, rows }: Seating): Counting {
+  // Without rows, other groups do not matter.
+  const counted = rows ? G : 1;
+  return { counted, round: Math.min(counted, Math.max(1, Math.floor(mostCounters / E))) };
+}
+
+const countersOf = ({ sizes: { experts: E }, rows }: Seating, { round }: Counting): string => `
 var<workgroup> counts: array<atomic<u32>, ${round * E}>;
 var<workgroup> own: array<u32, ${E}>;
-${rows ? `var<workgroup> total: array<u32, ${E}>;\nvar<workgroup> first: array<u32, ${E}>;\n` : ""}`,
-    body: `
+${rows ? `var<workgroup> total: array<u32, ${E}>;\nvar<workgroup> first: array<u32, ${E}>;\n` : ""}`;
+
+/** What the statements of both forms begin with: the limits in force. */
+const limitsOf = ({ sizes: { k, capacity }, limits }: Seating): string => `
       ${limits ? `let most = u32(clamp(limits[0], 0, ${k}));` : `const most = ${k}u;`}
-      ${limits ? `let room = u32(clamp(limits[1], 0, ${capacity}));` : `const room = ${capacity}u;`}
-      ${countChoices(seating, { counted, round, threads })}
-      let base = group.y * ${T * k}u;
-      let buffers = group.y * ${E * capacity}u;
-      for (var slot = id.x; slot < ${E * capacity}u; slot += ${across * threads}u) {
+      ${limits ? `let room = u32(clamp(limits[1], 0, ${capacity}));` : `const room = ${capacity}u;`}`;
+
+/** Statements that leave no token in the slots of group `group.y` that nobody takes; `stride` threads share them. */
+const emptied = ({ sizes: { experts: E, capacity } }: Seating, stride: number): string => `
+      for (var slot = id.x; slot < ${E * capacity}u; slot += ${stride}u) {
         if (slot % ${capacity}u >= own[slot / ${capacity}u]) { tokens[buffers + slot] = -1; }
-      }
+      }`;
+
+/** WGSL for how urgent the token `t` of the group is; undefined where tokens are served by position. */
+const urgencyOf = ({ sizes: { T }, urgency }: Seating, t: string): string | undefined =>
+  urgency && `urgency[(group.y * ${T}u + ${t}) * ${urgency.width}u]`;
+
+/** One thread a choice. */
+function seatAlone(seating: Seating, counting: Counting, profile: Profile): Form {
+  const { sizes, limits, rows } = seating;
+  const { G, T, k, experts: E, capacity } = sizes;
+  const { maxComputeInvocationsPerWorkgroup } = profile.limits;
+  const threads = Math.min(Math.ceil((T * k) / 8) * 8, mostThreads, maxComputeInvocationsPerWorkgroup);
+  const across = Math.ceil((T * k) / threads);
+  const [urgent, other] = [urgencyOf(seating, "token"), urgencyOf(seating, "t")];
+  return {
+    workgroups: [across, G, 1],
+    workgroupSize: [threads],
+    module: countersOf(seating, counting),
+    body: `${limitsOf(seating)}
+      ${countChoices(seating, counting, threads)}
+      let base = group.y * ${T * k}u;
+      let buffers = group.y * ${E * capacity}u;${emptied(seating, across * threads)}
       ${rows ? listRows(E, threads, rows) : ""}
       let i = id.x;
       if (i >= ${T * k}u) { return; }
@@ -98,10 +135,10 @@ ${rows ? `var<workgroup> total: array<u32, ${E}>;\nvar<workgroup> first: array<u
       var place = room;
       if (expert >= 0 && i % ${k}u < most) {
         place = 0u;
-        ${served ? `let urgent = ${served.replace("+ t)", "+ token)")};` : ""}
+        ${urgent ? `let urgent = ${urgent};` : ""}
         for (var t = 0u; t < ${T}u; t++) {
-          ${served ? `let other = ${served};` : ""}
-          let isFirst = ${before(Boolean(urgency), limits !== undefined)};
+          ${other ? `let other = ${other};` : ""}
+          let isFirst = ${before(other !== undefined, limits !== undefined)};
           // Of each token the choices before this one's place count, and that at the same place where it is served first.
           let end = i % ${k}u + select(0u, 1u, isFirst);
           for (var c = 0u; c < end; c++) {
@@ -118,7 +155,63 @@ ${rows ? `var<workgroup> total: array<u32, ${E}>;\nvar<workgroup> first: array<u
         ${rows ? `places[base + i] = row;` : ""}
         ${rows ? `sources[row] = group.y * ${T}u + token;` : ""}
       }`,
-  });
+  };
+}
+
+/** Several threads a choice, each with a part of the tokens; no count waits for another, and one thread a choice adds up. */
+function seatTogether(seating: Seating, counting: Counting, profile: Profile): Form {
+  const { sizes, limits, rows } = seating;
+  const { G, T, k, experts: E, capacity } = sizes;
+  const threads = Math.min(mostThreads, profile.limits.maxComputeInvocationsPerWorkgroup);
+  let lanes = mostLanes;
+  while (lanes > 1 && (lanes >= 2 * T || G * T * k * lanes > mostWorkgroups * threads)) lanes /= 2;
+  const each = Math.floor(threads / lanes);
+  const across = Math.ceil((T * k) / each);
+  const [urgent, other] = [urgencyOf(seating, "token"), urgencyOf(seating, "t")];
+  return {
+    workgroups: [across, G, 1],
+    workgroupSize: [each * lanes],
+    module: `${countersOf(seating, counting)}var<workgroup> ahead: array<atomic<u32>, ${each}>;`,
+    body: `${limitsOf(seating)}
+      let base = group.y * ${T * k}u;
+      let buffers = group.y * ${E * capacity}u;
+      let one = group.x * ${each}u + lane / ${lanes}u;
+      let part = lane % ${lanes}u;
+      let i = ${(T * k) % each === 0 ? "one" : `min(one, ${T * k - 1}u)`};
+      let token = i / ${k}u;
+      let mine = i % ${k}u;
+      let expert = choices[base + i];
+      ${urgent ? `let urgent = ${urgent};` : ""}
+      var count = 0u;
+      for (var t = part; t < ${T}u; t += ${lanes}u) {
+        ${other ? `let other = ${other};` : ""}
+        let isFirst = ${before(other !== undefined, limits !== undefined)};
+        // Of each token the choices before this one's place count, and that at the same place where it is served first.
+        for (var c = 0u; c < ${k}u; c++) {
+          let chosen = choices[base + t * ${k}u + c];
+          count += select(0u, 1u, chosen == expert && (c < mine || (c == mine && isFirst)));
+        }
+      }
+      atomicAdd(&ahead[lane / ${lanes}u], count);
+      ${countChoices(seating, counting, each * lanes)}${emptied(seating, across * each * lanes)}
+      ${rows ? listTiles(E, each * lanes, rows) : ""}
+      if (part > 0u || one >= ${T * k}u) { return; }
+      let place = select(room, atomicLoad(&ahead[lane / ${lanes}u]), expert >= 0 && mine < most);
+      let kept = place < room;
+      slots[base + i] = select(-1, expert * ${capacity} + i32(place), kept);
+      ${rows ? `places[base + i] = ${noRow};` : ""}
+      if (kept) {
+        tokens[buffers + u32(expert) * ${capacity}u + place] = i32(token);
+        ${
+          rows
+            ? `var row = first[expert] + place;
+        for (var e = 0; e < ${E}; e++) { row += select(0u, total[e], e < expert); }
+        places[base + i] = row;
+        sources[row] = group.y * ${T}u + token;`
+            : ""
+        }
+      }`,
+  };
 }
 
 /** Whether token `t` is served before `token`. */
@@ -134,7 +227,8 @@ function before(urgency: boolean, isLive: boolean): string {
  */
 function countChoices(
   { sizes: { G, T, k, experts: E }, rows }: Seating,
-  { counted, round, threads }: { readonly counted: number; readonly round: number; readonly threads: number },
+  { counted, round }: Counting,
+  threads: number,
 ): string {
   const start = rows ? "0u" : `group.y * ${T * k}u`;
   const once = `
@@ -191,3 +285,23 @@ const listRows = (E: number, threads: number, { height, bound }: ExpertRows): st
         }
       }
       workgroupBarrier();`;
+
+/** Statements by which the first workgroup lists the tiles, each thread its own: that of an expert, or none. */
+const listTiles = (E: number, threads: number, { height, bound }: ExpertRows): string => `
+      if (group.x == 0u && group.y == 0u) {
+        for (var tile = lane; tile < ${bound}u; tile += ${threads}u) {
+          var entry = vec4u();
+          var row = 0u;
+          var start = 0u;
+          for (var e = 0u; e < ${E}u; e++) {
+            let rows = total[e];
+            let count = (rows + ${height - 1}u) / ${height}u;
+            // Before the expert's first tile the difference wraps around.
+            let at = tile - start;
+            if (at < count) { entry = vec4u(e, row + at * ${height}u, min(${height}u, rows - at * ${height}u), 0u); }
+            row += rows;
+            start += count;
+          }
+          tiles[tile] = entry;
+        }
+      }`;
