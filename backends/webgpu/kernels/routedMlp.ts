@@ -326,6 +326,9 @@ interface Combination {
   readonly output: (lanes: Lanes) => Output;
 }
 
+/** Choices of a token whose rows are all loaded before the first is added. */
+const mostTogether = 8;
+
 /** One thread an element: a token's choices are added in their order, so that sums never vary. */
 export function combineRows(
   { outputs, places, rowOf, weights, output }: Combination,
@@ -336,6 +339,28 @@ export function combineRows(
   const [element, width] = [typeOf("f32", lanes), D / lanes];
   const stored = output(lanes);
   const { workgroups, index } = grid(G * T * width, profile);
+  const each = [...Array(k).keys()];
+  const oneByOne = `
+      for (var choice = token * ${k}u; choice < (token + 1u) * ${k}u; choice++) {
+        ${rowOf.trim()}
+        if (isKept) { sum += weights[choice] * outputs[row * ${width}u + i % ${width}u]; }
+      }`;
+  // No load waits for another choice's; of a choice that is not kept the first row is loaded, and forgotten.
+  const together = `
+      ${each
+        .map(
+          (c) => `var row${c} = 0u; var weight${c} = 0.0f; var isKept${c} = false;
+      {
+        let choice = token * ${k}u + ${c}u;
+        ${rowOf.trim()}
+        row${c} = select(0u, row, isKept);
+        weight${c} = weights[choice];
+        isKept${c} = isKept;
+      }`,
+        )
+        .join("\n      ")}
+      ${each.map((c) => `let term${c} = weight${c} * outputs[row${c} * ${width}u + i % ${width}u];`).join("\n      ")}
+      ${each.map((c) => `sum += select(${element}(), term${c}, isKept${c});`).join("\n      ")}`;
   return launch({
     label: "combine",
     bindings: [
@@ -352,11 +377,7 @@ export function combineRows(
       ${index}
       if (i >= ${G * T * width}u) { return; }
       let token = i / ${width}u;
-      var sum = ${element}();
-      for (var choice = token * ${k}u; choice < (token + 1u) * ${k}u; choice++) {
-        ${rowOf.trim()}
-        if (isKept) { sum += weights[choice] * outputs[row * ${width}u + i % ${width}u]; }
-      }
+      var sum = ${element}();${profile.lanesPerRow > 1 && k <= mostTogether ? together : oneByOne}
       result[i] = ${stored.finish("sum", "i")};`,
   });
 }
