@@ -112,46 +112,6 @@ test("workgroups share a long inner axis where blocks are few, in two launches w
   });
 });
 
-test("attention in one launch, for sizes on and off its parts", async () => {
-  const profile: Profile = { ...generic, attention: "one launch", workgroup: 16 };
-  await withEngine(profile, async (engine) => {
-    for (const [T, S, H, W] of [
-      [18, 18, 2, 20],
-      [5, 37, 1, 8],
-      [16, 16, 3, 4],
-      [1, 1, 1, 4],
-    ] as const) {
-      const values = [f32("q", 2, T, H, W), f32("k", 2, S, H, W), f32("v", 2, S, H, W)] as const;
-      const qkv = f32("qkv", 2, T, 3 * H * W);
-      const graph = new Graph(
-        "attention",
-        [...values, qkv],
-        [
-          ["apart", ops.attention(...values)],
-          ["joined", ops.selfAttention(qkv, { heads: H, width: W })],
-        ],
-      );
-      const inputs = new Map(
-        // Scores of some tens: only a running maximum keeps their powers finite.
-        graph.inputs.map(({ leaf, type }, i) => [
-          leaf!.name,
-          Tensor.from(
-            type,
-            eighths(type.shape, 7 + 2 * i)
-              .numbers()
-              .map((v) => 9 * v),
-          ),
-        ]),
-      );
-      const executable = await engine.compile(graph, noWeights);
-      expect(executable.report.launches).toBe(2);
-      executable.dispose();
-      const { got, want } = await bothWays(engine, graph, inputs);
-      expectClose(got, want, dawn.tolerance);
-    }
-  });
-});
-
 test("attention and experts on the tiles of GPUs", async () => {
   await withEngine({ ...generic, minWorkgroups: 1 }, async (engine) => {
     const values = [f32("q", 1, 18, 2, 20), f32("k", 1, 18, 2, 20), f32("v", 1, 18, 2, 20)] as const;
