@@ -170,7 +170,7 @@ describe("written out", async () => {
     const profile: Profile = {
       ...own,
       minWorkgroups: 1,
-      tiles: [tile, { ...tile, parts: undefined }, { wx: 8, wy: 4, tm: 4, tv: 1, bk: 0 }],
+      tiles: [tile, { ...tile, parts: undefined }, { wx: 8, wy: 8, tm: 4, tv: 1, bk: 0 }],
     };
     const [M, N, K, D, E] = [70, 132, shape.parts ? 1028 : 52, 128, 3];
     const [x, w, b] = [f32("x", M, K), f32("w", K, N), f32("b", N)];

@@ -42,96 +42,77 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   var s15 = vec4f();
   const begin = 0u;
   const end = 128u;
-  {
-    let k = begin + lane % 4u;
-    left0_0 = left[leftRow0_0 + k];
-    left0_1 = left[leftRow0_1 + k];
-    left0_2 = left[leftRow0_2 + k];
-    left0_3 = left[leftRow0_3 + k];
-  }
-  {
-    let k = 4u * begin + lane / 16u;
-    right0 = right[k * 512u + rightColumn0];
-  }
-  {
-    let k = 4u * begin + (lane + 64u) / 16u;
-    right1 = right[k * 512u + rightColumn1];
-  }
-  {
-    let k = 4u * begin + (lane + 128u) / 16u;
-    right2 = right[k * 512u + rightColumn2];
-  }
-  {
-    let k = 4u * begin + (lane + 192u) / 16u;
-    right3 = right[k * 512u + rightColumn3];
-  }
-  for (var k0 = begin; k0 < end; k0 += 4u) {
-    {
-      held[(lane % 4u * 4u) * 17u + lane / 4u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
-      held[(lane % 4u * 4u + 1u) * 17u + lane / 4u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
-      held[(lane % 4u * 4u + 2u) * 17u + lane / 4u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
-      held[(lane % 4u * 4u + 3u) * 17u + lane / 4u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
-    }
-    {
-      held[lane + 272u] = right0;
-    }
-    {
-      held[lane + 336u] = right1;
-    }
-    {
-      held[lane + 400u] = right2;
-    }
-    {
-      held[lane + 464u] = right3;
-    }
-    workgroupBarrier();
-    if (k0 + 4u < end) {
+  for (var k0 = begin; k0 < end + 4u; k0 += 4u) {
+    if (k0 < end) {
       {
-        let k = (k0 + 4u) + lane % 4u;
+        let k = k0 + lane % 4u;
         left0_0 = left[leftRow0_0 + k];
         left0_1 = left[leftRow0_1 + k];
         left0_2 = left[leftRow0_2 + k];
         left0_3 = left[leftRow0_3 + k];
       }
       {
-        let k = 4u * (k0 + 4u) + lane / 16u;
+        let k = 4u * k0 + lane / 16u;
         right0 = right[k * 512u + rightColumn0];
       }
       {
-        let k = 4u * (k0 + 4u) + (lane + 64u) / 16u;
+        let k = 4u * k0 + (lane + 64u) / 16u;
         right1 = right[k * 512u + rightColumn1];
       }
       {
-        let k = 4u * (k0 + 4u) + (lane + 128u) / 16u;
+        let k = 4u * k0 + (lane + 128u) / 16u;
         right2 = right[k * 512u + rightColumn2];
       }
       {
-        let k = 4u * (k0 + 4u) + (lane + 192u) / 16u;
+        let k = 4u * k0 + (lane + 192u) / 16u;
         right3 = right[k * 512u + rightColumn3];
       }
     }
-    for (var i = 0u; i < 16u; i++) {
-      let k = i;
-      let b0 = held[k * 16u + local.x + 272u];
-      let b1 = held[k * 16u + local.x + 280u];
-      let a0 = held[k * 17u + local.y];
-      let a1 = held[k * 17u + local.y + 8u];
-      s0 = fma(vec4f(a0.x), b0, s0);
-      s1 = fma(vec4f(a0.x), b1, s1);
-      s2 = fma(vec4f(a0.y), b0, s2);
-      s3 = fma(vec4f(a0.y), b1, s3);
-      s4 = fma(vec4f(a0.z), b0, s4);
-      s5 = fma(vec4f(a0.z), b1, s5);
-      s6 = fma(vec4f(a0.w), b0, s6);
-      s7 = fma(vec4f(a0.w), b1, s7);
-      s8 = fma(vec4f(a1.x), b0, s8);
-      s9 = fma(vec4f(a1.x), b1, s9);
-      s10 = fma(vec4f(a1.y), b0, s10);
-      s11 = fma(vec4f(a1.y), b1, s11);
-      s12 = fma(vec4f(a1.z), b0, s12);
-      s13 = fma(vec4f(a1.z), b1, s13);
-      s14 = fma(vec4f(a1.w), b0, s14);
-      s15 = fma(vec4f(a1.w), b1, s15);
+    if (k0 > begin) {
+      for (var i = 0u; i < 16u; i++) {
+        let k = i;
+        let b0 = held[k * 16u + local.x + 272u];
+        let b1 = held[k * 16u + local.x + 280u];
+        let a0 = held[k * 17u + local.y];
+        let a1 = held[k * 17u + local.y + 8u];
+        s0 = fma(vec4f(a0.x), b0, s0);
+        s1 = fma(vec4f(a0.x), b1, s1);
+        s2 = fma(vec4f(a0.y), b0, s2);
+        s3 = fma(vec4f(a0.y), b1, s3);
+        s4 = fma(vec4f(a0.z), b0, s4);
+        s5 = fma(vec4f(a0.z), b1, s5);
+        s6 = fma(vec4f(a0.w), b0, s6);
+        s7 = fma(vec4f(a0.w), b1, s7);
+        s8 = fma(vec4f(a1.x), b0, s8);
+        s9 = fma(vec4f(a1.x), b1, s9);
+        s10 = fma(vec4f(a1.y), b0, s10);
+        s11 = fma(vec4f(a1.y), b1, s11);
+        s12 = fma(vec4f(a1.z), b0, s12);
+        s13 = fma(vec4f(a1.z), b1, s13);
+        s14 = fma(vec4f(a1.w), b0, s14);
+        s15 = fma(vec4f(a1.w), b1, s15);
+      }
+    }
+    workgroupBarrier();
+    if (k0 < end) {
+      {
+        held[(lane % 4u * 4u) * 17u + lane / 4u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+        held[(lane % 4u * 4u + 1u) * 17u + lane / 4u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+        held[(lane % 4u * 4u + 2u) * 17u + lane / 4u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+        held[(lane % 4u * 4u + 3u) * 17u + lane / 4u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
+      }
+      {
+        held[lane + 272u] = right0;
+      }
+      {
+        held[lane + 336u] = right1;
+      }
+      {
+        held[lane + 400u] = right2;
+      }
+      {
+        held[lane + 464u] = right3;
+      }
     }
     workgroupBarrier();
   }

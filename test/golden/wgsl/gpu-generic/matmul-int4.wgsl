@@ -63,92 +63,81 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   var s31 = vec4f();
   const begin = 0u;
   const end = 128u;
-  if (lane < 64u) {
-    let k = begin + lane % 2u;
-    left0_0 = left[leftRow0_0 + k];
-    left0_1 = left[leftRow0_1 + k];
-    left0_2 = left[leftRow0_2 + k];
-    left0_3 = left[leftRow0_3 + k];
-  }
-  {
-    let k = 4u * begin + lane / 32u;
-    right0 = rightAt(rightStart + k * 512u + rightColumn0) * scales[scalesStart + (k / 32u) * 512u + rightColumn0];
-  }
-  {
-    let k = 4u * begin + (lane + 128u) / 32u;
-    right1 = rightAt(rightStart + k * 512u + rightColumn1) * scales[scalesStart + (k / 32u) * 512u + rightColumn1];
-  }
-  for (var k0 = begin; k0 < end; k0 += 2u) {
-    if (lane < 64u) {
-      held[(lane % 2u * 4u) * 33u + lane / 2u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
-      held[(lane % 2u * 4u + 1u) * 33u + lane / 2u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
-      held[(lane % 2u * 4u + 2u) * 33u + lane / 2u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
-      held[(lane % 2u * 4u + 3u) * 33u + lane / 2u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
-    }
-    {
-      held[lane + 264u] = right0;
-    }
-    {
-      held[lane + 392u] = right1;
-    }
-    workgroupBarrier();
-    if (k0 + 2u < end) {
+  for (var k0 = begin; k0 < end + 2u; k0 += 2u) {
+    if (k0 < end) {
       if (lane < 64u) {
-        let k = (k0 + 2u) + lane % 2u;
+        let k = k0 + lane % 2u;
         left0_0 = left[leftRow0_0 + k];
         left0_1 = left[leftRow0_1 + k];
         left0_2 = left[leftRow0_2 + k];
         left0_3 = left[leftRow0_3 + k];
       }
       {
-        let k = 4u * (k0 + 2u) + lane / 32u;
+        let k = 4u * k0 + lane / 32u;
         right0 = rightAt(rightStart + k * 512u + rightColumn0) * scales[scalesStart + (k / 32u) * 512u + rightColumn0];
       }
       {
-        let k = 4u * (k0 + 2u) + (lane + 128u) / 32u;
+        let k = 4u * k0 + (lane + 128u) / 32u;
         right1 = rightAt(rightStart + k * 512u + rightColumn1) * scales[scalesStart + (k / 32u) * 512u + rightColumn1];
       }
     }
-    for (var i = 0u; i < 8u; i++) {
-      let k = i;
-      let b0 = held[k * 32u + local.x + 264u];
-      let b1 = held[k * 32u + local.x + 280u];
-      let a0 = held[k * 33u + local.y];
-      let a1 = held[k * 33u + local.y + 8u];
-      let a2 = held[k * 33u + local.y + 16u];
-      let a3 = held[k * 33u + local.y + 24u];
-      s0 = fma(vec4f(a0.x), b0, s0);
-      s1 = fma(vec4f(a0.x), b1, s1);
-      s2 = fma(vec4f(a0.y), b0, s2);
-      s3 = fma(vec4f(a0.y), b1, s3);
-      s4 = fma(vec4f(a0.z), b0, s4);
-      s5 = fma(vec4f(a0.z), b1, s5);
-      s6 = fma(vec4f(a0.w), b0, s6);
-      s7 = fma(vec4f(a0.w), b1, s7);
-      s8 = fma(vec4f(a1.x), b0, s8);
-      s9 = fma(vec4f(a1.x), b1, s9);
-      s10 = fma(vec4f(a1.y), b0, s10);
-      s11 = fma(vec4f(a1.y), b1, s11);
-      s12 = fma(vec4f(a1.z), b0, s12);
-      s13 = fma(vec4f(a1.z), b1, s13);
-      s14 = fma(vec4f(a1.w), b0, s14);
-      s15 = fma(vec4f(a1.w), b1, s15);
-      s16 = fma(vec4f(a2.x), b0, s16);
-      s17 = fma(vec4f(a2.x), b1, s17);
-      s18 = fma(vec4f(a2.y), b0, s18);
-      s19 = fma(vec4f(a2.y), b1, s19);
-      s20 = fma(vec4f(a2.z), b0, s20);
-      s21 = fma(vec4f(a2.z), b1, s21);
-      s22 = fma(vec4f(a2.w), b0, s22);
-      s23 = fma(vec4f(a2.w), b1, s23);
-      s24 = fma(vec4f(a3.x), b0, s24);
-      s25 = fma(vec4f(a3.x), b1, s25);
-      s26 = fma(vec4f(a3.y), b0, s26);
-      s27 = fma(vec4f(a3.y), b1, s27);
-      s28 = fma(vec4f(a3.z), b0, s28);
-      s29 = fma(vec4f(a3.z), b1, s29);
-      s30 = fma(vec4f(a3.w), b0, s30);
-      s31 = fma(vec4f(a3.w), b1, s31);
+    if (k0 > begin) {
+      for (var i = 0u; i < 8u; i++) {
+        let k = i;
+        let b0 = held[k * 32u + local.x + 264u];
+        let b1 = held[k * 32u + local.x + 280u];
+        let a0 = held[k * 33u + local.y];
+        let a1 = held[k * 33u + local.y + 8u];
+        let a2 = held[k * 33u + local.y + 16u];
+        let a3 = held[k * 33u + local.y + 24u];
+        s0 = fma(vec4f(a0.x), b0, s0);
+        s1 = fma(vec4f(a0.x), b1, s1);
+        s2 = fma(vec4f(a0.y), b0, s2);
+        s3 = fma(vec4f(a0.y), b1, s3);
+        s4 = fma(vec4f(a0.z), b0, s4);
+        s5 = fma(vec4f(a0.z), b1, s5);
+        s6 = fma(vec4f(a0.w), b0, s6);
+        s7 = fma(vec4f(a0.w), b1, s7);
+        s8 = fma(vec4f(a1.x), b0, s8);
+        s9 = fma(vec4f(a1.x), b1, s9);
+        s10 = fma(vec4f(a1.y), b0, s10);
+        s11 = fma(vec4f(a1.y), b1, s11);
+        s12 = fma(vec4f(a1.z), b0, s12);
+        s13 = fma(vec4f(a1.z), b1, s13);
+        s14 = fma(vec4f(a1.w), b0, s14);
+        s15 = fma(vec4f(a1.w), b1, s15);
+        s16 = fma(vec4f(a2.x), b0, s16);
+        s17 = fma(vec4f(a2.x), b1, s17);
+        s18 = fma(vec4f(a2.y), b0, s18);
+        s19 = fma(vec4f(a2.y), b1, s19);
+        s20 = fma(vec4f(a2.z), b0, s20);
+        s21 = fma(vec4f(a2.z), b1, s21);
+        s22 = fma(vec4f(a2.w), b0, s22);
+        s23 = fma(vec4f(a2.w), b1, s23);
+        s24 = fma(vec4f(a3.x), b0, s24);
+        s25 = fma(vec4f(a3.x), b1, s25);
+        s26 = fma(vec4f(a3.y), b0, s26);
+        s27 = fma(vec4f(a3.y), b1, s27);
+        s28 = fma(vec4f(a3.z), b0, s28);
+        s29 = fma(vec4f(a3.z), b1, s29);
+        s30 = fma(vec4f(a3.w), b0, s30);
+        s31 = fma(vec4f(a3.w), b1, s31);
+      }
+    }
+    workgroupBarrier();
+    if (k0 < end) {
+      if (lane < 64u) {
+        held[(lane % 2u * 4u) * 33u + lane / 2u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+        held[(lane % 2u * 4u + 1u) * 33u + lane / 2u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+        held[(lane % 2u * 4u + 2u) * 33u + lane / 2u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+        held[(lane % 2u * 4u + 3u) * 33u + lane / 2u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
+      }
+      {
+        held[lane + 264u] = right0;
+      }
+      {
+        held[lane + 392u] = right1;
+      }
     }
     workgroupBarrier();
   }

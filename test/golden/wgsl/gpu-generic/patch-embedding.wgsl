@@ -30,82 +30,63 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   var s3 = vec4f();
   const begin = 0u;
   const end = 768u;
-  {
-    let k = begin + lane % 8u;
-    left0_0 = left[leftRow0_0 + (k / 24u) * 168u + k % 24u];
-    left0_1 = left[leftRow0_1 + (k / 24u) * 168u + k % 24u];
-    left0_2 = left[leftRow0_2 + (k / 24u) * 168u + k % 24u];
-    left0_3 = left[leftRow0_3 + (k / 24u) * 168u + k % 24u];
-  }
-  {
-    let k = 4u * begin + lane / 8u;
-    right0 = right[k * 128u + rightColumn0];
-  }
-  {
-    let k = 4u * begin + (lane + 64u) / 8u;
-    right1 = right[k * 128u + rightColumn1];
-  }
-  {
-    let k = 4u * begin + (lane + 128u) / 8u;
-    right2 = right[k * 128u + rightColumn2];
-  }
-  {
-    let k = 4u * begin + (lane + 192u) / 8u;
-    right3 = right[k * 128u + rightColumn3];
-  }
-  for (var k0 = begin; k0 < end; k0 += 8u) {
-    {
-      held[(lane % 8u * 4u) * 9u + lane / 8u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
-      held[(lane % 8u * 4u + 1u) * 9u + lane / 8u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
-      held[(lane % 8u * 4u + 2u) * 9u + lane / 8u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
-      held[(lane % 8u * 4u + 3u) * 9u + lane / 8u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
-    }
-    {
-      held[lane + 288u] = right0;
-    }
-    {
-      held[lane + 352u] = right1;
-    }
-    {
-      held[lane + 416u] = right2;
-    }
-    {
-      held[lane + 480u] = right3;
-    }
-    workgroupBarrier();
-    if (k0 + 8u < end) {
+  for (var k0 = begin; k0 < end + 8u; k0 += 8u) {
+    if (k0 < end) {
       {
-        let k = (k0 + 8u) + lane % 8u;
+        let k = k0 + lane % 8u;
         left0_0 = left[leftRow0_0 + (k / 24u) * 168u + k % 24u];
         left0_1 = left[leftRow0_1 + (k / 24u) * 168u + k % 24u];
         left0_2 = left[leftRow0_2 + (k / 24u) * 168u + k % 24u];
         left0_3 = left[leftRow0_3 + (k / 24u) * 168u + k % 24u];
       }
       {
-        let k = 4u * (k0 + 8u) + lane / 8u;
+        let k = 4u * k0 + lane / 8u;
         right0 = right[k * 128u + rightColumn0];
       }
       {
-        let k = 4u * (k0 + 8u) + (lane + 64u) / 8u;
+        let k = 4u * k0 + (lane + 64u) / 8u;
         right1 = right[k * 128u + rightColumn1];
       }
       {
-        let k = 4u * (k0 + 8u) + (lane + 128u) / 8u;
+        let k = 4u * k0 + (lane + 128u) / 8u;
         right2 = right[k * 128u + rightColumn2];
       }
       {
-        let k = 4u * (k0 + 8u) + (lane + 192u) / 8u;
+        let k = 4u * k0 + (lane + 192u) / 8u;
         right3 = right[k * 128u + rightColumn3];
       }
     }
-    for (var i = 0u; i < 32u; i++) {
-      let k = i;
-      let b0 = held[k * 8u + local.x + 288u];
-      let a0 = held[k * 9u + local.y];
-      s0 = fma(vec4f(a0.x), b0, s0);
-      s1 = fma(vec4f(a0.y), b0, s1);
-      s2 = fma(vec4f(a0.z), b0, s2);
-      s3 = fma(vec4f(a0.w), b0, s3);
+    if (k0 > begin) {
+      for (var i = 0u; i < 32u; i++) {
+        let k = i;
+        let b0 = held[k * 8u + local.x + 288u];
+        let a0 = held[k * 9u + local.y];
+        s0 = fma(vec4f(a0.x), b0, s0);
+        s1 = fma(vec4f(a0.y), b0, s1);
+        s2 = fma(vec4f(a0.z), b0, s2);
+        s3 = fma(vec4f(a0.w), b0, s3);
+      }
+    }
+    workgroupBarrier();
+    if (k0 < end) {
+      {
+        held[(lane % 8u * 4u) * 9u + lane / 8u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+        held[(lane % 8u * 4u + 1u) * 9u + lane / 8u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+        held[(lane % 8u * 4u + 2u) * 9u + lane / 8u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+        held[(lane % 8u * 4u + 3u) * 9u + lane / 8u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
+      }
+      {
+        held[lane + 288u] = right0;
+      }
+      {
+        held[lane + 352u] = right1;
+      }
+      {
+        held[lane + 416u] = right2;
+      }
+      {
+        held[lane + 480u] = right3;
+      }
     }
     workgroupBarrier();
   }

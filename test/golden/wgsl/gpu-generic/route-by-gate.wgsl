@@ -28,17 +28,38 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   }
 }
 
-// seat tokens: 4 x 1 x 1 workgroups
+// seat tokens: 100 x 1 x 1 workgroups
 @group(0) @binding(0) var<storage, read> choices: array<i32>;
 @group(0) @binding(1) var<storage, read> urgency: array<f32>;
 @group(0) @binding(2) var<storage, read_write> tokens: array<i32>;
 @group(0) @binding(3) var<storage, read_write> slots: array<i32>;
 var<workgroup> counts: array<atomic<u32>, 8>;
 var<workgroup> own: array<u32, 8>;
+var<workgroup> ahead: array<atomic<u32>, 8>;
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   const most = 2u;
   const room = 108u;
+  let base = group.y * 800u;
+  let buffers = group.y * 864u;
+  let one = group.x * 8u + lane / 32u;
+  let part = lane % 32u;
+  let i = one;
+  let token = i / 2u;
+  let mine = i % 2u;
+  let expert = choices[base + i];
+  let urgent = urgency[(group.y * 400u + token) * 2u];
+  var count = 0u;
+  for (var t = part; t < 400u; t += 32u) {
+    let other = urgency[(group.y * 400u + t) * 2u];
+    let isFirst = other > urgent || (other == urgent && t < token);
+    // Of each token the choices before this one's place count, and that at the same place where it is served first.
+    for (var c = 0u; c < 2u; c++) {
+      let chosen = choices[base + t * 2u + c];
+      count += select(0u, 1u, chosen == expert && (c < mine || (c == mine && isFirst)));
+    }
+  }
+  atomicAdd(&ahead[lane / 32u], count);
   let begin = group.y * 800u;
   const groups = 1u;
   for (var i = lane; i < groups * 800u; i += 256u) {
@@ -48,29 +69,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
   workgroupBarrier();
   for (var e = lane; e < 8u; e += 256u) { own[e] = min(atomicLoad(&counts[e]), room); }
   workgroupBarrier();
-  let base = group.y * 800u;
-  let buffers = group.y * 864u;
-  for (var slot = id.x; slot < 864u; slot += 1024u) {
+  for (var slot = id.x; slot < 864u; slot += 25600u) {
     if (slot % 108u >= own[slot / 108u]) { tokens[buffers + slot] = -1; }
   }
-  let i = id.x;
-  if (i >= 800u) { return; }
-  let token = i / 2u;
-  let expert = choices[base + i];
-  var place = room;
-  if (expert >= 0 && i % 2u < most) {
-    place = 0u;
-    let urgent = urgency[(group.y * 400u + token) * 2u];
-    for (var t = 0u; t < 400u; t++) {
-      let other = urgency[(group.y * 400u + t) * 2u];
-      let isFirst = other > urgent || (other == urgent && t < token);
-      // Of each token the choices before this one's place count, and that at the same place where it is served first.
-      let end = i % 2u + select(0u, 1u, isFirst);
-      for (var c = 0u; c < end; c++) {
-        place += select(0u, 1u, choices[base + t * 2u + c] == expert);
-      }
-    }
-  }
+  if (part > 0u || one >= 800u) { return; }
+  let place = select(room, atomicLoad(&ahead[lane / 32u]), expert >= 0 && mine < most);
   let kept = place < room;
   slots[base + i] = select(-1, expert * 108 + i32(place), kept);
   if (kept) {

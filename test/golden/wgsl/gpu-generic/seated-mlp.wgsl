@@ -1,4 +1,4 @@
-// seat tokens, list rows: 4 x 1 x 1 workgroups
+// seat tokens, list rows: 100 x 1 x 1 workgroups
 @group(0) @binding(0) var<storage, read> choices: array<i32>;
 @group(0) @binding(1) var<storage, read> urgency: array<f32>;
 @group(0) @binding(2) var<storage, read_write> tokens: array<i32>;
@@ -10,10 +10,31 @@ var<workgroup> counts: array<atomic<u32>, 8>;
 var<workgroup> own: array<u32, 8>;
 var<workgroup> total: array<u32, 8>;
 var<workgroup> first: array<u32, 8>;
+var<workgroup> ahead: array<atomic<u32>, 8>;
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
         const most = 2u;
         const room = 108u;
+        let base = group.y * 800u;
+        let buffers = group.y * 864u;
+        let one = group.x * 8u + lane / 32u;
+        let part = lane % 32u;
+        let i = one;
+        let token = i / 2u;
+        let mine = i % 2u;
+        let expert = choices[base + i];
+        let urgent = urgency[(group.y * 400u + token) * 2u];
+        var count = 0u;
+        for (var t = part; t < 400u; t += 32u) {
+          let other = urgency[(group.y * 400u + t) * 2u];
+          let isFirst = other > urgent || (other == urgent && t < token);
+          // Of each token the choices before this one's place count, and that at the same place where it is served first.
+          for (var c = 0u; c < 2u; c++) {
+            let chosen = choices[base + t * 2u + c];
+            count += select(0u, 1u, chosen == expert && (c < mine || (c == mine && isFirst)));
+          }
+        }
+        atomicAdd(&ahead[lane / 32u], count);
   const begin = 0u;
   const g0 = 0u;
   const groups = 1u;
@@ -31,54 +52,35 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
           }
         }
         workgroupBarrier();
-        let base = group.y * 800u;
-        let buffers = group.y * 864u;
-        for (var slot = id.x; slot < 864u; slot += 1024u) {
+        for (var slot = id.x; slot < 864u; slot += 25600u) {
           if (slot % 108u >= own[slot / 108u]) { tokens[buffers + slot] = -1; }
         }
-        for (var e = lane; e < 8u; e += 256u) {
-          var row = 0u;
-          var tile = 0u;
-          for (var c = 0u; c < e; c++) {
-            row += total[c];
-            tile += (total[c] + 31u) / 32u;
-          }
-          first[e] += row;
-          if (group.x == 0u && group.y == 0u) {
-            for (var done = 0u; done < total[e]; done += 32u) {
-              tiles[tile] = vec4u(e, row + done, min(32u, total[e] - done), 0u);
-              tile++;
+        if (group.x == 0u && group.y == 0u) {
+          for (var tile = lane; tile < 32u; tile += 256u) {
+            var entry = vec4u();
+            var row = 0u;
+            var start = 0u;
+            for (var e = 0u; e < 8u; e++) {
+              let rows = total[e];
+              let count = (rows + 31u) / 32u;
+              // Before the expert's first tile the difference wraps around.
+              let at = tile - start;
+              if (at < count) { entry = vec4u(e, row + at * 32u, min(32u, rows - at * 32u), 0u); }
+              row += rows;
+              start += count;
             }
-            if (e == 7u) {
-              for (; tile < 32u; tile++) { tiles[tile] = vec4u(); }
-            }
-          }
-        }
-        workgroupBarrier();
-        let i = id.x;
-        if (i >= 800u) { return; }
-        let token = i / 2u;
-        let expert = choices[base + i];
-        var place = room;
-        if (expert >= 0 && i % 2u < most) {
-          place = 0u;
-          let urgent = urgency[(group.y * 400u + token) * 2u];
-          for (var t = 0u; t < 400u; t++) {
-            let other = urgency[(group.y * 400u + t) * 2u];
-            let isFirst = other > urgent || (other == urgent && t < token);
-            // Of each token the choices before this one's place count, and that at the same place where it is served first.
-            let end = i % 2u + select(0u, 1u, isFirst);
-            for (var c = 0u; c < end; c++) {
-              place += select(0u, 1u, choices[base + t * 2u + c] == expert);
-            }
+            tiles[tile] = entry;
           }
         }
+        if (part > 0u || one >= 800u) { return; }
+        let place = select(room, atomicLoad(&ahead[lane / 32u]), expert >= 0 && mine < most);
         let kept = place < room;
         slots[base + i] = select(-1, expert * 108 + i32(place), kept);
         places[base + i] = 0xffffffffu;
         if (kept) {
           tokens[buffers + u32(expert) * 108u + place] = i32(token);
-          let row = first[expert] + place;
+          var row = first[expert] + place;
+          for (var e = 0; e < 8; e++) { row += select(0u, total[e], e < expert); }
           places[base + i] = row;
           sources[row] = group.y * 400u + token;
         }
@@ -128,82 +130,63 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   var s3 = vec4f();
   const begin = 0u;
   const end = 128u;
-  {
-    let k = begin + lane % 8u;
-    left0_0 = left[leftRow0_0 + k];
-    left0_1 = left[leftRow0_1 + k];
-    left0_2 = left[leftRow0_2 + k];
-    left0_3 = left[leftRow0_3 + k];
-  }
-  {
-    let k = 4u * begin + lane / 8u;
-    right0 = right[rightStart + k * 512u + rightColumn0];
-  }
-  {
-    let k = 4u * begin + (lane + 64u) / 8u;
-    right1 = right[rightStart + k * 512u + rightColumn1];
-  }
-  {
-    let k = 4u * begin + (lane + 128u) / 8u;
-    right2 = right[rightStart + k * 512u + rightColumn2];
-  }
-  {
-    let k = 4u * begin + (lane + 192u) / 8u;
-    right3 = right[rightStart + k * 512u + rightColumn3];
-  }
-  for (var k0 = begin; k0 < end; k0 += 8u) {
-    {
-      held[(lane % 8u * 4u) * 9u + lane / 8u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
-      held[(lane % 8u * 4u + 1u) * 9u + lane / 8u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
-      held[(lane % 8u * 4u + 2u) * 9u + lane / 8u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
-      held[(lane % 8u * 4u + 3u) * 9u + lane / 8u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
-    }
-    {
-      held[lane + 288u] = right0;
-    }
-    {
-      held[lane + 352u] = right1;
-    }
-    {
-      held[lane + 416u] = right2;
-    }
-    {
-      held[lane + 480u] = right3;
-    }
-    workgroupBarrier();
-    if (k0 + 8u < end) {
+  for (var k0 = begin; k0 < end + 8u; k0 += 8u) {
+    if (k0 < end) {
       {
-        let k = (k0 + 8u) + lane % 8u;
+        let k = k0 + lane % 8u;
         left0_0 = left[leftRow0_0 + k];
         left0_1 = left[leftRow0_1 + k];
         left0_2 = left[leftRow0_2 + k];
         left0_3 = left[leftRow0_3 + k];
       }
       {
-        let k = 4u * (k0 + 8u) + lane / 8u;
+        let k = 4u * k0 + lane / 8u;
         right0 = right[rightStart + k * 512u + rightColumn0];
       }
       {
-        let k = 4u * (k0 + 8u) + (lane + 64u) / 8u;
+        let k = 4u * k0 + (lane + 64u) / 8u;
         right1 = right[rightStart + k * 512u + rightColumn1];
       }
       {
-        let k = 4u * (k0 + 8u) + (lane + 128u) / 8u;
+        let k = 4u * k0 + (lane + 128u) / 8u;
         right2 = right[rightStart + k * 512u + rightColumn2];
       }
       {
-        let k = 4u * (k0 + 8u) + (lane + 192u) / 8u;
+        let k = 4u * k0 + (lane + 192u) / 8u;
         right3 = right[rightStart + k * 512u + rightColumn3];
       }
     }
-    for (var i = 0u; i < 32u; i++) {
-      let k = i;
-      let b0 = held[k * 8u + local.x + 288u];
-      let a0 = held[k * 9u + local.y];
-      s0 = fma(vec4f(a0.x), b0, s0);
-      s1 = fma(vec4f(a0.y), b0, s1);
-      s2 = fma(vec4f(a0.z), b0, s2);
-      s3 = fma(vec4f(a0.w), b0, s3);
+    if (k0 > begin) {
+      for (var i = 0u; i < 32u; i++) {
+        let k = i;
+        let b0 = held[k * 8u + local.x + 288u];
+        let a0 = held[k * 9u + local.y];
+        s0 = fma(vec4f(a0.x), b0, s0);
+        s1 = fma(vec4f(a0.y), b0, s1);
+        s2 = fma(vec4f(a0.z), b0, s2);
+        s3 = fma(vec4f(a0.w), b0, s3);
+      }
+    }
+    workgroupBarrier();
+    if (k0 < end) {
+      {
+        held[(lane % 8u * 4u) * 9u + lane / 8u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+        held[(lane % 8u * 4u + 1u) * 9u + lane / 8u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+        held[(lane % 8u * 4u + 2u) * 9u + lane / 8u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+        held[(lane % 8u * 4u + 3u) * 9u + lane / 8u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
+      }
+      {
+        held[lane + 288u] = right0;
+      }
+      {
+        held[lane + 352u] = right1;
+      }
+      {
+        held[lane + 416u] = right2;
+      }
+      {
+        held[lane + 480u] = right3;
+      }
     }
     workgroupBarrier();
   }
@@ -280,82 +263,63 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   var s3 = vec4f();
   const begin = 0u;
   const end = 512u;
-  {
-    let k = begin + lane % 8u;
-    left0_0 = left[leftRow0_0 + k];
-    left0_1 = left[leftRow0_1 + k];
-    left0_2 = left[leftRow0_2 + k];
-    left0_3 = left[leftRow0_3 + k];
-  }
-  {
-    let k = 4u * begin + lane / 8u;
-    right0 = right[rightStart + k * 128u + rightColumn0];
-  }
-  {
-    let k = 4u * begin + (lane + 64u) / 8u;
-    right1 = right[rightStart + k * 128u + rightColumn1];
-  }
-  {
-    let k = 4u * begin + (lane + 128u) / 8u;
-    right2 = right[rightStart + k * 128u + rightColumn2];
-  }
-  {
-    let k = 4u * begin + (lane + 192u) / 8u;
-    right3 = right[rightStart + k * 128u + rightColumn3];
-  }
-  for (var k0 = begin; k0 < end; k0 += 8u) {
-    {
-      held[(lane % 8u * 4u) * 9u + lane / 8u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
-      held[(lane % 8u * 4u + 1u) * 9u + lane / 8u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
-      held[(lane % 8u * 4u + 2u) * 9u + lane / 8u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
-      held[(lane % 8u * 4u + 3u) * 9u + lane / 8u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
-    }
-    {
-      held[lane + 288u] = right0;
-    }
-    {
-      held[lane + 352u] = right1;
-    }
-    {
-      held[lane + 416u] = right2;
-    }
-    {
-      held[lane + 480u] = right3;
-    }
-    workgroupBarrier();
-    if (k0 + 8u < end) {
+  for (var k0 = begin; k0 < end + 8u; k0 += 8u) {
+    if (k0 < end) {
       {
-        let k = (k0 + 8u) + lane % 8u;
+        let k = k0 + lane % 8u;
         left0_0 = left[leftRow0_0 + k];
         left0_1 = left[leftRow0_1 + k];
         left0_2 = left[leftRow0_2 + k];
         left0_3 = left[leftRow0_3 + k];
       }
       {
-        let k = 4u * (k0 + 8u) + lane / 8u;
+        let k = 4u * k0 + lane / 8u;
         right0 = right[rightStart + k * 128u + rightColumn0];
       }
       {
-        let k = 4u * (k0 + 8u) + (lane + 64u) / 8u;
+        let k = 4u * k0 + (lane + 64u) / 8u;
         right1 = right[rightStart + k * 128u + rightColumn1];
       }
       {
-        let k = 4u * (k0 + 8u) + (lane + 128u) / 8u;
+        let k = 4u * k0 + (lane + 128u) / 8u;
         right2 = right[rightStart + k * 128u + rightColumn2];
       }
       {
-        let k = 4u * (k0 + 8u) + (lane + 192u) / 8u;
+        let k = 4u * k0 + (lane + 192u) / 8u;
         right3 = right[rightStart + k * 128u + rightColumn3];
       }
     }
-    for (var i = 0u; i < 32u; i++) {
-      let k = i;
-      let b0 = held[k * 8u + local.x + 288u];
-      let a0 = held[k * 9u + local.y];
-      s0 = fma(vec4f(a0.x), b0, s0);
-      s1 = fma(vec4f(a0.y), b0, s1);
-      s2 = fma(vec4f(a0.z), b0, s2);
-      s3 = fma(vec4f(a0.w), b0, s3);
+    if (k0 > begin) {
+      for (var i = 0u; i < 32u; i++) {
+        let k = i;
+        let b0 = held[k * 8u + local.x + 288u];
+        let a0 = held[k * 9u + local.y];
+        s0 = fma(vec4f(a0.x), b0, s0);
+        s1 = fma(vec4f(a0.y), b0, s1);
+        s2 = fma(vec4f(a0.z), b0, s2);
+        s3 = fma(vec4f(a0.w), b0, s3);
+      }
+    }
+    workgroupBarrier();
+    if (k0 < end) {
+      {
+        held[(lane % 8u * 4u) * 9u + lane / 8u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+        held[(lane % 8u * 4u + 1u) * 9u + lane / 8u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+        held[(lane % 8u * 4u + 2u) * 9u + lane / 8u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+        held[(lane % 8u * 4u + 3u) * 9u + lane / 8u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
+      }
+      {
+        held[lane + 288u] = right0;
+      }
+      {
+        held[lane + 352u] = right1;
+      }
+      {
+        held[lane + 416u] = right2;
+      }
+      {
+        held[lane + 480u] = right3;
+      }
     }
     workgroupBarrier();
   }
@@ -400,10 +364,27 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (i >= 51200u) { return; }
   let token = i / 128u;
   var sum = vec4f();
-  for (var choice = token * 2u; choice < (token + 1u) * 2u; choice++) {
+  var row0 = 0u; var weight0 = 0.0f; var isKept0 = false;
+  {
+    let choice = token * 2u + 0u;
     let row = places[choice];
     let isKept = row != 0xffffffffu;
-    if (isKept) { sum += weights[choice] * outputs[row * 128u + i % 128u]; }
+    row0 = select(0u, row, isKept);
+    weight0 = weights[choice];
+    isKept0 = isKept;
   }
+  var row1 = 0u; var weight1 = 0.0f; var isKept1 = false;
+  {
+    let choice = token * 2u + 1u;
+    let row = places[choice];
+    let isKept = row != 0xffffffffu;
+    row1 = select(0u, row, isKept);
+    weight1 = weights[choice];
+    isKept1 = isKept;
+  }
+  let term0 = weight0 * outputs[row0 * 128u + i % 128u];
+  let term1 = weight1 * outputs[row1 * 128u + i % 128u];
+  sum += select(vec4f(), term0, isKept0);
+  sum += select(vec4f(), term1, isKept1);
   result[i] = sum;
 }
