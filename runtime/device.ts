@@ -13,9 +13,17 @@ const limitNames = [
 ] as const satisfies readonly (keyof Limits)[];
 
 /** WebGPU's flags by value: their globals do not exist where the API comes from a package. */
-export const usage = { mapRead: 1, copySource: 4, copyTarget: 8, storage: 128, queryResolve: 512 } as const;
+export const usage = {
+  mapRead: 1,
+  mapWrite: 2,
+  copySource: 4,
+  copyTarget: 8,
+  storage: 128,
+  queryResolve: 512,
+} as const;
 const textureUsage = { copyTarget: 2, storage: 8 } as const;
 const mapModeRead = 1;
+export const mapModeWrite = 2;
 const computeStage = 4;
 
 const limitsOf = (limits: GPUSupportedLimits): Limits =>
@@ -222,8 +230,16 @@ export class Device {
   /** A copy of the first `bytes` of a buffer that can be mapped. Throws B5 when the device is lost meanwhile. */
   async read(buffer: GPUBuffer, bytes: number, what: string): Promise<ArrayBuffer> {
     this.counts.reads++;
+    await this.mapped(buffer.mapAsync(mapModeRead, 0, bytes), what);
+    const copy = buffer.getMappedRange(0, bytes).slice(0);
+    buffer.unmap();
+    return copy;
+  }
+
+  /** Waits until a buffer is mapped. Throws B5 when the device is lost meanwhile. */
+  async mapped(mapping: Promise<unknown>, what: string): Promise<void> {
     try {
-      await buffer.mapAsync(mapModeRead, 0, bytes);
+      await mapping;
     } catch (error) {
       // The reason of a loss arrives on its own promise, just after.
       await Promise.resolve();
@@ -234,9 +250,6 @@ export class Device {
       );
     }
     this.check(what);
-    const copy = buffer.getMappedRange(0, bytes).slice(0);
-    buffer.unmap();
-    return copy;
   }
 
   /** Throws B5 when the device is lost, B4 when it has reported an error. */

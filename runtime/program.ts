@@ -1,7 +1,7 @@
 /** A compiled program on a device: its buffers filled, its launches ready to be encoded, its runs. */
 import { CompileError } from "../ir/error.ts";
 import type { DType } from "../ir/type.ts";
-import { type Device, usage } from "./device.ts";
+import { type Device, mapModeWrite, usage } from "./device.ts";
 import type { DeviceModule, ModuleBuffer, ModuleImage, ModuleLaunch, Place, Port } from "./module.ts";
 import { timeLaunches } from "./timing.ts";
 
@@ -50,12 +50,20 @@ interface Step {
   readonly group: GPUBindGroup;
 }
 
+/** Where inputs and outputs lie between the host and the device, one after the other. */
+interface Staging {
+  readonly inputs: GPUBuffer;
+  readonly outputs: GPUBuffer;
+}
+
 export class Program {
   readonly module: DeviceModule;
   readonly #device: Device;
   readonly #memory: readonly Memory[];
   readonly #steps: readonly Step[];
-  readonly #staging: GPUBuffer;
+  readonly #staging: Staging;
+  /** When what is written to the inputs' staging buffer may be written anew. */
+  #writable: Promise<unknown>;
   #last: Promise<unknown> = Promise.resolve();
   #counts: RunCounts = { submits: 0, readbacks: 0, hostMs: 0 };
 
@@ -64,13 +72,14 @@ export class Program {
     module: DeviceModule,
     memory: readonly Memory[],
     steps: readonly Step[],
-    staging: GPUBuffer,
+    staging: Staging,
   ) {
     this.#device = device;
     this.module = module;
     this.#memory = memory;
     this.#steps = steps;
     this.#staging = staging;
+    this.#writable = mapToWrite(staging.inputs);
   }
 
   /** Loads `module` with the weights that `read` reads, each once. Throws B3 for memory, B4 for kernels. */
@@ -93,9 +102,17 @@ export class Program {
         progress((0.8 * index) / module.weightBuffers, "uploading weights");
         await upload(device, write, read(index));
       }
-      const total = module.outputs.reduce((sum, { place }) => sum + place.bytes, 0);
-      const staging = await device.buffer("outputs", total, usage.mapRead | usage.copyTarget);
-      memory.push(staging);
+      const staged = async (label: string, ports: readonly Port[], flags: number): Promise<GPUBuffer> => {
+        const total = ports.reduce((sum, { place }) => sum + place.bytes, 0);
+        const own = await device.buffer(label, total, flags);
+        memory.push(own);
+        return own;
+      };
+      // Buffers of their own, kept: queues make one for whatever is large, which takes longer than to fill it.
+      const staging = {
+        inputs: await staged("inputs", module.inputs, usage.mapWrite | usage.copySource),
+        outputs: await staged("outputs", module.outputs, usage.mapRead | usage.copyTarget),
+      };
       progress(0.8, "building kernels");
       const built = await pipelines;
       const stepsOf = (launches: readonly ModuleLaunch[]): Step[] =>
@@ -127,8 +144,10 @@ export class Program {
 
   /** Milliseconds of each launch of a run, in order. Throws as `run` does, and B3 for a device without timestamps. */
   time(inputs: ReadonlyMap<string, HostArray>): Promise<number[]> {
-    return this.#next(() => {
-      this.#writeAll(inputs);
+    return this.#next(async () => {
+      const encoder = this.#device.gpu.createCommandEncoder();
+      await this.#writeAll(encoder, inputs);
+      this.#submit(encoder);
       return timeLaunches(this.#device, this.module.name, this.#steps.length, (pass, i) =>
         encode(pass, this.#steps.slice(i, i + 1)),
       );
@@ -142,9 +161,27 @@ export class Program {
     return next;
   }
 
-  #writeAll(inputs: ReadonlyMap<string, HostArray>): void {
-    this.#device.check(this.module.name);
-    for (const port of this.module.inputs) this.#write(port, inputs.get(port.name));
+  /** Copies the inputs to where the device takes them from, and records that it does. */
+  async #writeAll(encoder: GPUCommandEncoder, inputs: ReadonlyMap<string, HostArray>): Promise<void> {
+    const { name, inputs: ports } = this.module;
+    this.#device.check(name);
+    const arrays = ports.map((port) => fitting(port, inputs.get(port.name)));
+    await this.#device.mapped(this.#writable, name);
+    const staging = this.#staging.inputs;
+    const bytes = new Uint8Array(staging.getMappedRange());
+    let at = 0;
+    for (const [i, { place }] of ports.entries()) {
+      const { buffer, byteOffset, byteLength } = arrays[i] as HostArray;
+      bytes.set(new Uint8Array(buffer, byteOffset, byteLength), at);
+      encoder.copyBufferToBuffer(staging, at, this.#buffer(place), place.offset, place.bytes);
+      at += place.bytes;
+    }
+    staging.unmap();
+  }
+
+  #submit(encoder: GPUCommandEncoder): void {
+    this.#device.submit(encoder.finish());
+    this.#writable = mapToWrite(this.#staging.inputs);
   }
 
   /**
@@ -158,19 +195,25 @@ export class Program {
   async #run(inputs: ReadonlyMap<string, HostArray>): Promise<Map<string, HostArray>> {
     const [device, { name, outputs }] = [this.#device, this.module];
     const before = { ...device.counts };
-    this.#writeAll(inputs);
-    const started = performance.now();
     const encoder = device.gpu.createCommandEncoder();
+    await this.#writeAll(encoder, inputs);
+    const started = performance.now();
     encodePass(encoder, this.#steps);
     let total = 0;
     for (const { place } of outputs) {
-      encoder.copyBufferToBuffer(this.#buffer(place), place.offset, this.#staging, total, place.bytes);
+      encoder.copyBufferToBuffer(
+        this.#buffer(place),
+        place.offset,
+        this.#staging.outputs,
+        total,
+        place.bytes,
+      );
       total += place.bytes;
     }
-    device.submit(encoder.finish());
+    this.#submit(encoder);
     const hostMs = performance.now() - started;
     const readbacks = device.counts.reads - before.reads;
-    const bytes = await device.read(this.#staging, total, name);
+    const bytes = await device.read(this.#staging.outputs, total, name);
     this.#counts = { submits: device.counts.submits - before.submits, readbacks, hostMs };
     let at = 0;
     return new Map(
@@ -186,20 +229,25 @@ export class Program {
     return this.#memory[buffer] as GPUBuffer;
   }
 
-  #write({ name, dtype, shape, place }: Port, data: HostArray | undefined): void {
-    const array = hostArray(dtype);
-    if (!(data instanceof array) || data.byteLength !== place.bytes) {
-      const got = data ? `${data.constructor.name}(${data.length})` : "nothing";
-      const want = `${array.name}(${place.bytes / 4}), ${dtype}[${shape.join(", ")}]`;
-      throw new CompileError("B1", `input ${name}`, `must be ${want}; got ${got}`);
-    }
-    const { buffer, byteOffset, byteLength } = data;
-    this.#device.gpu.queue.writeBuffer(this.#buffer(place), place.offset, buffer, byteOffset, byteLength);
-  }
-
   dispose(): void {
     for (const each of this.#memory) each.destroy();
   }
+}
+
+/** The array of an input. Throws B1 for one that does not fit. */
+function fitting({ name, dtype, shape, place }: Port, data: HostArray | undefined): HostArray {
+  const array = hostArray(dtype);
+  if (data instanceof array && data.byteLength === place.bytes) return data;
+  const got = data ? `${data.constructor.name}(${data.length})` : "nothing";
+  const want = `${array.name}(${place.bytes / 4}), ${dtype}[${shape.join(", ")}]`;
+  throw new CompileError("B1", `input ${name}`, `must be ${want}; got ${got}`);
+}
+
+/** Asks for a buffer to be written; who waits for it is told of failures. */
+function mapToWrite(buffer: GPUBuffer): Promise<unknown> {
+  const mapping = buffer.mapAsync(mapModeWrite);
+  mapping.catch(() => undefined);
+  return mapping;
 }
 
 function encodePass(encoder: GPUCommandEncoder, steps: readonly Step[]): void {
