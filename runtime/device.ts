@@ -57,6 +57,9 @@ export interface DeviceMatrix {
   readonly K: number;
 }
 
+const matricesOf = (info: GPUAdapterInfo): readonly DeviceMatrix[] =>
+  (info as { readonly subgroupMatrixConfigs?: readonly DeviceMatrix[] }).subgroupMatrixConfigs ?? [];
+
 /** What a device is asked to have. */
 export interface Wanted {
   readonly limits: Limits;
@@ -66,6 +69,7 @@ export interface Wanted {
 
 export class Device {
   readonly gpu: GPUDevice;
+  readonly matrices: readonly DeviceMatrix[];
   /** Submits to the queue, and buffers mapped for reading, since the device was opened. */
   readonly counts: { submits: number; reads: number } = { submits: 0, reads: 0 };
   readonly #pipelines = new Map<string, Promise<Pipeline>>();
@@ -73,9 +77,10 @@ export class Device {
   #failure: string | undefined;
   #lost: string | undefined;
 
-  /** What runs on `gpu`, whoever asked for it. */
-  constructor(gpu: GPUDevice) {
+  /** What runs on `gpu`, whoever asked for it; `info` is what its adapter says of itself, which may be more. */
+  constructor(gpu: GPUDevice, info: GPUAdapterInfo = gpu.adapterInfo) {
     this.gpu = gpu;
+    this.matrices = matricesOf(info);
     gpu.onuncapturederror = ({ error }) => (this.#failure ??= oneLine(error.message));
     void gpu.lost.then(({ reason, message }) => (this.#lost = `${reason}: ${oneLine(message)}`));
   }
@@ -96,7 +101,7 @@ export class Device {
     const device = await adapter.requestDevice({ requiredLimits, requiredFeatures }).catch((error: Error) => {
       throw new CompileError("B2", "webgpu", `the adapter gives no device: ${oneLine(error.message)}`);
     });
-    return new Device(device);
+    return new Device(device, adapter.info);
   }
 
   get limits(): Limits {
@@ -110,13 +115,6 @@ export class Device {
   /** Threads of the smallest subgroup that there may be. */
   get subgroupMinSize(): number {
     return this.gpu.adapterInfo.subgroupMinSize ?? 0;
-  }
-
-  get matrices(): readonly DeviceMatrix[] {
-    const { subgroupMatrixConfigs = [] } = this.gpu.adapterInfo as {
-      readonly subgroupMatrixConfigs?: readonly DeviceMatrix[];
-    };
-    return subgroupMatrixConfigs;
   }
 
   get vendor(): string {

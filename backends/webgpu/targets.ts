@@ -9,8 +9,11 @@ const tile128x128: Tile = { wx: 16, wy: 8, tm: 16, tv: 2, bk: 16 };
 const tile128x128shallow: Tile = { ...tile128x128, bk: 8 };
 const tile64x64: Tile = { wx: 8, wy: 8, tm: 8, tv: 2, bk: 16 };
 const tile64x64wide: Tile = { wx: 16, wy: 8, tm: 8, tv: 1, bk: 16 };
+const tile64x32: Tile = { wx: 8, wy: 8, tm: 8, tv: 1, bk: 16 };
 const tile32x32: Tile = { wx: 8, wy: 8, tm: 4, tv: 1, bk: 32 };
 const tile32x32shallow: Tile = { ...tile32x32, bk: 16 };
+const tile16x32: Tile = { wx: 8, wy: 4, tm: 4, tv: 1, bk: 32 };
+const tile8x32: Tile = { wx: 8, wy: 2, tm: 4, tv: 1, bk: 32 };
 
 /** Family `reg`: no workgroup memory, no barrier. */
 const reg = (wx: number, wy: number, tm = 4): Tile => ({ wx, wy, tm, tv: 1, bk: 0 });
@@ -30,12 +33,17 @@ const shared: Tile = { ...reg(8, 1), split: 16 };
 /** For products of few blocks and a long inner axis: workgroups share it, as few as keep the device busy. */
 const inParts = (tile: Tile): readonly Tile[] => [2, 4, 8].map((parts) => ({ ...tile, parts }));
 
-/** Tiles for GPUs that hold blocks of 64 rows and columns. */
+/** Tiles for GPUs, from blocks of 64 rows down; the last one fits everything. */
 const medium: readonly Tile[] = [
-  tile64x64,
+  tile64x64wide,
+  tile64x32,
   tile32x32,
-  ...inParts(tile64x64),
-  ...inParts(tile32x32),
+  tile16x32,
+  { ...tile32x32, split: 4 },
+  { ...tile16x32, split: 4 },
+  { ...tile16x32, bk: 64, split: 8 },
+  { ...tile8x32, bk: 64, split: 8 },
+  ...[tile64x32, tile32x32, { ...tile16x32, split: 4 }].flatMap(inParts),
   shared,
   reg(8, 8),
 ];
@@ -84,15 +92,7 @@ export const profiles: readonly Profile[] = [
     name: "apple",
     limits: today(4 * GiB - 4, 32 * KiB),
     features: [half, subgroups],
-    tiles: [
-      tile64x64,
-      tile64x64wide,
-      tile32x32,
-      ...inParts(tile64x64),
-      ...inParts(tile32x32),
-      shared,
-      reg(8, 8),
-    ],
+    tiles: [tile64x64, ...medium],
     minWorkgroups: 64,
     lanesPerRow: 32,
     workgroup: 64,
@@ -123,7 +123,7 @@ export const profiles: readonly Profile[] = [
     name: "intel",
     limits: today(1 * GiB, 32 * KiB),
     features: [half, subgroups],
-    tiles: [tile64x64wide, tile32x32, ...inParts(tile64x64wide), ...inParts(tile32x32), shared, reg(8, 8)],
+    tiles: medium,
     minWorkgroups: 64,
     lanesPerRow: 32,
     workgroup: 64,
@@ -133,7 +133,15 @@ export const profiles: readonly Profile[] = [
     name: "mobile",
     limits: defaultLimits,
     features: [],
-    tiles: [tile32x32shallow, ...inParts(tile32x32shallow), shared, reg(8, 8)],
+    tiles: [
+      tile64x32,
+      tile32x32shallow,
+      tile16x32,
+      { ...tile16x32, split: 4 },
+      ...inParts(tile32x32shallow),
+      shared,
+      reg(8, 8),
+    ],
     minWorkgroups: 16,
     lanesPerRow: 64,
     workgroup: 64,

@@ -37,8 +37,6 @@ export interface AttentionBlocks {
 /** The ways to cut attention, best first where there are workgroups enough. */
 export const attentionBlocks: readonly AttentionBlocks[] = [
   { wx: 8, wy: 8, tm: 4, ahead: true },
-  { wx: 16, wy: 8, tm: 2, ahead: true },
-  { wx: 16, wy: 8, tm: 1, ahead: true },
   { wx: 8, wy: 8, tm: 2, ahead: true },
   { wx: 8, wy: 8, tm: 1, ahead: true },
   { wx: 4, wy: 8, tm: 2, ahead: true },

@@ -1,0 +1,189 @@
+/** Which tile computes a product: the one that was measured, else by the order of a profile's tiles or by an estimate. */
+import {
+  blockOf,
+  isFor,
+  type Product,
+  type Profile,
+  sameProduct,
+  threadsOf,
+  type Tile,
+  tilesOf,
+} from "../profile.ts";
+
+/** Which ways of computing a product its matrices allow. */
+export interface Ways {
+  /** Whether both factors are in vectors, as tiles in workgroup memory are. */
+  readonly tiled: boolean;
+  /** Whether workgroups may share the inner axis. */
+  readonly parts: boolean;
+}
+
+/** The fewest columns of what is multiplied in 16 bits: results of few, such as routers' logits, decide by their order. */
+const wide = 128;
+
+/** Whether a kernel of the tile computes the product. */
+const serves = (tile: Tile, product: Product, ways: Ways): boolean => {
+  const { N, experts } = product;
+  const { bk, split = 1, parts = 1, matrix } = tile;
+  return (
+    isFor(tile, product) &&
+    (bk === 0 || ways.tiled) &&
+    (split === 1 || bk > 0 || experts === 0) &&
+    (parts === 1 || (ways.parts && experts === 0)) &&
+    (!matrix || N >= wide)
+  );
+};
+
+/** The shortest inner axis that workgroups share, and the shortest part of one that is a thread's. */
+const longInner = 1024;
+const shortPart = 8;
+
+/** Whether an inner axis of K is long enough to be shared as the tile says. */
+const isShared = ({ bk, split = 1, parts = 1 }: Tile, { K }: Product): boolean =>
+  (bk > 0 || split === 1 || K >= shortPart * split) && (parts === 1 || K >= longInner);
+
+const heightOf = (tile: Tile): number => blockOf(tile).rows;
+
+/** The tile that was measured to be fastest, where there is one that serves. */
+const tunedTile = (product: Product, ways: Ways, { tuned = [] }: Profile): Tile | undefined =>
+  tuned.find((each) => sameProduct(each, product) && serves(each.tile, product, ways))?.tile;
+
+/**
+ * The tile that was measured to be fastest; else, where tiles lie in workgroup memory, the one that should take least, and
+ * elsewhere the largest whose grid keeps the device busy and whose height suits the rows, `usual` of them in most products.
+ */
+export function chooseTile(product: Product, ways: Ways, profile: Profile, usual?: number): Tile {
+  const tiles = tilesOf(profile, product).filter(
+    (tile) => serves(tile, product, ways) && isShared(tile, product),
+  );
+  const last = tilesOf(profile, product).at(-1) as Tile;
+  const expected = { ...product, M: usual ?? product.M };
+  const byRule = isEstimated(profile)
+    ? quickest(tiles, expected, profile)
+    : firstThatSuits(tiles, expected, profile);
+  const chosen = tunedTile(product, ways, profile) ?? byRule ?? last;
+  if (chosen.bk > 0) return chosen;
+  // Rows that do not exist need no sums: as many blocks, as low as they can be.
+  const blocks = Math.ceil(product.M / heightOf(chosen)) * chosen.wy;
+  return { ...chosen, tm: Math.ceil(product.M / blocks) };
+}
+
+/**
+ * The height of the tiles in which rows of experts are best listed, at most `M` of each and `usual` of most, for products
+ * [M, K] x [K, N] and, of what they make, [M, N] x [N, K].
+ */
+export function tileHeight(
+  { usual, ...sizes }: Pick<Product, "M" | "N" | "K" | "strips" | "experts"> & { readonly usual: number },
+  profile: Profile,
+): number {
+  const ways: Ways = { tiled: true, parts: false };
+  const first: Product = { ...sizes, batch: 1, transposed: false };
+  if (tunedTile(first, ways, profile) || !isEstimated(profile))
+    return heightOf(chooseTile(first, ways, profile, usual));
+  const second: Product = { ...first, N: first.K, K: first.N };
+  const heights = new Map<number, number>();
+  for (const height of new Set(tilesOf(profile, first).map(heightOf))) {
+    const costs = [first, second].map((product) => {
+      const suiting = tilesOf(profile, product).filter(
+        (tile) => heightOf(tile) === height && serves(tile, product, ways),
+      );
+      return Math.min(...suiting.map((tile) => cyclesOf(tile, { ...product, M: usual }, profile)));
+    });
+    heights.set(
+      height,
+      costs.reduce((a, b) => a + b),
+    );
+  }
+  const [[height] = [1]] = [...heights].toSorted(([, a], [, b]) => a - b);
+  return height;
+}
+
+/** A tile of the height in which rows are listed: the one that was measured, one of the profile's, or its last made to fit. */
+export function tileOfHeight(product: Product, height: number, ways: Ways, profile: Profile): Tile {
+  const suits = (tile: Tile): boolean =>
+    serves(tile, product, ways) &&
+    (tile.bk === 0 ? height % tile.wy === 0 && height <= heightOf(tile) : height === heightOf(tile));
+  const tuned = tunedTile(product, ways, profile);
+  const suiting = profile.tiles.filter(suits);
+  const last = tilesOf(profile, product).at(-1) as Tile;
+  const wy = [...Array(last.wy + 1).keys()].findLast((n) => n > 0 && height % n === 0) ?? 1;
+  const byRule = isEstimated(profile) ? quickest(suiting, product, profile) : suiting[0];
+  const chosen = (tuned && suits(tuned) ? tuned : byRule) ?? { ...last, wy };
+  return chosen.bk === 0 ? { ...chosen, tm: height / chosen.wy } : chosen;
+}
+
+/** Workgroups of a grid. */
+function workgroupsOf(tile: Tile, { M, N, batch, experts }: Product): number {
+  const { rows, columns } = blockOf(tile);
+  const blocks = Math.ceil(M / rows) * Math.ceil(N / columns) * batch * Math.max(1, experts);
+  return blocks * (tile.parts ?? 1);
+}
+
+/** How many rows more than the smallest tile a tile may compute in vain. */
+const waste = 1.25;
+
+/** The first tile, largest first, whose grid keeps the device busy and whose height suits the rows. */
+function firstThatSuits(tiles: readonly Tile[], product: Product, profile: Profile): Tile | undefined {
+  const padded = (tile: Tile): number => Math.ceil(product.M / heightOf(tile)) * heightOf(tile);
+  const fewest = Math.min(...tiles.map(padded));
+  return tiles.find(
+    (tile) => workgroupsOf(tile, product) >= profile.minWorkgroups && padded(tile) <= waste * fewest,
+  );
+}
+
+/** GPUs, where tiles lie in workgroup memory, are alike enough for an estimate. */
+const isEstimated = ({ tiles }: Profile): boolean => tiles.some(({ bk }) => bk > 0);
+
+/** The tile that should take least. */
+function quickest(tiles: readonly Tile[], product: Product, profile: Profile): Tile | undefined {
+  const costs = tiles.map((tile) => cyclesOf(tile, product, profile));
+  return tiles[costs.indexOf(Math.min(...costs))];
+}
+
+/** Operations of a core in a cycle, multiplications and additions: fair for the GPUs of today. */
+const opsPerCycle = 256;
+/** Threads of a subgroup, and subgroups with which a core has no idle cycles. */
+const subgroup = 32;
+const subgroupsPerCore = 5;
+/** Numbers multiplied for each vector loaded at which half of a core's time goes into loads. */
+const halfSpeed = 13;
+/** What is left of the speed where threads share an inner axis, for each doubling; and where nothing is held. */
+const splitLoss = 0.94;
+const unheldLoss = 0.8;
+/** How many times as fast subgroup matrices are. */
+const matrixGain = 5;
+/** Bytes that a core loads in a cycle, most of them from the cache that all share. */
+const bytesPerCycle = 16;
+/** Cycles until the loads of a step are there, where the step before hides most of them, and where nothing does. */
+const stepCycles = 200;
+const unheldStepCycles = 1000;
+/** Those of another launch. */
+const launchCycles = 4500;
+
+/**
+ * Cycles of a product on a device of `profile.minWorkgroups / 2` cores: each core computes whole blocks, as many as the
+ * busiest has, at a speed that follows from how often a thread uses what it loads, and waits once a step. Fitted to what an
+ * NVIDIA H100 took, docs/decisions/0017.
+ */
+export function cyclesOf(tile: Tile, product: Product, { minWorkgroups }: Profile): number {
+  const { M, N, K } = product;
+  const { tm, tv, bk, split = 1, parts = 1, matrix } = tile;
+  const { rows, columns } = blockOf(tile);
+  const cores = minWorkgroups / 2;
+  const depth = bk || 4 * split;
+  const steps = Math.ceil(K / parts / depth);
+  const waves = Math.ceil(workgroupsOf(tile, product) / cores);
+  const reuse = (16 * tm * tv) / (tm + 4 * tv);
+  const speed =
+    (reuse / (reuse + halfSpeed)) *
+    splitLoss ** Math.log2(split) *
+    (bk > 0 ? 1 : unheldLoss) *
+    (matrix ? matrixGain : 1);
+  const busy = Math.min(1, (waves * threadsOf(tile)) / subgroup / subgroupsPerCore);
+  const computing = (2 * rows * columns * depth) / (opsPerCycle * speed * busy);
+  const loading = (4 * (rows + columns) * depth) / bytesPerCycle;
+  const block = steps * Math.max(computing, loading);
+  // Sums of parts are written, and read again.
+  const adding = parts > 1 ? launchCycles + (8 * parts * M * N) / (bytesPerCycle * cores) : 0;
+  return steps * (bk > 0 ? stepCycles : unheldStepCycles) + waves * block + adding;
+}

@@ -1,0 +1,99 @@
+/** The tile of a product: the estimate beside what a GPU took, and what is chosen for many rows, for few, and for experts. */
+import fc from "fast-check";
+import { expect, test } from "vitest";
+
+import { chooseTile, cyclesOf, tileHeight, tileOfHeight } from "../../backends/webgpu/gemm/choice.ts";
+import { type Profile, profiles } from "../../backends/webgpu/index.ts";
+import { blockOf, fits, type Product, type Tile } from "../../backends/webgpu/profile.ts";
+
+const nvidia = profiles.find(({ name }) => name === "nvidia") as Profile;
+const gpus = profiles.filter(({ tiles }) => tiles.some(({ bk }) => bk > 0));
+const ways = { tiled: true, parts: true };
+
+const product = (M: number, N: number, K: number, experts = 0): Product => ({
+  ...{ M, N, K, batch: 1, transposed: false, strips: false, experts },
+});
+
+const tile = (
+  wx: number,
+  wy: number,
+  tm: number,
+  tv: number,
+  bk: number,
+  rest: Partial<Tile> = {},
+): Tile => ({
+  ...{ wx, wy, tm, tv, bk },
+  ...rest,
+});
+
+test.each<readonly [Product, Tile, number]>([
+  [product(2048, 2048, 2048), tile(16, 16, 16, 2, 16), 421.8],
+  [product(2048, 2048, 2048), tile(16, 8, 16, 2, 16), 428.2],
+  [product(2048, 2048, 2048), tile(8, 8, 8, 1, 16), 545.9],
+  [product(2048, 2048, 2048), tile(8, 8, 4, 1, 32), 699],
+  [product(2048, 2048, 2048), tile(8, 8, 4, 1, 32, { split: 4 }), 809.7],
+  [product(2048, 2048, 2048), tile(8, 8, 4, 1, 32, { parts: 8 }), 754.1],
+  [product(1024, 1024, 1024), tile(16, 16, 16, 2, 16), 218.1],
+  [product(1024, 1024, 1024), tile(16, 8, 16, 2, 16), 128.7],
+  [product(1024, 1024, 1024), tile(16, 8, 8, 1, 16), 80.5],
+  [product(1024, 1024, 1024), tile(8, 8, 8, 1, 16), 68.1],
+  [product(1024, 1024, 1024), tile(8, 8, 8, 2, 16, { parts: 2 }), 71.4],
+  [product(1024, 1024, 1024), tile(8, 8, 4, 1, 32), 96.2],
+  [product(400, 2048, 512), tile(8, 8, 4, 1, 32), 44.8],
+  [product(400, 1536, 512), tile(8, 8, 4, 1, 32), 32.2],
+  [product(392, 512, 3072), tile(8, 8, 8, 2, 16, { parts: 8 }), 54.3],
+])(
+  "of %o by %o the estimate is within a quarter of the microseconds that an H100 took",
+  (of, by, measured) => {
+    const microseconds = cyclesOf(by, of, nvidia) / 1980;
+    expect(microseconds / measured).toBeGreaterThan(0.75);
+    expect(microseconds / measured).toBeLessThan(1.25);
+  },
+);
+
+test("many rows get large blocks, and few have threads share the inner axis", () => {
+  const rows = (M: number, N: number, K: number): number =>
+    blockOf(chooseTile(product(M, N, K), ways, nvidia)).rows;
+  expect(rows(2048, 2048, 2048)).toBeGreaterThanOrEqual(128);
+  expect(rows(6304, 3072, 768)).toBeGreaterThanOrEqual(128);
+  expect(rows(400, 2048, 512)).toBeLessThanOrEqual(64);
+  expect(rows(50, 512, 512)).toBeLessThanOrEqual(16);
+  const { split = 1 } = chooseTile(product(50, 512, 512), ways, nvidia);
+  expect(split).toBeGreaterThan(1);
+});
+
+test("rows of experts are listed in tiles that suit both layers", () => {
+  const height = (M: number, experts: number, usual = M): number =>
+    tileHeight({ M, usual, N: 2048, K: 512, strips: false, experts }, nvidia);
+  expect(height(16, 8)).toBeLessThanOrEqual(16);
+  expect(height(4, 32)).toBeLessThanOrEqual(8);
+  expect(height(28, 32)).toBe(32);
+  // A tile as high as all rows would leave most cores without one in the second layer.
+  expect(height(108, 8)).toBeLessThanOrEqual(64);
+  // What an expert has at most is no matter where most have few.
+  expect(height(400, 300, 2)).toBeLessThanOrEqual(8);
+});
+
+test("whatever is chosen fits the device, serves the product, and has the height of the list", () => {
+  const size = fc.oneof(fc.integer({ min: 1, max: 70 }), fc.integer({ min: 1, max: 5000 }));
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...gpus),
+      fc.record({ M: size, N: size, K: size, experts: fc.constantFrom(0, 8, 300) }),
+      fc.boolean(),
+      (profile, { M, N, K, experts }, tiled) => {
+        const of = product(M, N, K, experts);
+        const usable = { tiled, parts: experts === 0 };
+        const chosen =
+          experts === 0
+            ? chooseTile(of, usable, profile)
+            : tileOfHeight(of, tileHeight({ ...of, usual: Math.ceil(M / 2) }, profile), usable, profile);
+        expect(fits(chosen, profile)).toBe(true);
+        expect(tiled || chosen.bk === 0).toBe(true);
+        expect(experts === 0 || chosen.parts === undefined).toBe(true);
+        if (experts > 0 && tiled)
+          expect(blockOf(chosen).rows).toBe(tileHeight({ ...of, usual: Math.ceil(M / 2) }, profile));
+      },
+    ),
+  );
+});
