@@ -125,7 +125,8 @@ describe("a bundle of the tiny model", async () => {
   test("runs on a device that is open already, and leaves it open", async () => {
     const adapter = (await gpu.requestAdapter())!;
     const { module } = JSON.parse(readFileSync(join(tiny, "manifest.json"), "utf8"));
-    const opened = await adapter.requestDevice({ requiredFeatures: module.features });
+    const { features: requiredFeatures, limits: requiredLimits } = module;
+    const opened = await adapter.requestDevice({ requiredFeatures, requiredLimits });
     expectSame(await outputsOf(folderFiles(tiny), opened));
     expectSame(await outputsOf(folderFiles(tiny), opened));
     opened.destroy();

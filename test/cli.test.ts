@@ -17,6 +17,7 @@ import { writeFileAtomically } from "../files/disk.ts";
 import { Tensor } from "../ir/index.ts";
 import { mergeConfig } from "../models/index.ts";
 import { writeSafetensors } from "../models/weights/safetensors.ts";
+import { adapter } from "./support/adapter.ts";
 import { json, moec, moecIn } from "./support/cli.ts";
 import { copyInto, linkModules, root, temporaryFolder } from "./support/folder.ts";
 import { goldenPath, tinyVmoe } from "./support/golden.ts";
@@ -158,9 +159,13 @@ describe("moec run", () => {
     return JSON.parse(stdout);
   };
 
-  test("runs by ONNX Runtime rather than a software GPU, with a driver of one or none, and says so", async () => {
+  test("runs on a GPU, and by ONNX Runtime rather than a software one, with a driver of one or none, and says so", async () => {
     const chosen = { backend: "onnx", device: reason("ONNX Runtime") };
-    expect(await auto({})).toMatchObject({ ...chosen, reason: reason("no GPU; ONNX Runtime") });
+    expect(await auto({})).toMatchObject(
+      adapter.software
+        ? { ...chosen, reason: reason("no GPU; ONNX Runtime") }
+        : { backend: "webgpu", reason: "a GPU" },
+    );
     expect(await auto(without)).toMatchObject({ ...chosen, reason: reason("no WebGPU adapter") });
   });
 
@@ -170,7 +175,10 @@ describe("moec run", () => {
     copyInto(bare, ["dist", "package.json"]);
     linkModules(bare, ["onnxruntime-node"]);
     const main = join(bare, "dist", "cli", "main.js");
-    expect(await auto({}, main)).toMatchObject({ backend: "webgpu", reason: reason("no ONNX Runtime") });
+    expect(await auto({}, main)).toMatchObject({
+      backend: "webgpu",
+      reason: adapter.software ? reason("no ONNX Runtime") : "a GPU",
+    });
     expect(await auto(without, main)).toMatchObject({
       backend: "reference",
       reason: reason("no ONNX Runtime"),

@@ -1,6 +1,6 @@
 /**
  * Kernels whose rows and choices threads share, in each form that a profile may ask for, against the reference: within a
- * subgroup, over several subgroups, and without subgroups. The device of the tests has subgroups of 8.
+ * subgroup, over several subgroups, and without subgroups. The profiles promise subgroups of 8, which may be larger.
  */
 import { afterAll, describe, expect, test } from "vitest";
 

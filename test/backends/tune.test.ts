@@ -323,7 +323,8 @@ describe("tuning", () => {
       // A clock that counts how often it is asked, so that a slow driver measures as much as a fast one.
       let time = 0;
       const { subjects } = await tune(graph, device, own, { budgetMs: 32, now: () => time++ });
-      expect(subjects).toHaveLength(5);
+      // Both layers of experts are one; how many products attention has is the profile's choice.
+      expect(subjects).toHaveLength(launchesOf(graph, own).length - 1);
       for (const { rule, refused, products: all, launches } of subjects) {
         expect(rule?.ms).toBeGreaterThan(0);
         expect(refused).toBe(0);
