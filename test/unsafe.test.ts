@@ -4,7 +4,8 @@ import { join } from "node:path";
 
 import { expect, test } from "vitest";
 
-import { profiles, withUnsafe } from "../backends/webgpu/index.ts";
+import { openDawn } from "../backends/webgpu/dawn.ts";
+import { profileOf, profiles, withUnsafe } from "../backends/webgpu/index.ts";
 import { readProfile } from "../backends/webgpu/targetFile.ts";
 import type { Manifest } from "../runtime/bundle.ts";
 import { json, moec } from "./support/cli.ts";
@@ -42,7 +43,16 @@ test("a target file has them, for whoever gives the option too", async () => {
   writeFileSync(at("mine.json"), JSON.stringify(target));
   expect(await json("target", at("mine.json"), option)).toEqual(target);
   expect(await json("target", at("mine.json"))).toMatchObject({ tiles: nvidia.tiles });
-  expect(await json("target", "auto", option)).toEqual(await json("target"));
+});
+
+test("this machine's adapter has them where it has the very matrices, and else is what it is without the option", async () => {
+  const device = await openDawn(true);
+  const own = withUnsafe(profileOf(device), device);
+  device.close();
+  const found = await json("target", "auto", option);
+  const has = own.tiles.some(({ matrix }) => matrix);
+  expect(found).toEqual(has ? JSON.parse(JSON.stringify(own)) : await json("target"));
+  expect(own.features.includes(experimental)).toBe(has);
 });
 
 test.each([
