@@ -6,15 +6,8 @@ import { dawn, dawnGpu } from "../../backends/webgpu/dawn.ts";
 import { emitAll } from "../../backends/webgpu/emit.ts";
 import { type Profile, profileOf, profiles, type Tile, webgpuOn } from "../../backends/webgpu/index.ts";
 import type { Launch } from "../../backends/webgpu/kernel.ts";
-import {
-  blockOf,
-  fits,
-  sameProduct,
-  type TunedProduct,
-  stripColumns,
-} from "../../backends/webgpu/profile.ts";
+import { sameProduct, type TunedProduct } from "../../backends/webgpu/profile.ts";
 import type { Bench, Work } from "../../backends/webgpu/tune/bench.ts";
-import { candidates } from "../../backends/webgpu/tune/candidates.ts";
 import { tune, tuneBy, withChoices } from "../../backends/webgpu/tune/index.ts";
 import { packWeights } from "../../backends/webgpu/weights.ts";
 import { CompileError, Graph, input, ops, Tensor, type Value } from "../../ir/index.ts";
@@ -179,30 +172,6 @@ test("rows of experts that are no vectors are all multiplied, however high the t
     expectClose(got, want, dawn.tolerance);
   } finally {
     engine.close();
-  }
-});
-
-test.each(profiles.map((profile) => [profile.name, profile] as const))(
-  "all candidates of profile %s fit it, and none is there twice",
-  (_, profile) => {
-    const product = { M: 50, N: 512, K: 2048, batch: 1, transposed: false, strips: false, experts: 0 };
-    const found = candidates(product, profile);
-    expect(found.length).toBeGreaterThan(10);
-    expect(found.filter((tile) => !fits(tile, profile))).toEqual([]);
-    expect(new Set(found.map((tile) => JSON.stringify(tile))).size).toBe(found.length);
-  },
-);
-
-test("all candidates for weights in strips are as wide as the profile's, however narrow the product", () => {
-  const product = { M: 50, N: 8, K: 512, batch: 1, transposed: false, strips: true, experts: 0 };
-  const wide = {
-    ...software,
-    tiles: software.tiles.map((tile) => (tile.strips ? { ...tile, tv: 4 } : tile)),
-  };
-  for (const profile of [software, wide]) {
-    const found = candidates(product, profile);
-    expect(found.length).toBeGreaterThan(4);
-    expect(new Set(found.map((tile) => blockOf(tile).columns))).toEqual(new Set([stripColumns(profile)]));
   }
 });
 

@@ -42,72 +42,130 @@ const splits: readonly Tile[] = [
   [8, 1, 4, 4],
 ].map(([wx = 8, wy = 1, tm = 4, split = 8]) => ({ wx, wy, tm, tv: 1, bk: 0, split }));
 
-/** [wx, wy, tm, tv, bk, split] of family `tile`: for many blocks, and for few. */
-const held: readonly Tile[] = [
-  [16, 16, 16, 2, 16],
-  [16, 8, 16, 2, 16],
-  [16, 8, 8, 2, 16],
-  [16, 8, 8, 1, 16],
-  [8, 8, 8, 2, 16],
-  [8, 8, 8, 1, 16],
-  [8, 8, 4, 2, 16],
-  [16, 4, 4, 1, 32],
-  [8, 8, 4, 1, 32],
-  [8, 4, 4, 1, 32],
-  [8, 8, 4, 1, 32, 4],
-  [8, 4, 4, 1, 32, 4],
-  [8, 4, 4, 1, 64, 8],
-  [16, 4, 4, 1, 32, 4],
-  [8, 8, 4, 2, 32, 4],
-  [16, 2, 4, 1, 64, 8],
-  [8, 2, 4, 1, 64, 8],
-  [8, 8, 4, 1, 32, 2],
-  [16, 8, 16, 2, 8],
-  [8, 8, 16, 2, 8],
-  [16, 16, 8, 2, 16],
-  [16, 16, 4, 2, 16],
-].map(([wx = 8, wy = 8, tm = 4, tv = 1, bk = 16, split]) => ({
-  wx,
-  wy,
-  tm,
-  tv,
-  bk,
-  ...(split && { split }),
-}));
+/** Products of GPUs that are measured with the same tiles. */
+interface Kind {
+  /** The most rows of a product, and whether they must be listed. */
+  readonly rows: number;
+  readonly listed: boolean;
+  readonly tiles: readonly Tile[];
+}
 
-/** The same, workgroups sharing the inner axis. */
-const shared: readonly Tile[] = [2, 4, 8].flatMap((parts) =>
-  held.slice(2, 12).map((tile) => ({ ...tile, parts })),
-);
+/** [wx, wy, tm, tv, bk, split, parts] for each kind, those first that an H100 in its working state is fastest with. */
+const kinds: readonly Kind[] = [
+  {
+    rows: 64,
+    listed: true,
+    tiles: [
+      [8, 4, 4, 1, 32],
+      [8, 2, 4, 1, 64, 8],
+      [8, 4, 4, 1, 32, 4],
+      [16, 2, 4, 1, 64, 8],
+      [8, 8, 4, 1, 32],
+      [8, 8, 8, 1, 16],
+      [8, 8, 8, 2, 16],
+      [8, 8, 4, 1, 32, 4],
+      [16, 4, 4, 1, 32],
+    ].map(tileOf),
+  },
+  {
+    rows: 64,
+    listed: false,
+    tiles: [
+      [8, 8, 4, 1, 32, 1, 4],
+      [8, 8, 4, 1, 32, 1, 2],
+      [8, 8, 4, 1, 32, 1, 8],
+      [8, 8, 4, 1, 32],
+      [8, 1, 4, 1, 0, 16],
+      [8, 8, 4, 1, 32, 4],
+      [8, 4, 4, 1, 32, 4],
+      [8, 4, 4, 1, 32],
+      [8, 2, 4, 1, 64, 8],
+      [8, 4, 4, 1, 32, 4, 2],
+      [8, 8, 8, 1, 16, 1, 4],
+      [8, 1, 4, 1, 0, 8],
+      [8, 1, 4, 1, 0, 32],
+    ].map(tileOf),
+  },
+  {
+    rows: 512,
+    listed: false,
+    tiles: [
+      [8, 8, 8, 1, 16],
+      [16, 8, 8, 1, 16],
+      [8, 8, 4, 1, 32],
+      [8, 8, 4, 1, 32, 1, 2],
+      [8, 8, 4, 1, 32, 1, 4],
+      [8, 8, 8, 2, 16, 1, 2],
+      [8, 8, 8, 1, 16, 1, 2],
+      [8, 8, 8, 2, 16],
+      [16, 8, 4, 1, 32],
+      [8, 8, 4, 1, 32, 4],
+      [16, 8, 8, 2, 16],
+    ].map(tileOf),
+  },
+  {
+    rows: Infinity,
+    listed: false,
+    tiles: [
+      [16, 16, 16, 2, 16],
+      [16, 8, 16, 2, 16],
+      [16, 8, 8, 1, 16],
+      [8, 8, 8, 1, 16],
+      [8, 8, 8, 2, 16, 1, 2],
+      [8, 8, 8, 2, 16],
+      [16, 8, 8, 2, 16],
+      [8, 8, 16, 2, 8],
+      [16, 16, 8, 2, 16],
+      [8, 8, 4, 1, 32],
+    ].map(tileOf),
+  },
+];
+
+function tileOf([wx = 8, wy = 8, tm = 4, tv = 1, bk = 32, split = 1, parts = 1]: readonly number[]): Tile {
+  return { wx, wy, tm, tv, bk, ...(split > 1 && { split }), ...(parts > 1 && { parts }) };
+}
+
+/** The tiles of the first kind that a product is of; listed rows, where there are many, are as others. */
+const tilesOfKind = ({ M, experts }: Product): readonly Tile[] =>
+  kinds.find(({ rows, listed }) => M <= rows && (!listed || experts > 0))?.tiles ?? [];
+
+/** The most rows of which a thread may do as well without workgroup memory, alone, on GPUs. */
+const fewRows = 16;
 
 /** The shortest part of an inner axis. */
 const shortest = 128;
 
-/** A tile may be this many times as high or as wide as the product. */
+/** A tile may be this many times as high or as wide as the product, and as high as the rows listed of an expert. */
 const waste = 2;
+const listedWaste = 4;
 
 /**
- * The tiles to measure for a product, the likely ones first: those of the profile, then the families that it has tiles
- * of. Whether a kernel of the tile can compute the product at all is for the compiler to say.
+ * The tiles to measure for a product, the likely ones first: those that multiply matrices, those for its kind, the
+ * profile's, then others of the families that the profile has tiles of. Whether a kernel of the tile can compute the
+ * product at all is for the compiler to say.
  */
 export function candidates(product: Product, profile: Profile): readonly Tile[] {
-  const { M, N, K, strips, experts } = product;
   const tiles = tilesOf(profile, product);
-  const plain = tiles.some(({ bk }) => bk > 0)
-    ? [held, shared, splits, registers]
-    : [broadcasts, registers, splits, held];
-  // All tiles for strips are as wide as these.
-  const inStrips = tiles.slice(0, 1).flatMap((tile) => stripHeights.map((tm) => ({ ...tile, tm })));
-  const families = strips ? [inStrips] : plain;
-  const suits = (tile: Tile): boolean => {
-    const { split = 1, parts = 1 } = tile;
-    const { rows, columns } = blockOf(tile);
-    const few = rows <= 8 || rows <= waste * M;
-    const isSplit = split > 1 || parts > 1;
-    const shares = !isSplit || (experts === 0 && K >= Math.max(8 * split, parts > 1 ? shortest * parts : 0));
-    const narrow = strips || columns <= Math.max(32, waste * N);
-    return fits(tile, profile) && few && narrow && shares;
-  };
-  const all = new Map([...tiles, ...families.flat()].map((tile) => [JSON.stringify(tile), tile]));
-  return [...all.values()].filter(suits);
+  const families = product.strips
+    ? // All tiles for strips are as wide as these.
+      [tiles, tiles.slice(0, 1).flatMap((tile) => stripHeights.map((tm) => ({ ...tile, tm })))]
+    : tiles.some(({ bk }) => bk > 0)
+      ? [tiles.filter(({ matrix }) => matrix), tilesOfKind(product), tiles, registers]
+      : [tiles, broadcasts, registers, splits, kinds.flatMap((kind) => kind.tiles)];
+  const all = new Map(families.flat().map((tile) => [JSON.stringify(tile), tile]));
+  return [...all.values()].filter((tile) => fits(tile, profile) && suits(tile, product, tiles));
+}
+
+/** Whether a tile may be among the fastest for a product, of a profile with these tiles. */
+function suits(tile: Tile, { M, N, K, batch, strips, experts }: Product, tiles: readonly Tile[]): boolean {
+  const { bk, split = 1, parts = 1 } = tile;
+  const { rows, columns } = blockOf(tile);
+  const few = rows <= 8 || rows <= (experts > 0 ? listedWaste : waste) * M;
+  const narrow = strips || columns <= Math.max(32, waste * N);
+  const splittable = split === 1 || ((experts === 0 || bk > 0) && K >= 8 * split);
+  const divisible = parts === 1 || (experts === 0 && batch === 1 && K >= shortest * parts);
+  // Workgroup memory holds vectors; what has none is left to the other families.
+  const isHeld = tiles.some((each) => each.bk > 0) && N % 4 === 0 && K % 4 === 0;
+  const slow = isHeld && bk === 0 && split === 1 && M > fewRows;
+  return few && narrow && splittable && divisible && !slow;
 }

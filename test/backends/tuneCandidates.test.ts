@@ -1,0 +1,56 @@
+/** The tiles that tuning measures: all fit, the likely ones of each kind of device and product are there, and they are few. */
+import { expect, test } from "vitest";
+
+import { type Profile, profiles, type Tile } from "../../backends/webgpu/index.ts";
+import { blockOf, fits, stripColumns } from "../../backends/webgpu/profile.ts";
+import { candidates } from "../../backends/webgpu/tune/candidates.ts";
+
+const [software] = profiles as [Profile];
+
+/** Whether each thread computes its sums alone, from global memory. */
+const isAlone = ({ bk, split = 1 }: Tile): boolean => bk === 0 && split === 1;
+
+test.each(profiles.map((profile) => [profile.name, profile] as const))(
+  "all candidates of profile %s fit it, and none is there twice",
+  (_, profile) => {
+    const product = { M: 50, N: 512, K: 2048, batch: 1, transposed: false, strips: false, experts: 0 };
+    const found = candidates(product, profile);
+    expect(found.length).toBeGreaterThan(10);
+    expect(found.filter((tile) => !fits(tile, profile))).toEqual([]);
+    expect(new Set(found.map((tile) => JSON.stringify(tile))).size).toBe(found.length);
+  },
+);
+
+test.each(
+  profiles
+    .filter(({ tiles }) => tiles.some(({ bk }) => bk > 0))
+    .map((profile) => [profile.name, profile] as const),
+)(
+  "candidates of profile %s are few, and use workgroup memory, or share sums, where they can",
+  (_, profile) => {
+    for (const M of [20, 50, 400, 1576]) {
+      for (const experts of [0, 8]) {
+        const product = { M, N: 512, K: 2048, batch: 1, transposed: false, strips: false, experts };
+        const found = candidates(product, profile);
+        expect(found.length).toBeGreaterThan(5);
+        expect(found.length).toBeLessThanOrEqual(20);
+        expect(found.filter(isAlone)).toEqual([]);
+        expect(found.filter(({ parts }) => parts && experts > 0)).toEqual([]);
+        expect(candidates({ ...product, K: 2047 }, profile).some(isAlone)).toBe(true);
+      }
+    }
+  },
+);
+
+test("all candidates for weights in strips are as wide as the profile's, however narrow the product", () => {
+  const product = { M: 50, N: 8, K: 512, batch: 1, transposed: false, strips: true, experts: 0 };
+  const wide = {
+    ...software,
+    tiles: software.tiles.map((tile) => (tile.strips ? { ...tile, tv: 4 } : tile)),
+  };
+  for (const profile of [software, wide]) {
+    const found = candidates(product, profile);
+    expect(found.length).toBeGreaterThan(4);
+    expect(new Set(found.map((tile) => blockOf(tile).columns))).toEqual(new Set([stripColumns(profile)]));
+  }
+});
