@@ -7,8 +7,9 @@ import { emitAll } from "../../backends/webgpu/emit.ts";
 import { type Profile, profileOf, profiles, type Tile, webgpuOn } from "../../backends/webgpu/index.ts";
 import type { Launch } from "../../backends/webgpu/kernel.ts";
 import { sameProduct, type TunedProduct } from "../../backends/webgpu/profile.ts";
-import type { Bench, Work } from "../../backends/webgpu/tune/bench.ts";
+import { type Bench, DeviceBench, type Work } from "../../backends/webgpu/tune/bench.ts";
 import { tune, tuneBy, withChoices } from "../../backends/webgpu/tune/index.ts";
+import { WorkingState } from "../../backends/webgpu/tune/workingState.ts";
 import { packWeights } from "../../backends/webgpu/weights.ts";
 import { CompileError, Graph, input, ops, Tensor, type Value } from "../../ir/index.ts";
 import { pipeline, runPasses } from "../../passes/index.ts";
@@ -178,22 +179,50 @@ test("rows of experts that are no vectors are all multiplied, however high the t
 const shape = ({ wx, wy, tm }: Tile): string => `${wx}x${wy}x${tm}`;
 const costly = ({ product }: Launch): number => (product!.experts > 0 ? 100 : 1);
 
-/** Takes what `msOf` says for a launch, and as much of the time. */
-function pretended(msOf: (launch: Launch) => number): { bench: Bench; now: () => number; timed: Launch[] } {
-  let time = 0;
+/** What a pretended device is like. */
+interface Machine {
+  /** Milliseconds that it takes to build a kernel, in which it is idle. */
+  readonly building?: number;
+  /** How many times slower it is after so many milliseconds of load. */
+  readonly slowness?: (busy: number) => number;
+}
+
+/** Takes what `msOf` says for a launch, as many times as it is slow, and as much of the time. */
+function pretended(
+  msOf: (launch: Launch) => number,
+  { building = 0, slowness = () => 1 }: Machine = {},
+): { bench: Bench; now: () => number; timed: Launch[]; events: string[] } {
+  let [time, began, ended] = [0, 0, 0];
+  const now = (): number => time;
   const timed: Launch[] = [];
+  const events: string[] = [];
+  const state = new WorkingState(undefined, now);
   const sum = (works: readonly Work[], times: readonly number[]): number =>
     works.reduce((all, [launch], i) => all + msOf(launch!) * (times[i] ?? 1), 0);
+  const busy = (ms: number): number => {
+    if (time - ended > 5) began = time;
+    const taken = ms * slowness(time - began);
+    ended = time += taken;
+    return taken;
+  };
   return {
     timed,
-    now: () => time,
+    events,
+    now,
     bench: {
-      build: () => Promise.resolve(),
+      build: async (launches) => {
+        events.push("build");
+        time += building * launches.length;
+        return Promise.resolve();
+      },
       time: async (works, times) => {
+        events.push("time");
         timed.push(...works.flat());
         const ms = sum(works, times);
-        time += ms;
-        return Promise.resolve({ ms, results: [] });
+        return state.in(
+          () => Promise.resolve(busy(Math.max(1, ms))),
+          () => Promise.resolve({ ms: busy(ms), results: [] }),
+        );
       },
       compare: ([a, b], times) => Promise.resolve([sum(a, times), sum(b, times)]),
     },
@@ -210,6 +239,44 @@ describe("tuning", () => {
     expect(subjects.find(({ products: all }) => all.length === 2)?.label).toMatch(/^experts/);
     expect(profile.tuned).toHaveLength(6);
     for (const { product } of launchesOf(graph, profile)) expect(shape(product!.tile)).toBe("16x1x8");
+  });
+
+  test("builds all kernels of a product before one is timed, where that is fast", async () => {
+    const { bench, now, events } = pretended(() => 10, { building: 5 });
+    const { subjects } = await tuneBy(bench, graph, software, { now, budgetMs: 1e9 });
+    const turns = events.filter((event, i) => event !== events[i - 1]);
+    expect(turns).toEqual(Array.from({ length: 1 + subjects.length }, () => ["build", "time"]).flat());
+    expect(subjects.every(({ left }) => left === 0)).toBe(true);
+  });
+
+  test("slow building leaves time for measuring, of each product, and keeps to the budget", async () => {
+    const building = 300;
+    const { bench, now, events } = pretended(({ product }) => product!.tile.tm / 10, { building });
+    const { subjects, ms } = await tuneBy(bench, graph, software, { now, budgetMs: 20_000 });
+    expect(ms).toBeLessThan(20_000 + 5 * building);
+    expect(subjects.every(({ measured }) => measured >= 2)).toBe(true);
+    expect(subjects.some(({ left }) => left > 0)).toBe(true);
+    const built = events.filter((event, i) => event === "build" && events[i + 1] === "time").length;
+    expect(built).toBeGreaterThan(subjects.length);
+  });
+
+  test.each([
+    ["is slow after it was idle", (busy: number) => (busy < 150 ? 6 : 1)],
+    ["becomes faster all the time", (busy: number) => 1 + 40 / (1 + busy / 1000)],
+    ["becomes slower all the time", (busy: number) => 1 + busy / 4000],
+  ])("finds the fastest tile of a device that %s", async (_, slowness) => {
+    // 8x1x2 is measured early, 8x8x4 late.
+    for (const [fastest, next] of [
+      ["8x1x2", "8x8x4"],
+      ["16x1x8", "8x1x2"],
+      ["8x8x4", "16x1x8"],
+    ] as const) {
+      const taking = ({ product }: Launch): number =>
+        ({ [fastest]: 4, [next]: 4.4 })[shape(product!.tile)] ?? 6;
+      const { bench, now } = pretended(taking, { building: 10, slowness });
+      const { subjects } = await tuneBy(bench, graph, software, { now, budgetMs: 1e9 });
+      expect(subjects.map(({ faster }) => faster && shape(faster.tile))).toEqual(Array(5).fill(fastest));
+    }
   });
 
   test("keeps the rule's tile where another is hardly faster, and forgets what it chose before", async () => {
@@ -250,6 +317,10 @@ describe("tuning", () => {
     expect(subjects.some(({ left }) => left > 0)).toBe(true);
     expect(profile.tuned).toEqual([old]);
 
+    const little = await tuneBy(bench, graph, software, { now, budgetMs: 150 });
+    expect(little.ms).toBeLessThan(150 + 250);
+    expect(little.subjects.map(({ rule }) => rule !== undefined)).toEqual([true, ...Array(4).fill(false)]);
+
     const none = await tuneBy(bench, graph, software, { now, budgetMs: 0 });
     expect(none.profile).toEqual(software);
     expect(none.subjects.every(({ rule, measured }) => rule === undefined && measured === 0)).toBe(true);
@@ -287,11 +358,32 @@ describe("tuning", () => {
     const device = await Device.open(gpu);
     afterAll(() => device.close());
 
+    test("times launches in its working state", async () => {
+      const own = profileOf(device);
+      const works = [launchesOf(graph, own).slice(0, 1)];
+      const submitsBy = async (state: WorkingState): Promise<number> => {
+        const bench = new DeviceBench(device, own, state);
+        const before = device.counts.submits;
+        await bench.time(works, [1]);
+        await bench.compare([works, works], [1]);
+        bench.close();
+        return device.counts.submits - before;
+      };
+      const cold = await submitsBy(new WorkingState(0));
+      // By a clock that counts how often it is asked a load takes 1 ms, and 2 ms pass until the next.
+      let time = 0;
+      expect(await submitsBy(new WorkingState(20, () => time++))).toBe(cold + 8);
+    });
+
     test("measures what the program launches, and nothing fails", async () => {
       const own = profileOf(device);
-      // A clock that counts how often it is asked, so that a slow driver measures as much as a fast one.
-      let time = 0;
-      const { subjects } = await tune(graph, device, own, { budgetMs: 32, now: () => time++ });
+      // A clock that stands still for a few tiles, so that a slow driver measures as many as a fast one.
+      let shown = 0;
+      const { subjects } = await tune(graph, device, own, {
+        budgetMs: 1,
+        progress: () => shown++,
+        now: () => (shown < 12 ? 0 : 1),
+      });
       // Both layers of experts are one; how many products attention has is the profile's choice.
       expect(subjects).toHaveLength(launchesOf(graph, own).length - 1);
       for (const { rule, refused, products: all, launches } of subjects) {
@@ -299,7 +391,7 @@ describe("tuning", () => {
         expect(refused).toBe(0);
         expect(launches).toBe(all.length);
       }
-      expect(subjects.some(({ measured }) => measured > 0)).toBe(true);
+      expect(subjects.reduce((sum, { measured }) => sum + measured, 0)).toBe(4);
       device.check("after tuning");
     });
   });

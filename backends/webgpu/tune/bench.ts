@@ -9,10 +9,14 @@ import type { Binding, Launch, Resource } from "../kernel.ts";
 import { resourceBytes } from "../places.ts";
 import type { Profile } from "../profile.ts";
 import { imageBytes } from "../strips.ts";
+import { WorkingState } from "./workingState.ts";
 
 /** The least that is timed at once: the clock's steps, and whatever comes between, are then small beside it. */
 const sampleMs = 5;
 const mostRepeats = 256;
+
+/** The same of samples that tell what is hopeless. */
+const shortMs = 1;
 
 /** Samples of which the median counts; fewer where one takes long. */
 const samples = 7;
@@ -35,7 +39,7 @@ interface Prepared {
   readonly bytes: number;
 }
 
-/** How long works took, and what they computed. */
+/** How long works took, Infinity where it was hopeless, and what they computed. */
 export interface Timed {
   readonly ms: number;
   /** The beginnings of the results. */
@@ -47,12 +51,12 @@ const add = (values: readonly number[]): number => values.reduce((a, b) => a + b
 /** The launches of one product: one, or two. */
 export type Work = readonly Launch[];
 
-/** What times products. */
+/** What times products, on a device in its working state. */
 export interface Bench {
   /** Builds kernels, together where the driver does so. Failures are told when they are timed. */
   build(launches: readonly Launch[]): Promise<void>;
   /**
-   * Milliseconds of `works`, each counted `times[i]` times; those that take longer than `best` are timed less.
+   * Milliseconds of `works`, each counted `times[i]` times; what takes much longer than `best` is hopeless.
    * Throws B3 and B4 for launches that the device does not take, or whose results are not `expected`.
    */
   time(
@@ -71,13 +75,15 @@ export interface Bench {
 export class DeviceBench implements Bench {
   readonly #device: Device;
   readonly #profile: Profile;
+  readonly #state: WorkingState;
   readonly #buffers = new Map<string, GPUBuffer>();
   readonly #images = new Map<string, GPUTexture>();
   readonly #noise = Float32Array.from({ length: 2 ** 18 }, (_, i) => ((i * 7919) % 4001) / 2000 - 1);
 
-  constructor(device: Device, profile: Profile) {
+  constructor(device: Device, profile: Profile, state: WorkingState = stateOf(device)) {
     this.#device = device;
     this.#profile = profile;
+    this.#state = state;
   }
 
   async build(launches: readonly Launch[]): Promise<void> {
@@ -96,10 +102,10 @@ export class DeviceBench implements Bench {
       const prepared = await this.#prepare(work);
       // Drivers finish a kernel when it is first launched.
       results.push(await this.#resultOf(prepared, expected?.[i]));
-      const once = Math.min(...(await this.#sample([prepared], 1, 2)));
-      const isSlow = add(each) + once * (times[i] ?? 1) > hopeless * best;
-      each.push((times[i] ?? 1) * (isSlow ? once : await this.#median(prepared, once)));
-      if (isSlow) break;
+      const once = await this.#fewest(prepared);
+      const factor = times[i] ?? 1;
+      if (add(each) + once * factor > hopeless * best) return { ms: Infinity, results };
+      each.push(factor * (await this.#median(prepared, once)));
     }
     return { ms: add(each), results };
   }
@@ -112,7 +118,7 @@ export class DeviceBench implements Bench {
     for (const [i, factor] of times.entries()) {
       const pair: Prepared[] = [];
       for (const [turn, works] of lists.entries()) pair.push(await this.#prepare(works[i] as Work, turn));
-      const [once = 0] = await this.#sample(pair.slice(1), 1, 1);
+      const once = await this.#fewest(pair[1] as Prepared);
       const rounds = once > longMs ? 3 : samples;
       const taken = await this.#sample(pair, repeatsFor(once), 2 * rounds);
       for (const which of [0, 1] as const)
@@ -125,12 +131,30 @@ export class DeviceBench implements Bench {
     for (const each of [...this.#buffers.values(), ...this.#images.values()]) each.destroy();
   }
 
+  /** Milliseconds by the faster of two short samples. */
+  async #fewest(prepared: Prepared): Promise<number> {
+    const [first = 0] = await this.#sample([prepared], 1, 1);
+    // A pass of a single short launch takes longer than the launch.
+    const repeats = repeatsFor(first, shortMs);
+    return Math.min(first, ...(await this.#sample([prepared], repeats, repeats > 1 ? 2 : 1)));
+  }
+
   async #median(prepared: Prepared, once: number): Promise<number> {
     return median(await this.#sample([prepared], repeatsFor(once), once > longMs ? 3 : samples));
   }
 
-  /** Milliseconds of `count` samples of the works in turn, each of `repeats`. */
+  /** Milliseconds of `count` samples of the works in turn, each of `repeats`; the works themselves are the load before. */
   async #sample(works: readonly Prepared[], repeats: number, count: number): Promise<number[]> {
+    let growing = 1;
+    const load = async (): Promise<void> => {
+      const [ms = 0] = await this.#take(works, growing, 1);
+      // The host's share of a run is time in which the device is idle.
+      if (ms * growing < sampleMs) growing = Math.min(mostRepeats, 2 * growing);
+    };
+    return this.#state.in(load, () => this.#take(works, repeats, count));
+  }
+
+  async #take(works: readonly Prepared[], repeats: number, count: number): Promise<number[]> {
     const label = works[0]?.label ?? "";
     const taken = await timeLaunches(this.#device, label, count, (pass, i) => {
       for (let repeat = 0; repeat < repeats; repeat++) works[i % works.length]?.record(pass);
@@ -252,5 +276,7 @@ export class DeviceBench implements Bench {
   }
 }
 
-const repeatsFor = (once: number): number =>
-  Math.min(mostRepeats, Math.max(1, Math.ceil(sampleMs / Math.max(once, 1e-3))));
+const repeatsFor = (once: number, ms = sampleMs): number =>
+  Math.min(mostRepeats, Math.max(1, Math.ceil(ms / Math.max(once, 1e-3))));
+
+const stateOf = ({ software }: Device): WorkingState => new WorkingState(software ? 0 : undefined);

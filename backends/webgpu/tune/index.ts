@@ -7,6 +7,7 @@ import type { LaunchedProduct } from "../kernel.ts";
 import { type Product, type Profile, sameProduct, type Tile, type TunedProduct } from "../profile.ts";
 import { layWeights } from "../weightLayout.ts";
 import { packWeights } from "../weights.ts";
+import { Batches } from "./batches.ts";
 import { type Bench, DeviceBench, type Timed, type Work } from "./bench.ts";
 import { candidates } from "./candidates.ts";
 
@@ -58,9 +59,6 @@ export interface Tuning {
 /** A tile must be this much faster than that of the rule; less is noise, and would not be chosen twice. */
 const noise = 0.05;
 
-/** Kernels that are built together. */
-const together = 4;
-
 /** Products that share a tile, and what is known of them. */
 interface Subject {
   readonly label: string;
@@ -72,7 +70,8 @@ interface Subject {
   readonly flops: number;
   readonly tiles: readonly Tile[];
   before?: Timed;
-  best?: { readonly round: number; readonly ms: number };
+  /** Of the tiles, the fastest, and its time as a part of that of the rule's under the same conditions. */
+  best?: { readonly round: number; readonly ratio: number };
   faster?: Measured;
   next: number;
   measured: number;
@@ -108,10 +107,13 @@ export async function tuneBy(
   const elapsed = (): number => now() - started;
   const show = (what: string): void => progress(Math.min(1, elapsed() / budgetMs), what);
   const rounds = new Rounds(graph, profile, outputs ?? [...graph.outputs.keys()]);
-  for (const subject of rounds.subjects) {
-    if (elapsed() >= budgetMs) break;
-    show(subject.label);
-    subject.before = await bench.time(subject.works, subject.times);
+  const batches = new Batches(bench, now);
+  for await (const batch of batches.of(rounds.subjects, () => budgetMs - elapsed())) {
+    for (const subject of batch) {
+      if (elapsed() >= budgetMs) break;
+      show(subject.label);
+      subject.before = await bench.time(subject.works, subject.times);
+    }
   }
   const known = rounds.subjects
     .filter(({ before }) => before !== undefined)
@@ -120,10 +122,13 @@ export async function tuneBy(
     // Each has its share of what is left; what it does not need is for those after it.
     const share = msOf(subject) / known.slice(i).reduce((sum, each) => sum + msOf(each), 0);
     const until = elapsed() + share * Math.max(0, budgetMs - elapsed());
-    await search(subject, rounds, bench, () => {
+    const left = (): number => {
       show(subject.label);
-      return elapsed() < until;
-    });
+      return until - elapsed();
+    };
+    for await (const batch of batches.of(candidatesOf(subject, rounds), left))
+      await measure(subject, batch, bench, left);
+    await settle(subject, rounds, bench);
   }
   const subjects = rounds.subjects.map(found).toSorted((a, b) => (b.rule?.ms ?? 0) - (a.rule?.ms ?? 0));
   return { profile: withChoices(profile, subjects), subjects, ms: elapsed() };
@@ -131,40 +136,72 @@ export async function tuneBy(
 
 const msOf = ({ before }: Subject): number => before?.ms ?? 0;
 
-/** Measures the subject's tiles while there is time, and holds the fastest against that of the rule once more. */
-async function search(subject: Subject, rounds: Rounds, bench: Bench, hasTime: () => boolean): Promise<void> {
-  const { works, times, tiles, before } = subject;
-  if (!before) return;
-  const { results: expected } = before;
-  const seen = new Set([textOf(works)]);
-  while (subject.next < tiles.length && hasTime()) {
-    const some = new Map<number, readonly Work[]>();
-    for (; subject.next < tiles.length && some.size < together; subject.next++) {
-      const tried = rounds.worksOf(subject, subject.next);
-      // Another tile may come to the same kernel, where the product is small or cannot be computed by it.
-      if (seen.has(textOf(tried))) continue;
-      seen.add(textOf(tried));
-      some.set(subject.next, tried);
+/** A subject's products by one of its tiles. */
+interface Candidate {
+  readonly round: number;
+  readonly works: readonly Work[];
+}
+
+/** The subject's tiles from the next one on, without those that come to a kernel that was there before. */
+function* candidatesOf(subject: Subject, rounds: Rounds): Generator<Candidate> {
+  const seen = new Set([textOf(subject.works)]);
+  while (subject.next < subject.tiles.length) {
+    const round = subject.next++;
+    const works = rounds.worksOf(subject, round);
+    // Another tile may come to the same kernel, where the product is small or cannot be computed by it.
+    if (seen.has(textOf(works))) continue;
+    seen.add(textOf(works));
+    yield { round, works };
+  }
+}
+
+/**
+ * Measures a batch of the subject's tiles while there is time, between two measurements of the rule's: what they are
+ * compared with is what the rule's would have taken at that time, by the line through both.
+ */
+async function measure(
+  subject: Subject,
+  batch: readonly Candidate[],
+  bench: Bench,
+  left: () => number,
+): Promise<void> {
+  const { works: rule, times, before } = subject;
+  const expected = before?.results ?? [];
+  if (left() <= 0) {
+    // Building took all.
+    subject.next = batch[0]?.round ?? subject.next;
+    return;
+  }
+  const first = (await bench.time(rule, times)).ms;
+  let best = first * (subject.best?.ratio ?? 1);
+  const measured: { readonly round: number; readonly ms: number }[] = [];
+  for (const { round, works } of batch) {
+    if (left() <= 0) {
+      subject.next = round;
+      break;
     }
-    await bench.build([...some.values()].flat(2));
-    for (const [round, tried] of some) {
-      if (!hasTime()) {
-        subject.next = round;
-        break;
-      }
-      const best = subject.best?.ms ?? before.ms;
-      try {
-        const { ms } = await bench.time(tried, times, { best, expected });
-        subject.measured++;
-        if (ms < best) subject.best = { round, ms };
-      } catch (error) {
-        if (!(error instanceof CompileError) || error.code === "B5") throw error;
-        subject.refused++;
-      }
+    try {
+      const { ms } = await bench.time(works, times, { best, expected });
+      subject.measured++;
+      measured.push({ round, ms });
+      best = Math.min(best, ms);
+    } catch (error) {
+      if (!(error instanceof CompileError) || error.code === "B5") throw error;
+      subject.refused++;
     }
   }
-  if (!subject.best || subject.best.ms > (1 - noise) * before.ms) return;
-  const fastest = rounds.worksOf(subject, subject.best.round);
+  const last = left() > 0 ? (await bench.time(rule, times)).ms : first;
+  for (const [i, { round, ms }] of measured.entries()) {
+    const ratio = ms / (first + ((last - first) * (i + 1)) / (measured.length + 1));
+    if (ratio < (subject.best?.ratio ?? 1)) subject.best = { round, ratio };
+  }
+}
+
+/** Holds the subject's fastest tile against that of the rule once more, in turns. */
+async function settle(subject: Subject, rounds: Rounds, bench: Bench): Promise<void> {
+  const { works, times, before, best } = subject;
+  if (!before || !best || best.ratio > 1 - noise) return;
+  const fastest = rounds.worksOf(subject, best.round);
   const [was, is] = await bench.compare([works, fastest], times);
   subject.before = { ...before, ms: was };
   if (is <= (1 - noise) * was) subject.faster = { tile: tileOf(fastest), ms: is };
