@@ -103,7 +103,8 @@ export const blockOf = ({
 });
 
 /** Threads of a workgroup. */
-export const threadsOf = ({ wx, wy, split = 1, matrix }: Tile): number => wx * wy * split * (matrix?.subgroup ?? 1);
+export const threadsOf = ({ wx, wy, split = 1, matrix }: Tile): number =>
+  wx * wy * split * (matrix?.subgroup ?? 1);
 
 /** Elements after each row in the workgroup memory of family `sgmat`, so that rows begin in other banks. */
 export const rowPadding = 8;

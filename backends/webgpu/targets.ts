@@ -163,7 +163,11 @@ export const profiles: readonly Profile[] = [
 /** Subgroup matrices of the kinds of devices that have them, with tiles of them, largest first. */
 const matrices: Readonly<Record<string, readonly Tile[]>> = {
   nvidia: [2, 1].map((tm) => ({
-    ...{ wx: 2, wy: 2, tm, tv: 2 * tm, bk: 16 },
+    wx: 2,
+    wy: 2,
+    tm,
+    tv: 2 * tm,
+    bk: 16,
     matrix: { M: 16, N: 16, K: 16, component: "f16", subgroup: 32 },
   })),
   amd: square({ M: 16, N: 16, K: 16, component: "f16", subgroup: 32 }),

@@ -88,6 +88,9 @@ const guarded = (value: string, ...conditions: readonly string[]): string[] => {
     : ["var v = vec4f();", `if (${needed.join(" && ")}) { v = ${value}; }`];
 };
 
+/** Where vector `i` of a tile lies, of which `row` are in a row. */
+const place = (row: number): string => `i + i / ${row}u * ${padding}u`;
+
 /** Statements that fill both tiles, every thread a share; what lies outside the matrices is zero. */
 function fill(plan: Plan, tile: MatrixTile): string[] {
   const { M, N, K, tiles, right } = plan;
@@ -97,7 +100,6 @@ function fill(plan: Plan, tile: MatrixTile): string[] {
   const columns = Math.ceil(N / 4);
   const rowGuard = tiles ? "r < rows" : M % height ? `r < ${M}u` : "";
   const left = `left[${leftRow(plan, tiles ? "first + r" : "r")} + ${leftColumn(plan, "k")}]`;
-  const place = (row: number): string => `i + i / ${row}u * ${padding}u`;
   return [
     `for (var i = lane; i < ${height * depth}u; i += ${threads}u) {`,
     block(2, [

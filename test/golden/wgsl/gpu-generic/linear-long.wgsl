@@ -1,4 +1,4 @@
-// linear, in parts: 16 x 2 x 4 workgroups
+// linear, in parts: 16 x 2 x 8 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> result: array<vec4f>;
@@ -28,8 +28,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
-  let begin = group.z * 128u;
-  let end = min(begin + 128u, 512u);
+  let begin = group.z * 64u;
+  let end = min(begin + 64u, 512u);
   for (var k0 = begin; k0 < end + 8u; k0 += 8u) {
     if (k0 < end) {
       {
@@ -137,7 +137,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let i = id.x;
   if (i >= 6400u) { return; }
   var s = parts[i];
-  for (var part = 1u; part < 4u; part++) { s += parts[part * 6400u + i]; }
+  for (var part = 1u; part < 8u; part++) { s += parts[part * 6400u + i]; }
   let m = i / 128u;
   let c = i % 128u;
   result[m * 128u + c] = epilogue(s + bias[c], m * 128u + c);

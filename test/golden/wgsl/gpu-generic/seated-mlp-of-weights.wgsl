@@ -56,16 +56,16 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
           if (slot % 108u >= own[slot / 108u]) { tokens[buffers + slot] = -1; }
         }
         if (group.x == 0u && group.y == 0u) {
-          for (var tile = lane; tile < 32u; tile += 256u) {
+          for (var tile = lane; tile < 16u; tile += 256u) {
             var entry = vec4u();
             var row = 0u;
             var start = 0u;
             for (var e = 0u; e < 8u; e++) {
               let rows = total[e];
-              let count = (rows + 31u) / 32u;
+              let count = (rows + 63u) / 64u;
               // Before the expert's first tile the difference wraps around.
               let at = tile - start;
-              if (at < count) { entry = vec4u(e, row + at * 32u, min(32u, rows - at * 32u), 0u); }
+              if (at < count) { entry = vec4u(e, row + at * 64u, min(64u, rows - at * 64u), 0u); }
               row += rows;
               start += count;
             }
@@ -86,7 +86,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
         }
 }
 
-// experts, first layer: 64 x 32 x 1 workgroups
+// experts, first layer: 32 x 16 x 1 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
@@ -97,95 +97,86 @@ fn gelu4(x: vec4f) -> vec4f {
   let bend = 0.7978845834732056f * (x + 0.044715f * x * x * x);
   return 0.5f * x * (1.0f + tanh(clamp(bend, vec4f(-10.0f), vec4f(10.0f))));
 }
-var<workgroup> held: array<vec4f, 544>;
-@compute @workgroup_size(8, 8)
+var<workgroup> held: array<vec4f, 528>;
+@compute @workgroup_size(16, 8)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let tile = tiles[group.y];
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
   let row0 = 0u;
-  let column0 = group.x * 8u;
+  let column0 = group.x * 16u;
   let rightStart = tile.x * 262144u;
   let biasStart = tile.x * 512u;
-  let leftRow0_0 = (sources[first + min(row0 + lane / 8u * 4u, rows - 1u)]) * 128u;
-  let leftRow0_1 = (sources[first + min(row0 + lane / 8u * 4u + 1u, rows - 1u)]) * 128u;
-  let leftRow0_2 = (sources[first + min(row0 + lane / 8u * 4u + 2u, rows - 1u)]) * 128u;
-  let leftRow0_3 = (sources[first + min(row0 + lane / 8u * 4u + 3u, rows - 1u)]) * 128u;
+  let leftRow0_0 = (sources[first + min(row0 + lane / 4u * 4u, rows - 1u)]) * 128u;
+  let leftRow0_1 = (sources[first + min(row0 + lane / 4u * 4u + 1u, rows - 1u)]) * 128u;
+  let leftRow0_2 = (sources[first + min(row0 + lane / 4u * 4u + 2u, rows - 1u)]) * 128u;
+  let leftRow0_3 = (sources[first + min(row0 + lane / 4u * 4u + 3u, rows - 1u)]) * 128u;
   var left0_0 = vec4f();
   var left0_1 = vec4f();
   var left0_2 = vec4f();
   var left0_3 = vec4f();
-  let rightColumn0 = column0 + lane % 8u;
+  let rightColumn0 = column0 + lane % 16u;
   var right0 = vec4f();
-  let rightColumn1 = column0 + (lane + 64u) % 8u;
+  let rightColumn1 = column0 + (lane + 128u) % 16u;
   var right1 = vec4f();
-  let rightColumn2 = column0 + (lane + 128u) % 8u;
-  var right2 = vec4f();
-  let rightColumn3 = column0 + (lane + 192u) % 8u;
-  var right3 = vec4f();
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
+  var s4 = vec4f();
+  var s5 = vec4f();
+  var s6 = vec4f();
+  var s7 = vec4f();
   const begin = 0u;
   const end = 128u;
-  for (var k0 = begin; k0 < end + 8u; k0 += 8u) {
+  for (var k0 = begin; k0 < end + 4u; k0 += 4u) {
     if (k0 < end) {
-      {
-        let k = k0 + lane % 8u;
+      if (lane < 64u) {
+        let k = k0 + lane % 4u;
         left0_0 = left[leftRow0_0 + k];
         left0_1 = left[leftRow0_1 + k];
         left0_2 = left[leftRow0_2 + k];
         left0_3 = left[leftRow0_3 + k];
       }
       {
-        let k = 4u * k0 + lane / 8u;
+        let k = 4u * k0 + lane / 16u;
         right0 = right[rightStart + k * 512u + rightColumn0];
       }
       {
-        let k = 4u * k0 + (lane + 64u) / 8u;
+        let k = 4u * k0 + (lane + 128u) / 16u;
         right1 = right[rightStart + k * 512u + rightColumn1];
-      }
-      {
-        let k = 4u * k0 + (lane + 128u) / 8u;
-        right2 = right[rightStart + k * 512u + rightColumn2];
-      }
-      {
-        let k = 4u * k0 + (lane + 192u) / 8u;
-        right3 = right[rightStart + k * 512u + rightColumn3];
       }
     }
     if (k0 > begin) {
-      for (var i = 0u; i < 32u; i++) {
+      for (var i = 0u; i < 16u; i++) {
         let k = i;
-        let b0 = held[k * 8u + local.x + 288u];
-        let a0 = held[k * 9u + local.y];
+        let b0 = held[k * 16u + local.x + 272u];
+        let a0 = held[k * 17u + local.y];
+        let a1 = held[k * 17u + local.y + 8u];
         s0 = fma(vec4f(a0.x), b0, s0);
         s1 = fma(vec4f(a0.y), b0, s1);
         s2 = fma(vec4f(a0.z), b0, s2);
         s3 = fma(vec4f(a0.w), b0, s3);
+        s4 = fma(vec4f(a1.x), b0, s4);
+        s5 = fma(vec4f(a1.y), b0, s5);
+        s6 = fma(vec4f(a1.z), b0, s6);
+        s7 = fma(vec4f(a1.w), b0, s7);
       }
     }
     workgroupBarrier();
     if (k0 < end) {
-      {
-        held[(lane % 8u * 4u) * 9u + lane / 8u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
-        held[(lane % 8u * 4u + 1u) * 9u + lane / 8u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
-        held[(lane % 8u * 4u + 2u) * 9u + lane / 8u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
-        held[(lane % 8u * 4u + 3u) * 9u + lane / 8u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
+      if (lane < 64u) {
+        held[(lane % 4u * 4u) * 17u + lane / 4u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+        held[(lane % 4u * 4u + 1u) * 17u + lane / 4u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+        held[(lane % 4u * 4u + 2u) * 17u + lane / 4u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+        held[(lane % 4u * 4u + 3u) * 17u + lane / 4u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
       }
       {
-        held[lane + 288u] = right0;
+        held[lane + 272u] = right0;
       }
       {
-        held[lane + 352u] = right1;
-      }
-      {
-        held[lane + 416u] = right2;
-      }
-      {
-        held[lane + 480u] = right3;
+        held[lane + 400u] = right1;
       }
     }
     workgroupBarrier();
@@ -218,103 +209,122 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       result[m * 512u + c0] = gelu4(s3 + bias[biasStart + c0]);
     }
   }
+  if (row0 + 4u * (local.y + 8u) < rows) {
+    let m = first + row0 + 4u * (local.y + 8u);
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s4 + bias[biasStart + c0]);
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) + 1u < rows) {
+    let m = first + row0 + 4u * (local.y + 8u) + 1u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s5 + bias[biasStart + c0]);
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) + 2u < rows) {
+    let m = first + row0 + 4u * (local.y + 8u) + 2u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s6 + bias[biasStart + c0]);
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) + 3u < rows) {
+    let m = first + row0 + 4u * (local.y + 8u) + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 512u) {
+      result[m * 512u + c0] = gelu4(s7 + bias[biasStart + c0]);
+    }
+  }
 }
 
-// experts, second layer: 16 x 32 x 1 workgroups
+// experts, second layer: 8 x 16 x 1 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(3) var<storage, read> tiles: array<vec4u>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
-var<workgroup> held: array<vec4f, 544>;
-@compute @workgroup_size(8, 8)
+var<workgroup> held: array<vec4f, 528>;
+@compute @workgroup_size(16, 8)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let tile = tiles[group.y];
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
   let row0 = 0u;
-  let column0 = group.x * 8u;
+  let column0 = group.x * 16u;
   let rightStart = tile.x * 262144u;
   let biasStart = tile.x * 128u;
-  let leftRow0_0 = (first + min(row0 + lane / 8u * 4u, rows - 1u)) * 512u;
-  let leftRow0_1 = (first + min(row0 + lane / 8u * 4u + 1u, rows - 1u)) * 512u;
-  let leftRow0_2 = (first + min(row0 + lane / 8u * 4u + 2u, rows - 1u)) * 512u;
-  let leftRow0_3 = (first + min(row0 + lane / 8u * 4u + 3u, rows - 1u)) * 512u;
+  let leftRow0_0 = (first + min(row0 + lane / 4u * 4u, rows - 1u)) * 512u;
+  let leftRow0_1 = (first + min(row0 + lane / 4u * 4u + 1u, rows - 1u)) * 512u;
+  let leftRow0_2 = (first + min(row0 + lane / 4u * 4u + 2u, rows - 1u)) * 512u;
+  let leftRow0_3 = (first + min(row0 + lane / 4u * 4u + 3u, rows - 1u)) * 512u;
   var left0_0 = vec4f();
   var left0_1 = vec4f();
   var left0_2 = vec4f();
   var left0_3 = vec4f();
-  let rightColumn0 = column0 + lane % 8u;
+  let rightColumn0 = column0 + lane % 16u;
   var right0 = vec4f();
-  let rightColumn1 = column0 + (lane + 64u) % 8u;
+  let rightColumn1 = column0 + (lane + 128u) % 16u;
   var right1 = vec4f();
-  let rightColumn2 = column0 + (lane + 128u) % 8u;
-  var right2 = vec4f();
-  let rightColumn3 = column0 + (lane + 192u) % 8u;
-  var right3 = vec4f();
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
+  var s4 = vec4f();
+  var s5 = vec4f();
+  var s6 = vec4f();
+  var s7 = vec4f();
   const begin = 0u;
   const end = 512u;
-  for (var k0 = begin; k0 < end + 8u; k0 += 8u) {
+  for (var k0 = begin; k0 < end + 4u; k0 += 4u) {
     if (k0 < end) {
-      {
-        let k = k0 + lane % 8u;
+      if (lane < 64u) {
+        let k = k0 + lane % 4u;
         left0_0 = left[leftRow0_0 + k];
         left0_1 = left[leftRow0_1 + k];
         left0_2 = left[leftRow0_2 + k];
         left0_3 = left[leftRow0_3 + k];
       }
       {
-        let k = 4u * k0 + lane / 8u;
+        let k = 4u * k0 + lane / 16u;
         right0 = right[rightStart + k * 128u + rightColumn0];
       }
       {
-        let k = 4u * k0 + (lane + 64u) / 8u;
+        let k = 4u * k0 + (lane + 128u) / 16u;
         right1 = right[rightStart + k * 128u + rightColumn1];
-      }
-      {
-        let k = 4u * k0 + (lane + 128u) / 8u;
-        right2 = right[rightStart + k * 128u + rightColumn2];
-      }
-      {
-        let k = 4u * k0 + (lane + 192u) / 8u;
-        right3 = right[rightStart + k * 128u + rightColumn3];
       }
     }
     if (k0 > begin) {
-      for (var i = 0u; i < 32u; i++) {
+      for (var i = 0u; i < 16u; i++) {
         let k = i;
-        let b0 = held[k * 8u + local.x + 288u];
-        let a0 = held[k * 9u + local.y];
+        let b0 = held[k * 16u + local.x + 272u];
+        let a0 = held[k * 17u + local.y];
+        let a1 = held[k * 17u + local.y + 8u];
         s0 = fma(vec4f(a0.x), b0, s0);
         s1 = fma(vec4f(a0.y), b0, s1);
         s2 = fma(vec4f(a0.z), b0, s2);
         s3 = fma(vec4f(a0.w), b0, s3);
+        s4 = fma(vec4f(a1.x), b0, s4);
+        s5 = fma(vec4f(a1.y), b0, s5);
+        s6 = fma(vec4f(a1.z), b0, s6);
+        s7 = fma(vec4f(a1.w), b0, s7);
       }
     }
     workgroupBarrier();
     if (k0 < end) {
-      {
-        held[(lane % 8u * 4u) * 9u + lane / 8u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
-        held[(lane % 8u * 4u + 1u) * 9u + lane / 8u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
-        held[(lane % 8u * 4u + 2u) * 9u + lane / 8u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
-        held[(lane % 8u * 4u + 3u) * 9u + lane / 8u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
+      if (lane < 64u) {
+        held[(lane % 4u * 4u) * 17u + lane / 4u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+        held[(lane % 4u * 4u + 1u) * 17u + lane / 4u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+        held[(lane % 4u * 4u + 2u) * 17u + lane / 4u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+        held[(lane % 4u * 4u + 3u) * 17u + lane / 4u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
       }
       {
-        held[lane + 288u] = right0;
+        held[lane + 272u] = right0;
       }
       {
-        held[lane + 352u] = right1;
-      }
-      {
-        held[lane + 416u] = right2;
-      }
-      {
-        held[lane + 480u] = right3;
+        held[lane + 400u] = right1;
       }
     }
     workgroupBarrier();
@@ -345,6 +355,34 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
     let c0 = column0 + local.x;
     if (c0 < 128u) {
       result[m * 128u + c0] = s3 + bias[biasStart + c0];
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) < rows) {
+    let m = first + row0 + 4u * (local.y + 8u);
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = s4 + bias[biasStart + c0];
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) + 1u < rows) {
+    let m = first + row0 + 4u * (local.y + 8u) + 1u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = s5 + bias[biasStart + c0];
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) + 2u < rows) {
+    let m = first + row0 + 4u * (local.y + 8u) + 2u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = s6 + bias[biasStart + c0];
+    }
+  }
+  if (row0 + 4u * (local.y + 8u) + 3u < rows) {
+    let m = first + row0 + 4u * (local.y + 8u) + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 128u) {
+      result[m * 128u + c0] = s7 + bias[biasStart + c0];
     }
   }
 }
