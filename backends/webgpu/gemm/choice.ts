@@ -34,13 +34,13 @@ const serves = (tile: Tile, product: Product, ways: Ways): boolean => {
   );
 };
 
-/** The shortest inner axis that workgroups share, and the shortest part of one that is a thread's. */
-const longInner = 1024;
-const shortPart = 8;
+/** The shortest parts of an inner axis that are worth a workgroup, and a thread. */
+const shortPart = 128;
+const shortShare = 8;
 
 /** Whether an inner axis of K is long enough to be shared as the tile says. */
 const isShared = ({ bk, split = 1, parts = 1 }: Tile, { K }: Product): boolean =>
-  (bk > 0 || split === 1 || K >= shortPart * split) && (parts === 1 || K >= longInner);
+  (bk > 0 || split === 1 || K >= shortShare * split) && (parts === 1 || K >= shortPart * parts);
 
 const heightOf = (tile: Tile): number => blockOf(tile).rows;
 
@@ -142,48 +142,53 @@ function quickest(tiles: readonly Tile[], product: Product, profile: Profile): T
 
 /** Operations of a core in a cycle, multiplications and additions: fair for the GPUs of today. */
 const opsPerCycle = 256;
-/** Threads of a subgroup, and subgroups with which a core has no idle cycles. */
-const subgroup = 32;
-const subgroupsPerCore = 5;
-/** Numbers multiplied for each vector loaded at which half of a core's time goes into loads. */
-const halfSpeed = 13;
-/** What is left of the speed where threads share an inner axis, for each doubling; and where nothing is held. */
-const splitLoss = 0.94;
-const unheldLoss = 0.8;
-/** How many times as fast subgroup matrices are. */
-const matrixGain = 5;
 /** Bytes that a core loads in a cycle, most of them from the cache that all share. */
-const bytesPerCycle = 16;
-/** Cycles until the loads of a step are there, where the step before hides most of them, and where nothing does. */
-const stepCycles = 200;
+const bytesPerCycle = 14;
+/** Threads that a core multiplies for at a time, and multiplications of a thread in which another hides its loads. */
+const threadsAtOnce = 128;
+const hiddenLoads = 8;
+/** The part of its operations that a core reaches for each number that is multiplied for a vector loaded; and the most. */
+const speedOfReuse = 0.045;
+const mostSpeed = 0.62;
+/** What is left of the speed where threads share an inner axis, for each doubling; and where nothing is held. */
+const splitLoss = 0.8;
+const unheldLoss = 0.6;
+/** How many times as fast subgroup matrices are, by what they multiply. */
+const matrixGain = { f16: 3.3, f32: 1.6 };
+/** Cycles that a workgroup waits in a step, where another does not compute meanwhile; where nothing is held, it always waits. */
+const stepCycles = 800;
 const unheldStepCycles = 1000;
-/** Those of another launch. */
-const launchCycles = 4500;
+/** Cycles until a workgroup computes and until it has stored; for each doubling of threads that add up; for another launch. */
+const fixedCycles = 1500;
+const launchCycles = 6000;
 
 /**
  * Cycles of a product on a device of `profile.minWorkgroups / 2` cores: each core computes whole blocks, as many as the
- * busiest has, at a speed that follows from how often a thread uses what it loads, and waits once a step. Fitted to what an
- * NVIDIA H100 took, docs/decisions/0017.
+ * busiest has, at a speed that follows from how often a thread uses what it loads and from how many there are. Fitted to what
+ * an NVIDIA H100 took, docs/decisions/0017.
  */
 export function cyclesOf(tile: Tile, product: Product, { minWorkgroups }: Profile): number {
   const { M, N, K } = product;
   const { tm, tv, bk, split = 1, parts = 1, matrix } = tile;
   const { rows, columns } = blockOf(tile);
+  const isHeld = bk > 0;
   const cores = minWorkgroups / 2;
-  const depth = bk || 4 * split;
+  const depth = isHeld ? bk : 4 * split;
   const steps = Math.ceil(K / parts / depth);
   const waves = Math.ceil(workgroupsOf(tile, product) / cores);
+  const doublings = Math.log2(split);
   const reuse = (16 * tm * tv) / (tm + 4 * tv);
-  const speed =
-    (reuse / (reuse + halfSpeed)) *
-    splitLoss ** Math.log2(split) *
-    (bk > 0 ? 1 : unheldLoss) *
-    (matrix ? matrixGain : 1);
-  const busy = Math.min(1, (waves * threadsOf(tile)) / subgroup / subgroupsPerCore);
+  const speed = matrix
+    ? mostSpeed * matrixGain[matrix.component]
+    : Math.min(mostSpeed, speedOfReuse * reuse) * (isHeld ? splitLoss ** doublings : unheldLoss);
+  const own = 4 * tm * tv;
+  const busy = Math.min(1, ((waves * threadsOf(tile)) / threadsAtOnce) * (own / (own + hiddenLoads)));
   const computing = (2 * rows * columns * depth) / (opsPerCycle * speed * busy);
-  const loading = (4 * (rows + columns) * depth) / bytesPerCycle;
-  const block = steps * Math.max(computing, loading);
+  // What is not held lies in caches nearer by; what matrices gain was measured with their loads.
+  const loading = isHeld && !matrix ? (4 * (rows + columns) * depth) / bytesPerCycle : 0;
+  const waiting = isHeld ? stepCycles / waves : unheldStepCycles;
   // Sums of parts are written, and read again.
   const adding = parts > 1 ? launchCycles + (8 * parts * M * N) / (bytesPerCycle * cores) : 0;
-  return steps * (bk > 0 ? stepCycles : unheldStepCycles) + waves * block + adding;
+  const fixed = fixedCycles * (isHeld ? 1 + doublings : 1);
+  return fixed + steps * (waves * Math.max(computing, loading) + waiting) + adding;
 }

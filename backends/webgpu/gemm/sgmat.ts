@@ -80,48 +80,81 @@ export function sgmatBody(plan: Plan, tile: MatrixTile): string {
   ]);
 }
 
-/** `v = value;` under those of the conditions that can fail. */
-const guarded = (value: string, ...conditions: readonly string[]): string[] => {
-  const needed = conditions.filter(Boolean);
-  return needed.length === 0
-    ? [`let v = ${value};`]
-    : ["var v = vec4f();", `if (${needed.join(" && ")}) { v = ${value}; }`];
-};
-
 /** Where vector `i` of a tile lies, of which `row` are in a row. */
-const place = (row: number): string => `i + i / ${row}u * ${padding}u`;
+const place = (i: string, row: number): string => `${i} + ${i} / ${row}u * ${padding}u`;
 
-/** Statements that fill both tiles, every thread a share; what lies outside the matrices is zero. */
+/** What a thread fills of a tile of `count` vectors: the numbers of its vectors, as WGSL, and whether all threads have one. */
+const vectorsOf = (
+  count: number,
+  threads: number,
+): readonly { readonly i: string; readonly all: boolean }[] =>
+  times(Math.ceil(count / threads), (n) => (n === 0 ? "lane" : `(lane + ${n * threads}u)`)).map((i, n) => ({
+    i,
+    all: (n + 1) * threads <= count,
+  }));
+
+/** Statements that declare `name`, and make it `value`, of which `before` are parts, where all that is needed holds. */
+function loaded(name: string, value: string, before: readonly string[], needed: readonly string[]): string[] {
+  const conditions = needed.filter(Boolean);
+  const load = `${name} = ${value};`;
+  return [
+    `var ${name} = vec4f();`,
+    "{",
+    block(2, [...before, conditions.length > 0 ? `if (${conditions.join(" && ")}) { ${load} }` : load]),
+    "}",
+  ];
+}
+
+/**
+ * Statements that fill both tiles, every thread a share, all of which is on its way before any is kept; what lies outside the
+ * matrices is zero.
+ */
 function fill(plan: Plan, tile: MatrixTile): string[] {
   const { M, N, K, tiles, right } = plan;
   const { bk, matrix } = tile;
   const { threads, height, width, depth } = sizesOf(tile);
   const as = (v: string): string => (matrix.component === "f16" ? `vec4<f16>(${v})` : v);
   const columns = Math.ceil(N / 4);
-  const rowGuard = tiles ? "r < rows" : M % height ? `r < ${M}u` : "";
-  const left = `left[${leftRow(plan, tiles ? "first + r" : "r")} + ${leftColumn(plan, "k")}]`;
+  const [lefts, rights] = [vectorsOf(height * depth, threads), vectorsOf(bk * width, threads)];
+  const keep = (name: string, target: string, condition: string): string => {
+    const kept = `${target} = ${as(name)};`;
+    return condition ? `if (${condition}) { ${kept} }` : kept;
+  };
   return [
-    `for (var i = lane; i < ${height * depth}u; i += ${threads}u) {`,
-    block(2, [
-      `let r = row0 + i / ${depth}u;`,
-      `let k = k0 + i % ${depth}u;`,
-      ...guarded(left, rowGuard, K % bk ? `k < ${K / 4}u` : ""),
-      `leftTile[${place(depth)}] = ${as("v")};`,
-    ]),
-    "}",
-    `for (var i = lane; i < ${bk * width}u; i += ${threads}u) {`,
-    block(2, [
-      `let k = 4u * k0 + i / ${width}u;`,
-      `let c = column0 + i % ${width}u;`,
-      ...(right.transposed ? columnsOf("c", N) : []),
-      ...guarded(
-        rightColumns(plan, "k", "c"),
-        columns % width ? `c < ${columns}u` : "",
-        K % bk ? `k < ${K}u` : "",
+    ...lefts.flatMap(({ i, all }, n) =>
+      loaded(
+        `left${n}`,
+        `left[${leftRow(plan, tiles ? "first + r" : "r")} + ${leftColumn(plan, "k")}]`,
+        [`let r = row0 + ${i} / ${depth}u;`, `let k = k0 + ${i} % ${depth}u;`],
+        [
+          all ? "" : `${i} < ${height * depth}u`,
+          tiles ? "r < rows" : M % height ? `r < ${M}u` : "",
+          K % bk ? `k < ${K / 4}u` : "",
+        ],
       ),
-      `rightTile[${place(width)}] = ${as("v")};`,
-    ]),
-    "}",
+    ),
+    ...rights.flatMap(({ i, all }, n) =>
+      loaded(
+        `right${n}`,
+        rightColumns(plan, "k", "c"),
+        [
+          `let k = 4u * k0 + ${i} / ${width}u;`,
+          `let c = column0 + ${i} % ${width}u;`,
+          ...(right.transposed ? columnsOf("c", N) : []),
+        ],
+        [
+          all ? "" : `${i} < ${bk * width}u`,
+          columns % width ? `c < ${columns}u` : "",
+          K % bk ? `k < ${K}u` : "",
+        ],
+      ),
+    ),
+    ...lefts.map(({ i, all }, n) =>
+      keep(`left${n}`, `leftTile[${place(i, depth)}]`, all ? "" : `${i} < ${height * depth}u`),
+    ),
+    ...rights.map(({ i, all }, n) =>
+      keep(`right${n}`, `rightTile[${place(i, width)}]`, all ? "" : `${i} < ${bk * width}u`),
+    ),
   ];
 }
 

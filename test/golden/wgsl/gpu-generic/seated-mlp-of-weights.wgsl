@@ -86,7 +86,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
         }
 }
 
-// experts, first layer: 32 x 16 x 1 workgroups
+// experts, first layer: 64 x 16 x 1 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
@@ -97,15 +97,15 @@ fn gelu4(x: vec4f) -> vec4f {
   let bend = 0.7978845834732056f * (x + 0.044715f * x * x * x);
   return 0.5f * x * (1.0f + tanh(clamp(bend, vec4f(-10.0f), vec4f(10.0f))));
 }
-var<workgroup> held: array<vec4f, 528>;
-@compute @workgroup_size(16, 8)
+var<workgroup> held: array<vec4f, 400>;
+@compute @workgroup_size(8, 8)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let tile = tiles[group.y];
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
   let row0 = 0u;
-  let column0 = group.x * 16u;
+  let column0 = group.x * 8u;
   let rightStart = tile.x * 262144u;
   let biasStart = tile.x * 512u;
   let leftRow0_0 = (sources[first + min(row0 + lane / 4u * 4u, rows - 1u)]) * 128u;
@@ -116,9 +116,9 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   var left0_1 = vec4f();
   var left0_2 = vec4f();
   var left0_3 = vec4f();
-  let rightColumn0 = column0 + lane % 16u;
+  let rightColumn0 = column0 + lane % 8u;
   var right0 = vec4f();
-  let rightColumn1 = column0 + (lane + 128u) % 16u;
+  let rightColumn1 = column0 + (lane + 64u) % 8u;
   var right1 = vec4f();
   var s0 = vec4f();
   var s1 = vec4f();
@@ -132,7 +132,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   const end = 128u;
   for (var k0 = begin; k0 < end + 4u; k0 += 4u) {
     if (k0 < end) {
-      if (lane < 64u) {
+      {
         let k = k0 + lane % 4u;
         left0_0 = left[leftRow0_0 + k];
         left0_1 = left[leftRow0_1 + k];
@@ -140,18 +140,18 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
         left0_3 = left[leftRow0_3 + k];
       }
       {
-        let k = 4u * k0 + lane / 16u;
+        let k = 4u * k0 + lane / 8u;
         right0 = right[rightStart + k * 512u + rightColumn0];
       }
       {
-        let k = 4u * k0 + (lane + 128u) / 16u;
+        let k = 4u * k0 + (lane + 64u) / 8u;
         right1 = right[rightStart + k * 512u + rightColumn1];
       }
     }
     if (k0 > begin) {
       for (var i = 0u; i < 16u; i++) {
         let k = i;
-        let b0 = held[k * 16u + local.x + 272u];
+        let b0 = held[k * 8u + local.x + 272u];
         let a0 = held[k * 17u + local.y];
         let a1 = held[k * 17u + local.y + 8u];
         s0 = fma(vec4f(a0.x), b0, s0);
@@ -166,7 +166,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
     }
     workgroupBarrier();
     if (k0 < end) {
-      if (lane < 64u) {
+      {
         held[(lane % 4u * 4u) * 17u + lane / 4u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
         held[(lane % 4u * 4u + 1u) * 17u + lane / 4u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
         held[(lane % 4u * 4u + 2u) * 17u + lane / 4u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
@@ -176,7 +176,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
         held[lane + 272u] = right0;
       }
       {
-        held[lane + 400u] = right1;
+        held[lane + 336u] = right1;
       }
     }
     workgroupBarrier();
@@ -239,21 +239,21 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   }
 }
 
-// experts, second layer: 8 x 16 x 1 workgroups
+// experts, second layer: 16 x 16 x 1 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(3) var<storage, read> tiles: array<vec4u>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
-var<workgroup> held: array<vec4f, 528>;
-@compute @workgroup_size(16, 8)
+var<workgroup> held: array<vec4f, 400>;
+@compute @workgroup_size(8, 8)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let tile = tiles[group.y];
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
   let row0 = 0u;
-  let column0 = group.x * 16u;
+  let column0 = group.x * 8u;
   let rightStart = tile.x * 262144u;
   let biasStart = tile.x * 128u;
   let leftRow0_0 = (first + min(row0 + lane / 4u * 4u, rows - 1u)) * 512u;
@@ -264,9 +264,9 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   var left0_1 = vec4f();
   var left0_2 = vec4f();
   var left0_3 = vec4f();
-  let rightColumn0 = column0 + lane % 16u;
+  let rightColumn0 = column0 + lane % 8u;
   var right0 = vec4f();
-  let rightColumn1 = column0 + (lane + 128u) % 16u;
+  let rightColumn1 = column0 + (lane + 64u) % 8u;
   var right1 = vec4f();
   var s0 = vec4f();
   var s1 = vec4f();
@@ -280,7 +280,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   const end = 512u;
   for (var k0 = begin; k0 < end + 4u; k0 += 4u) {
     if (k0 < end) {
-      if (lane < 64u) {
+      {
         let k = k0 + lane % 4u;
         left0_0 = left[leftRow0_0 + k];
         left0_1 = left[leftRow0_1 + k];
@@ -288,18 +288,18 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
         left0_3 = left[leftRow0_3 + k];
       }
       {
-        let k = 4u * k0 + lane / 16u;
+        let k = 4u * k0 + lane / 8u;
         right0 = right[rightStart + k * 128u + rightColumn0];
       }
       {
-        let k = 4u * k0 + (lane + 128u) / 16u;
+        let k = 4u * k0 + (lane + 64u) / 8u;
         right1 = right[rightStart + k * 128u + rightColumn1];
       }
     }
     if (k0 > begin) {
       for (var i = 0u; i < 16u; i++) {
         let k = i;
-        let b0 = held[k * 16u + local.x + 272u];
+        let b0 = held[k * 8u + local.x + 272u];
         let a0 = held[k * 17u + local.y];
         let a1 = held[k * 17u + local.y + 8u];
         s0 = fma(vec4f(a0.x), b0, s0);
@@ -314,7 +314,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
     }
     workgroupBarrier();
     if (k0 < end) {
-      if (lane < 64u) {
+      {
         held[(lane % 4u * 4u) * 17u + lane / 4u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
         held[(lane % 4u * 4u + 1u) * 17u + lane / 4u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
         held[(lane % 4u * 4u + 2u) * 17u + lane / 4u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
@@ -324,7 +324,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
         held[lane + 272u] = right0;
       }
       {
-        held[lane + 400u] = right1;
+        held[lane + 336u] = right1;
       }
     }
     workgroupBarrier();
