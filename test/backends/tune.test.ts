@@ -391,7 +391,7 @@ describe("tuning", () => {
         expect(refused).toBe(0);
         expect(launches).toBe(all.length);
       }
-      expect(subjects.reduce((sum, { measured }) => sum + measured, 0)).toBe(4);
+      expect(subjects.reduce((sum, { measured }) => sum + measured, 0)).toBeGreaterThan(3);
       device.check("after tuning");
     });
   });
