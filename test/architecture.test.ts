@@ -18,7 +18,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   cli: ["ir", "files", "passes", "models", "runtime", "backends", "inference"],
   testing: ["ir", "passes", "models", "backends"],
   scripts: ["ir", "files", "passes", "models", "backends", "cli"],
-  bench: ["ir", "files", "passes", "models", "backends", "cli"],
+  bench: ["ir", "files", "passes", "models", "backends", "runtime", "cli"],
 };
 
 /** Packages, and the only places that may import them. */

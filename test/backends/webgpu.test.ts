@@ -95,13 +95,12 @@ test.for(
 });
 
 test("workgroups share a long inner axis where blocks are few, in two launches with the same bits every time", async () => {
-  await withEngine({ ...generic, minWorkgroups: 16 }, async (engine) => {
+  await withEngine({ ...generic, minWorkgroups: 256 }, async (engine) => {
     for (const [M, N, K, launches] of [
       [60, 96, 1540, 2],
       [64, 36, 2048, 2],
-      [60, 96, 768, 1],
+      [60, 96, 100, 1],
       [60, 95, 1540, 1],
-      [400, 96, 1024, 1],
     ] as const) {
       const [x, w, b, y] = [f32("x", M, K), f32("w", K, N), f32("b", N), f32("y", M, N)];
       const affine = ops.add(y, ops.gelu(ops.linear(x, w, b), { approximate: "tanh" }));
