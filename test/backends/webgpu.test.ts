@@ -14,7 +14,7 @@ import { expectClose } from "../support/close.ts";
 import { bothWays, noWeights } from "../support/engines.ts";
 import { expectOneLine } from "../support/errors.ts";
 import { tinyVmoe } from "../support/golden.ts";
-import { someOf } from "../support/runs.ts";
+import { runs, someOf } from "../support/runs.ts";
 
 const [software, generic] = profiles as [Profile, Profile];
 
@@ -65,7 +65,10 @@ test.for(
   const { features, subgroupMinSize } = tile.broadcast ? software : generic;
   const tiles = [tile, generic.tiles.at(-1)!];
   const { limits } = adapter;
-  for (const [M, N, K] of someOf(productSizes, allTiles.indexOf(tile))) {
+  // Software drivers compile what holds tiles for seconds.
+  const sizes =
+    tile.bk > 0 ? someOf(productSizes, 1).slice(0, runs(1)) : someOf(productSizes, allTiles.indexOf(tile));
+  for (const [M, N, K] of sizes) {
     const product = { N, K, transposed: false, strips: false, experts: 0, tile };
     const tuned = [
       { ...product, M, batch: 2 },
@@ -219,11 +222,11 @@ describe("a run of the tiny model", async () => {
   });
 
   test("gives the same bits every time, also when runs overlap", async () => {
-    const runs = await Promise.all(
+    const results = await Promise.all(
       Array.from({ length: 20 }, () => executable.run(new Map([["image", image]]))),
     );
-    for (const outputs of runs) {
-      for (const [name, tensor] of runs[0]!) expect(outputs.get(name)!.bytes, name).toEqual(tensor.bytes);
+    for (const outputs of results) {
+      for (const [name, tensor] of results[0]!) expect(outputs.get(name)!.bytes, name).toEqual(tensor.bytes);
     }
   });
 
