@@ -63,11 +63,11 @@ export interface Profile {
   readonly features: readonly string[];
   /** Threads of the smallest subgroup that there may be; left out where it is not known. */
   readonly subgroupMinSize?: number | undefined;
-  /** Tiles for matrix products, largest first; the last one fits everything. */
+  /** Tiles for matrix products, largest first, which counts where none is estimated; the last one fits everything. */
   readonly tiles: readonly Tile[];
-  /** A tile is chosen when its grid has at least this many workgroups. */
+  /** Workgroups of a grid that keep the device busy: on GPUs two for each of its cores. */
   readonly minWorkgroups: number;
-  /** Products whose tiles were measured, which goes before the rule above; none by default. */
+  /** Products whose tiles were measured, which goes before any rule; none by default. */
   readonly tuned?: readonly TunedProduct[] | undefined;
   /** Threads that share a row of a reduction; 1 where a thread does best alone. */
   readonly lanesPerRow: number;

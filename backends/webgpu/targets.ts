@@ -30,7 +30,7 @@ const withoutSubgroups: readonly Tile[] = [reg(8, 1, 8), reg(8, 1)];
 /** For products of few blocks: 16 threads share the inner axis of each. */
 const shared: Tile = { ...reg(8, 1), split: 16 };
 
-/** For products of few blocks and a long inner axis: workgroups share it, as few as keep the device busy. */
+/** For products of few blocks and a long inner axis, which workgroups share. */
 const inParts = (tile: Tile): readonly Tile[] => [2, 4, 8].map((parts) => ({ ...tile, parts }));
 
 /** Tiles for GPUs, from blocks of 64 rows down; the last one fits everything. */
@@ -160,7 +160,7 @@ export const profiles: readonly Profile[] = [
   },
 ];
 
-/** Subgroup matrices of the kinds of devices that have them, with tiles of them, largest first. */
+/** Subgroup matrices of the kinds of devices that have them, with tiles of them. */
 const matrices: Readonly<Record<string, readonly Tile[]>> = {
   nvidia: [2, 1].map((tm) => ({
     wx: 2,
