@@ -289,3 +289,18 @@ export function grid(
   const across = Math.ceil(groups / rows);
   return { workgroups: [across, rows, 1], index: `let i = id.x + id.y * ${across * workgroup}u;` };
 }
+
+/** The grid for one workgroup an item: workgroups, and statements by which its threads find their item, or return together. */
+export function workgroupGrid(
+  items: number,
+  name: string,
+  { limits }: Profile,
+): { readonly workgroups: Launch["workgroups"]; readonly head: readonly string[] } {
+  const down = Math.ceil(items / limits.maxComputeWorkgroupsPerDimension);
+  const across = Math.ceil(items / down);
+  const head =
+    down === 1
+      ? [`let ${name} = group.x;`]
+      : [`let ${name} = group.x + group.y * ${across}u;`, `if (${name} >= ${items}u) { return; }`];
+  return { workgroups: [across, down, 1], head };
+}

@@ -35,8 +35,8 @@ const serves = (tile: Tile, product: Product, ways: Ways): boolean => {
 };
 
 /** The shortest parts of an inner axis that are worth a workgroup, and a thread. */
-const shortPart = 128;
-const shortShare = 8;
+export const shortPart = 128;
+export const shortShare = 8;
 
 /** Whether an inner axis of K is long enough to be shared as the tile says. */
 const isShared = ({ bk, split = 1, parts = 1 }: Tile, { K }: Product): boolean =>
@@ -81,21 +81,14 @@ export function tileHeight(
   if (tunedTile(first, ways, profile) || !isEstimated(profile))
     return heightOf(chooseTile(first, ways, profile, usual));
   const second: Product = { ...first, N: first.K, K: first.N };
-  const heights = new Map<number, number>();
-  for (const height of new Set(tilesOf(profile, first).map(heightOf))) {
-    const costs = [first, second].map((product) => {
-      const suiting = tilesOf(profile, product).filter(
-        (tile) => heightOf(tile) === height && serves(tile, product, ways),
-      );
-      return Math.min(...suiting.map((tile) => cyclesOf(tile, { ...product, M: usual }, profile)));
-    });
-    heights.set(
-      height,
-      costs.reduce((a, b) => a + b),
+  const fewest = (product: Product, height: number): number =>
+    Math.min(
+      ...tilesOf(profile, product)
+        .filter((tile) => heightOf(tile) === height && serves(tile, product, ways))
+        .map((tile) => cyclesOf(tile, { ...product, M: usual }, profile)),
     );
-  }
-  const [[height] = [1]] = [...heights].toSorted(([, a], [, b]) => a - b);
-  return height;
+  const heights = [...new Set(tilesOf(profile, first).map(heightOf))];
+  return lowest(heights, (height) => fewest(first, height) + fewest(second, height)) ?? 1;
 }
 
 /** A tile of the height in which rows are listed: the one that was measured, one of the profile's, or its last made to fit. */
@@ -135,9 +128,13 @@ function firstThatSuits(tiles: readonly Tile[], product: Product, profile: Profi
 const isEstimated = ({ tiles }: Profile): boolean => tiles.some(({ bk }) => bk > 0);
 
 /** The tile that should take least. */
-function quickest(tiles: readonly Tile[], product: Product, profile: Profile): Tile | undefined {
-  const costs = tiles.map((tile) => cyclesOf(tile, product, profile));
-  return tiles[costs.indexOf(Math.min(...costs))];
+const quickest = (tiles: readonly Tile[], product: Product, profile: Profile): Tile | undefined =>
+  lowest(tiles, (tile) => cyclesOf(tile, product, profile));
+
+/** The first of those that cost least. */
+function lowest<T>(all: readonly T[], cost: (each: T) => number): T | undefined {
+  const costs = all.map(cost);
+  return all[costs.indexOf(Math.min(...costs))];
 }
 
 /** Operations of a core in a cycle, multiplications and additions: fair for the GPUs of today. */

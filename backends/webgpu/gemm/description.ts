@@ -93,6 +93,10 @@ export const block = (margin: number, code: readonly string[]): string =>
     .map((line) => " ".repeat(margin) + line)
     .join("\n");
 
+/** `statement`, under a condition where it needs one. */
+export const guarded = (condition: string | undefined, statement: string): string =>
+  condition ? `if (${condition}) { ${statement} }` : statement;
+
 export const xyzw = "xyzw";
 
 /** Sums and products of WGSL terms with numbers, without what changes nothing. */

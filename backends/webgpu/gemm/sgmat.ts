@@ -3,6 +3,7 @@ import { rowPadding, type SubgroupMatrix, type Tile } from "../profile.ts";
 import {
   block,
   columnsOf,
+  guarded,
   leftColumn,
   leftRow,
   type Plan,
@@ -11,7 +12,7 @@ import {
   store,
   times,
 } from "./description.ts";
-import { stepsOf } from "./tile.ts";
+import { stepsOf, unitsOf } from "./tile.ts";
 
 /** A tile whose subgroups multiply matrices. */
 export type MatrixTile = Tile & { readonly matrix: SubgroupMatrix };
@@ -83,27 +84,18 @@ export function sgmatBody(plan: Plan, tile: MatrixTile): string {
 /** Where vector `i` of a tile lies, of which `row` are in a row. */
 const place = (i: string, row: number): string => `${i} + ${i} / ${row}u * ${padding}u`;
 
-/** What a thread fills of a tile of `count` vectors: the numbers of its vectors, as WGSL, and whether all threads have one. */
-const vectorsOf = (
-  count: number,
-  threads: number,
-): readonly { readonly i: string; readonly all: boolean }[] =>
-  times(Math.ceil(count / threads), (n) => (n === 0 ? "lane" : `(lane + ${n * threads}u)`)).map((i, n) => ({
-    i,
-    all: (n + 1) * threads <= count,
-  }));
-
 /** Statements that declare `name`, and make it `value`, of which `before` are parts, where all that is needed holds. */
-function loaded(name: string, value: string, before: readonly string[], needed: readonly string[]): string[] {
-  const conditions = needed.filter(Boolean);
-  const load = `${name} = ${value};`;
-  return [
-    `var ${name} = vec4f();`,
-    "{",
-    block(2, [...before, conditions.length > 0 ? `if (${conditions.join(" && ")}) { ${load} }` : load]),
-    "}",
-  ];
-}
+const loaded = (
+  name: string,
+  value: string,
+  before: readonly string[],
+  needed: readonly (string | undefined)[],
+): string[] => [
+  `var ${name} = vec4f();`,
+  "{",
+  block(2, [...before, guarded(needed.filter(Boolean).join(" && "), `${name} = ${value};`)]),
+  "}",
+];
 
 /**
  * Statements that fill both tiles, every thread a share, all of which is on its way before any is kept; what lies outside the
@@ -115,25 +107,21 @@ function fill(plan: Plan, tile: MatrixTile): string[] {
   const { threads, height, width, depth } = sizesOf(tile);
   const as = (v: string): string => (matrix.component === "f16" ? `vec4<f16>(${v})` : v);
   const columns = Math.ceil(N / 4);
-  const [lefts, rights] = [vectorsOf(height * depth, threads), vectorsOf(bk * width, threads)];
-  const keep = (name: string, target: string, condition: string): string => {
-    const kept = `${target} = ${as(name)};`;
-    return condition ? `if (${condition}) { ${kept} }` : kept;
-  };
+  const [lefts, rights] = [unitsOf(height * depth, threads), unitsOf(bk * width, threads)];
   return [
-    ...lefts.flatMap(({ i, all }, n) =>
+    ...lefts.flatMap(({ n, i, condition }) =>
       loaded(
         `left${n}`,
         `left[${leftRow(plan, tiles ? "first + r" : "r")} + ${leftColumn(plan, "k")}]`,
         [`let r = row0 + ${i} / ${depth}u;`, `let k = k0 + ${i} % ${depth}u;`],
         [
-          all ? "" : `${i} < ${height * depth}u`,
-          tiles ? "r < rows" : M % height ? `r < ${M}u` : "",
-          K % bk ? `k < ${K / 4}u` : "",
+          condition,
+          tiles ? "r < rows" : M % height ? `r < ${M}u` : undefined,
+          K % bk ? `k < ${K / 4}u` : undefined,
         ],
       ),
     ),
-    ...rights.flatMap(({ i, all }, n) =>
+    ...rights.flatMap(({ n, i, condition }) =>
       loaded(
         `right${n}`,
         rightColumns(plan, "k", "c"),
@@ -142,18 +130,14 @@ function fill(plan: Plan, tile: MatrixTile): string[] {
           `let c = column0 + ${i} % ${width}u;`,
           ...(right.transposed ? columnsOf("c", N) : []),
         ],
-        [
-          all ? "" : `${i} < ${bk * width}u`,
-          columns % width ? `c < ${columns}u` : "",
-          K % bk ? `k < ${K}u` : "",
-        ],
+        [condition, columns % width ? `c < ${columns}u` : undefined, K % bk ? `k < ${K}u` : undefined],
       ),
     ),
-    ...lefts.map(({ i, all }, n) =>
-      keep(`left${n}`, `leftTile[${place(i, depth)}]`, all ? "" : `${i} < ${height * depth}u`),
+    ...lefts.map(({ n, i, condition }) =>
+      guarded(condition, `leftTile[${place(i, depth)}] = ${as(`left${n}`)};`),
     ),
-    ...rights.map(({ i, all }, n) =>
-      keep(`right${n}`, `rightTile[${place(i, width)}]`, all ? "" : `${i} < ${bk * width}u`),
+    ...rights.map(({ n, i, condition }) =>
+      guarded(condition, `rightTile[${place(i, width)}] = ${as(`right${n}`)};`),
     ),
   ];
 }

@@ -104,7 +104,7 @@ interface Unit {
 }
 
 /** The units of a thread, where `threads` share `count`. */
-const unitsOf = (count: number, threads: number): readonly Unit[] =>
+export const unitsOf = (count: number, threads: number): readonly Unit[] =>
   Array.from({ length: Math.ceil(count / threads) }, (_, n) => {
     const first = n * threads;
     const i = n === 0 ? "lane" : `(${plus("lane", first)})`;

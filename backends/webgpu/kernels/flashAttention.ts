@@ -1,6 +1,6 @@
 /** Attention in one launch, which keeps no scores: on GPUs, where a workgroup has some rows of one head. */
 import type { Value } from "../../../ir/index.ts";
-import { block, plus, sum, times, xyzw } from "../gemm/description.ts";
+import { block, guarded, plus, sum, times, xyzw } from "../gemm/description.ts";
 import { bind, type Context, launch, type Launch } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
 import { f32, lowest } from "../wgsl.ts";
@@ -72,9 +72,6 @@ function fits(blocks: AttentionBlocks, { W }: AttentionSizes, { limits }: Profil
     16 * vectors + 4 * tm * threads <= limits.maxComputeWorkgroupStorageSize
   );
 }
-
-const guarded = (condition: string, statement: string): string =>
-  condition ? `if (${condition}) { ${statement} }` : statement;
 
 /** Rows of vectors on their way into workgroup memory. */
 interface Supply {

@@ -1,7 +1,7 @@
 /** A token's norm and its choice of experts by the threads of a workgroup, for GPUs. */
 import type { DType } from "../../../ir/index.ts";
 import { Exchange, smallestSubgroup } from "../exchange.ts";
-import type { LaunchSpec } from "../kernel.ts";
+import { type LaunchSpec, workgroupGrid } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
 import { lowest, rounded } from "../wgsl.ts";
 import { normOfRow } from "./norm.ts";
@@ -47,9 +47,7 @@ export function gateByWorkgroup(
   const columns = wide ? E / 4 : E;
   const { threads, split } = sharesOf(D, columns, profile);
   const exchange = new Exchange(threads, profile);
-  const rows = G * T;
-  const down = Math.ceil(rows / profile.limits.maxComputeWorkgroupsPerDimension);
-  const across = Math.ceil(rows / down);
+  const { workgroups, head } = workgroupGrid(G * T, "token", profile);
   // Beside the row: sums of parts, two numbers an expert, and two a thread.
   const bytes = 4 * (D + split * E + 2 * E + 2 * threads);
   const isHeld = bytes <= profile.limits.maxComputeWorkgroupStorageSize;
@@ -71,7 +69,7 @@ export function gateByWorkgroup(
     ? choiceWithin(sizes, subgroup, split, sum)
     : choiceThrough(sizes, threads, split, sum);
   const body = `
-        ${down === 1 ? "let token = group.x;" : `let token = group.x + group.y * ${across}u;\n        if (token >= ${rows}u) { return; }`}
+        ${head.join("\n        ")}
         let start = token * ${tall ? D / 4 : D}u;${loads}
         ${product.loads}${norm}
         ${isHeld ? "workgroupBarrier();" : ""}
@@ -79,7 +77,7 @@ export function gateByWorkgroup(
         workgroupBarrier();
         ${choice}`;
   return {
-    workgroups: [across, down, 1],
+    workgroups,
     workgroupSize: [threads],
     directives: exchange.directives,
     module: [

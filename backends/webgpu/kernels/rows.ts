@@ -13,6 +13,7 @@ import {
   type Output,
   read,
   typeOf,
+  workgroupGrid,
   write,
 } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
@@ -64,15 +65,13 @@ function overRows(
       body: written(head),
     });
   }
-  const down = Math.ceil(rows / profile.limits.maxComputeWorkgroupsPerDimension);
-  const across = Math.ceil(rows / down);
-  const text = written(
-    down === 1 ? ["let row = group.x;"] : [`let row = group.x + group.y * ${across}u;`, outside],
-  );
+  const { workgroups, head } = workgroupGrid(rows, "row", profile);
+  // What the statements exchange through is known once they are written.
+  const text = written(head);
   return launch({
     label,
     bindings,
-    workgroups: [across, down, 1],
+    workgroups,
     workgroupSize: [lanes],
     directives: exchange.directives,
     module: [...exchange.module, ...module],

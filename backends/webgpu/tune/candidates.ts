@@ -1,4 +1,5 @@
 /** The tiles that are worth measuring for a product: shapes of every kernel family that a device can run. */
+import { shortPart, shortShare } from "../gemm/choice.ts";
 import { blockOf, fits, type Product, type Profile, type Tile, tilesOf } from "../profile.ts";
 
 /** Rows of family `reg` that a subgroup of 8 threads loads for one another. */
@@ -132,9 +133,6 @@ const tilesOfKind = ({ M, experts }: Product): readonly Tile[] =>
 /** The most rows of which a thread may do as well without workgroup memory, alone, on GPUs. */
 const fewRows = 16;
 
-/** The shortest part of an inner axis. */
-const shortest = 128;
-
 /** A tile may be this many times as high or as wide as the product, and as high as the rows listed of an expert. */
 const waste = 2;
 const listedWaste = 4;
@@ -162,8 +160,8 @@ function suits(tile: Tile, { M, N, K, batch, strips, experts }: Product, tiles: 
   const { rows, columns } = blockOf(tile);
   const few = rows <= 8 || rows <= (experts > 0 ? listedWaste : waste) * M;
   const narrow = strips || columns <= Math.max(32, waste * N);
-  const splittable = split === 1 || ((experts === 0 || bk > 0) && K >= 8 * split);
-  const divisible = parts === 1 || (experts === 0 && batch === 1 && K >= shortest * parts);
+  const splittable = split === 1 || ((experts === 0 || bk > 0) && K >= shortShare * split);
+  const divisible = parts === 1 || (experts === 0 && batch === 1 && K >= shortPart * parts);
   // Workgroup memory holds vectors; what has none is left to the other families.
   const isHeld = tiles.some((each) => each.bk > 0) && N % 4 === 0 && K % 4 === 0;
   const slow = isHeld && bk === 0 && split === 1 && M > fewRows;
