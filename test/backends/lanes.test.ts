@@ -213,6 +213,21 @@ describe.each(forms)("%s", async (name, profile) => {
   );
 });
 
+test("more rows than a grid has workgroups a side are all there, each once", async () => {
+  const [[, profile] = ["", generic]] = forms;
+  const limits = { ...profile.limits, maxComputeWorkgroupsPerDimension: 4 };
+  const engine = await webgpuOn(() => Promise.resolve(gpu), { ...profile, limits }).open();
+  try {
+    const given = new Case();
+    const [x, scale, bias] = [given.f32([1, 11, 12]), given.f32([12]), given.f32([12])];
+    const attrs = { epsilon: 1e-6, k: 2, through: "f32" } as const;
+    const gate = ops.normAndGate(x, scale, bias, given.f32([12, 4]), attrs);
+    await expectRight(engine, given, [ops.softmax(x), gate.items, gate.choices, gate.weights]);
+  } finally {
+    engine.close();
+  }
+});
+
 test("a row within a subgroup takes no barrier, and several subgroups one for each exchange", () => {
   const x = input("x", { dtype: "f32", shape: [3, 512] });
   const graph = new Graph("row", [x], [["y", ops.softmax(x)]]);
