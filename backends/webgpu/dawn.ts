@@ -3,17 +3,26 @@ import type { Graph } from "../../ir/index.ts";
 import { Device, type Wanted } from "../../runtime/device.ts";
 import type { Backend } from "../backend.ts";
 import { type Profile, webgpuOn } from "./index.ts";
+import { pollSparingly } from "./polling.ts";
 import { openTunedFile, ownProfile, writeProfile } from "./targetFile.ts";
 import { tune, type TuneOptions, type Tuning, withChoices } from "./tune/index.ts";
 
 /** Dawn crashes when the object that owns its adapters is collected, so it is held for the life of the process. */
 const held: GPU[] = [];
 
+/** Whether Dawn has been told to let software drivers compute. */
+let isSparing = false;
+
 /** Dawn's GPU object, with the given flags, such as `backend=null`. */
 export async function dawnGpu(flags: readonly string[] = []): Promise<GPU> {
   const { create } = await import("webgpu");
   // Times are rounded for the web's sake, where pages could measure each other.
   const gpu = create(["disable-dawn-features=timestamp_quantization", ...flags]);
+  const adapter = await gpu.requestAdapter();
+  if (adapter?.info.isFallbackAdapter && !isSparing) {
+    isSparing = true;
+    pollSparingly(globalThis);
+  }
   held.push(gpu);
   return gpu;
 }
