@@ -28,7 +28,7 @@ export interface Tile {
    * loads cost more than sums; only with one thread down, and without workgroup memory for steps.
    */
   readonly broadcast?: boolean | undefined;
-  /** Workgroups that share a block's inner axis, and a second launch that adds up; only with steps in workgroup memory. */
+  /** Workgroups that share a block's inner axis, for a later launch to add up; only with steps in workgroup memory. */
   readonly parts?: number | undefined;
   /** What subgroups multiply, where the device has an instruction for it (family `sgmat`). */
   readonly matrix?: SubgroupMatrix | undefined;

@@ -2,7 +2,13 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { chooseTile, cyclesOf, tileHeight, tileOfHeight } from "../../backends/webgpu/gemm/choice.ts";
+import {
+  chooseTile,
+  cyclesOf,
+  type Listing,
+  listingOf,
+  tileOfListing,
+} from "../../backends/webgpu/gemm/choice.ts";
 import { type Profile, profiles } from "../../backends/webgpu/index.ts";
 import { blockOf, fits, type Product, type Tile } from "../../backends/webgpu/profile.ts";
 
@@ -75,8 +81,9 @@ test("many rows get large blocks, and few have threads share the inner axis", ()
   expect(split).toBeGreaterThan(1);
 });
 
-const height = (M: number, experts: number, usual = M): number =>
-  tileHeight({ M, usual, N: 2048, K: 512, strips: false, experts }, nvidia);
+const listing = (M: number, experts: number, usual = M): Listing =>
+  listingOf({ M, usual, N: 2048, K: 512, strips: false, experts }, nvidia);
+const height = (...of: Parameters<typeof listing>): number => listing(...of).height;
 
 test("rows of experts are listed in tiles that suit both layers", () => {
   expect(height(16, 8)).toBeLessThanOrEqual(16);
@@ -88,6 +95,39 @@ test("rows of experts are listed in tiles that suit both layers", () => {
   expect(height(400, 300, 2)).toBeLessThanOrEqual(8);
 });
 
+test("experts' second layer goes in parts where it has few blocks, and not where it has many", () => {
+  expect(listing(12, 8).parts).toBeGreaterThan(1);
+  expect(listing(108, 8).parts).toBeGreaterThan(1);
+  expect(listing(1680, 8).parts).toBe(1);
+});
+
+test("a tile that was measured for experts is that of both layers, in parts only the second's", () => {
+  const [first, second] = [product(108, 2048, 512, 8), product(108, 512, 2048, 8)];
+  const measured = tile(8, 8, 4, 1, 16, { parts: 8 });
+  const tuned: Profile = {
+    ...nvidia,
+    tuned: [first, second].map((each) => ({ ...each, tile: measured })),
+  };
+  const listed = listingOf({ ...first, usual: 108 }, tuned);
+  expect(listed).toEqual({ height: 32, parts: 8 });
+  expect(tileOfListing(first, { ...listed, parts: 1 }, { tiled: true, parts: false }, tuned)).toEqual(
+    tile(8, 8, 4, 1, 16),
+  );
+  expect(tileOfListing(second, listed, ways, tuned)).toEqual(measured);
+});
+
+test("parts that were measured for rows listed otherwise are none", () => {
+  const [first, second] = [product(108, 2048, 512, 8), product(108, 512, 2048, 8)];
+  const others: Profile = {
+    ...nvidia,
+    tuned: [
+      { ...first, tile: tile(8, 8, 8, 1, 16) },
+      { ...second, tile: tile(8, 8, 4, 1, 32, { parts: 8 }) },
+    ],
+  };
+  expect(listingOf({ ...first, usual: 108 }, others)).toEqual({ height: 64, parts: 1 });
+});
+
 test("whatever is chosen fits the device, serves the product, and has the height of the list", () => {
   const size = fc.oneof(fc.integer({ min: 1, max: 70 }), fc.integer({ min: 1, max: 5000 }));
   fc.assert(
@@ -97,16 +137,15 @@ test("whatever is chosen fits the device, serves the product, and has the height
       fc.boolean(),
       (profile, { M, N, K, experts }, tiled) => {
         const of = product(M, N, K, experts);
-        const usable = { tiled, parts: experts === 0 };
+        const listed = listingOf({ ...of, usual: Math.ceil(M / 2) }, profile);
+        // What is not tiled is no way of the second layer's, either.
+        const usable = { tiled: tiled || listed.parts > 1, parts: experts === 0 || listed.parts > 1 };
         const chosen =
-          experts === 0
-            ? chooseTile(of, usable, profile)
-            : tileOfHeight(of, tileHeight({ ...of, usual: Math.ceil(M / 2) }, profile), usable, profile);
+          experts === 0 ? chooseTile(of, usable, profile) : tileOfListing(of, listed, usable, profile);
         expect(fits(chosen, profile)).toBe(true);
-        expect(tiled || chosen.bk === 0).toBe(true);
-        expect(experts === 0 || chosen.parts === undefined).toBe(true);
-        const listed = tileHeight({ ...of, usual: Math.ceil(M / 2) }, profile);
-        expect(experts === 0 || !tiled || blockOf(chosen).rows === listed).toBe(true);
+        expect(usable.tiled || chosen.bk === 0).toBe(true);
+        expect(experts === 0 || (chosen.parts ?? 1) === listed.parts).toBe(true);
+        expect(experts === 0 || !usable.tiled || blockOf(chosen).rows === listed.height).toBe(true);
       },
     ),
   );

@@ -54,7 +54,7 @@ const onGpu = await both({ ...generic, minWorkgroups: 1 });
 const shared = { M: 5, N: 12, K: 12, batch: 1, transposed: false, strips: false, experts: 0 };
 const inParts = await both({
   ...generic,
-  tuned: [{ ...shared, tile: { wx: 8, wy: 8, tm: 1, tv: 1, bk: 0, parts: 2 } }],
+  tuned: [{ ...shared, tile: { wx: 8, wy: 8, tm: 4, tv: 1, bk: 4, parts: 2 } }],
 });
 
 const contracts = await driverContracts();

@@ -14,8 +14,16 @@ import {
 export interface Ways {
   /** Whether both factors are in vectors, as tiles in workgroup memory are. */
   readonly tiled: boolean;
-  /** Whether workgroups may share the inner axis. */
+  /** Whether workgroups may share the inner axis: whether what they make is added up. */
   readonly parts: boolean;
+}
+
+/** How rows of experts are listed, and how the second of two layers multiplies them. */
+export interface Listing {
+  /** Rows of a tile. */
+  readonly height: number;
+  /** Workgroups that share the second layer's inner axis; whoever reads what they make adds it up. */
+  readonly parts: number;
 }
 
 /** The fewest columns of what is multiplied in 16 bits: results of few, such as routers' logits, decide by their order. */
@@ -29,7 +37,7 @@ const serves = (tile: Tile, product: Product, ways: Ways): boolean => {
     isFor(tile, product) &&
     (bk === 0 || ways.tiled) &&
     (split === 1 || bk > 0 || experts === 0) &&
-    (parts === 1 || (ways.parts && experts === 0)) &&
+    (parts === 1 || (ways.parts && bk > 0)) &&
     (!matrix || N >= wide)
   );
 };
@@ -44,9 +52,14 @@ const isShared = ({ bk, split = 1, parts = 1 }: Tile, { K }: Product): boolean =
 
 const heightOf = (tile: Tile): number => blockOf(tile).rows;
 
-/** The tile that was measured to be fastest, where there is one that serves. */
-const tunedTile = (product: Product, ways: Ways, { tuned = [] }: Profile): Tile | undefined =>
-  tuned.find((each) => sameProduct(each, product) && serves(each.tile, product, ways))?.tile;
+/** The tile that was measured to be fastest, where there is one that serves; in parts where these may be. */
+function tunedTile(product: Product, ways: Ways, { tuned = [] }: Profile): Tile | undefined {
+  const tile = tuned.find((each) => sameProduct(each, product))?.tile;
+  const usable = tile?.parts && !ways.parts ? withParts(tile, 1) : tile;
+  return usable && serves(usable, product, ways) ? usable : undefined;
+}
+
+const withParts = (tile: Tile, parts: number): Tile => ({ ...tile, parts: parts > 1 ? parts : undefined });
 
 /**
  * The tile that was measured to be fastest; else, where tiles lie in workgroup memory, the one that should take least, and
@@ -68,40 +81,63 @@ export function chooseTile(product: Product, ways: Ways, profile: Profile, usual
   return { ...chosen, tm: Math.ceil(product.M / blocks) };
 }
 
+/** Into how many parts the second layer's inner axis may go. */
+const partings = [1, 2, 4, 8];
+
 /**
- * The height of the tiles in which rows of experts are best listed, at most `M` of each and `usual` of most, for products
- * [M, K] x [K, N] and, of what they make, [M, N] x [N, K].
+ * How rows of experts are best listed, at most `M` of each and `usual` of most, for products [M, K] x [K, N] and, of what
+ * they make, [M, N] x [N, K].
  */
-export function tileHeight(
+export function listingOf(
   { usual, ...sizes }: Pick<Product, "M" | "N" | "K" | "strips" | "experts"> & { readonly usual: number },
   profile: Profile,
-): number {
-  const ways: Ways = { tiled: true, parts: false };
+): Listing {
+  const ways: Ways = { tiled: sizes.N % 4 === 0 && sizes.K % 4 === 0, parts: false };
   const first: Product = { ...sizes, batch: 1, transposed: false };
-  if (tunedTile(first, ways, profile) || !isEstimated(profile))
-    return heightOf(chooseTile(first, ways, profile, usual));
   const second: Product = { ...first, N: first.K, K: first.N };
-  const fewest = (product: Product, height: number): number =>
+  if (tunedTile(first, ways, profile) || !isEstimated(profile)) {
+    const height = heightOf(chooseTile(first, ways, profile, usual));
+    const tuned = tunedTile(second, { ...ways, parts: true }, profile);
+    return { height, parts: (tuned && heightOf(tuned) === height && tuned.parts) || 1 };
+  }
+  const least = (product: Product, listing: Listing): number =>
     Math.min(
-      ...tilesOf(profile, product)
-        .filter((tile) => heightOf(tile) === height && serves(tile, product, ways))
-        .map((tile) => cyclesOf(tile, { ...product, M: usual }, profile)),
+      ...tilesOfListing(product, listing, { ...ways, parts: listing.parts > 1 }, profile).map((tile) =>
+        cyclesOf(tile, { ...product, M: usual }, profile),
+      ),
     );
-  const heights = [...new Set(tilesOf(profile, first).map(heightOf))];
-  return lowest(heights, (height) => fewest(first, height) + fewest(second, height)) ?? 1;
+  const heights = [...new Set(tilesOf(profile, first).map(heightOf))].toSorted((a, b) => a - b);
+  const listings = heights.flatMap((height) => partings.map((parts) => ({ height, parts })));
+  const costs = listings.map((listing) => least(first, { ...listing, parts: 1 }) + least(second, listing));
+  const enough = indulgence * Math.min(...costs);
+  return listings[costs.findIndex((cost) => cost <= enough)] ?? { height: 1, parts: 1 };
 }
 
-/** A tile of the height in which rows are listed: the one that was measured, one of the profile's, or its last made to fit. */
-export function tileOfHeight(product: Product, height: number, ways: Ways, profile: Profile): Tile {
-  const suits = (tile: Tile): boolean =>
-    serves(tile, product, ways) &&
-    (tile.bk === 0 ? height % tile.wy === 0 && height <= heightOf(tile) : height === heightOf(tile));
+/** How much more a lower tile, or fewer parts, may cost: where fewer rows come than may, lower tiles compute fewer in vain. */
+const indulgence = 1.1;
+
+/** The profile's tiles that multiply rows as they are listed. */
+function tilesOfListing(product: Product, listing: Listing, ways: Ways, { tiles }: Profile): readonly Tile[] {
+  const whole = tiles.filter(({ parts = 1 }) => parts === 1);
+  return whole
+    .map((tile) => withParts(tile, listing.parts))
+    .filter((tile) => isOfListing(tile, listing) && serves(tile, product, ways) && isShared(tile, product));
+}
+
+/** Whether a tile has the height and the parts of a listing; threads without workgroup memory can do with fewer rows. */
+const isOfListing = (tile: Tile, { height, parts }: Listing): boolean =>
+  (tile.parts ?? 1) === parts &&
+  (tile.bk === 0 ? height % tile.wy === 0 && height <= heightOf(tile) : height === heightOf(tile));
+
+/** The tile for rows as they are listed: the one that was measured, one of the profile's, or its last made to fit. */
+export function tileOfListing(product: Product, listing: Listing, ways: Ways, profile: Profile): Tile {
+  const { height } = listing;
   const tuned = tunedTile(product, ways, profile);
-  const suiting = profile.tiles.filter(suits);
+  const suiting = tilesOfListing(product, listing, ways, profile);
   const last = tilesOf(profile, product).at(-1) as Tile;
   const wy = [...Array(last.wy + 1).keys()].findLast((n) => n > 0 && height % n === 0) ?? 1;
   const byRule = isEstimated(profile) ? quickest(suiting, product, profile) : suiting[0];
-  const chosen = (tuned && suits(tuned) ? tuned : byRule) ?? { ...last, wy };
+  const chosen = (tuned && isOfListing(tuned, listing) ? tuned : byRule) ?? { ...last, wy };
   return chosen.bk === 0 ? { ...chosen, tm: height / chosen.wy } : chosen;
 }
 
@@ -165,7 +201,7 @@ const launchCycles = 6000;
  * an NVIDIA H100 took, docs/decisions/0017.
  */
 export function cyclesOf(tile: Tile, product: Product, { minWorkgroups }: Profile): number {
-  const { M, N, K } = product;
+  const { M, N, K, experts } = product;
   const { tm, tv, bk, split = 1, parts = 1, matrix } = tile;
   const { rows, columns } = blockOf(tile);
   const isHeld = bk > 0;
@@ -184,8 +220,9 @@ export function cyclesOf(tile: Tile, product: Product, { minWorkgroups }: Profil
   // What is not held lies in caches nearer by; what matrices gain was measured with their loads.
   const loading = isHeld && !matrix ? (4 * (rows + columns) * depth) / bytesPerCycle : 0;
   const waiting = isHeld ? stepCycles / waves : unheldStepCycles;
-  // Sums of parts are written, and read again.
-  const adding = parts > 1 ? launchCycles + (8 * parts * M * N) / (bytesPerCycle * cores) : 0;
+  // Sums of parts are written, and read again; those of experts by the launch that adds up what they make.
+  const sums = parts > 1 ? (8 * parts * M * N * Math.max(1, experts)) / (bytesPerCycle * cores) : 0;
+  const adding = sums + (parts > 1 && experts === 0 ? launchCycles : 0);
   const fixed = fixedCycles * (isHeld ? 1 + doublings : 1);
   return fixed + steps * (waves * Math.max(computing, loading) + waiting) + adding;
 }

@@ -18,6 +18,11 @@ export interface Matrix {
 /** Rows that an earlier launch has listed in tiles, instead of 0 .. M-1. */
 export interface RowTiles {
   readonly height: number;
+  /**
+   * Workgroups that share the inner axis of a tile, `group.z` counts them: the result then has the sums of each, the first
+   * with the bias, for a reader to add up.
+   */
+  readonly parts: number;
   /** Experts whose rows they are. */
   readonly experts: number;
   /** The most rows there can be. */
@@ -176,7 +181,8 @@ export function store(plan: Plan, s: string, m: string, c: string): string[] {
   const biasAt = (n: string): string => `bias[${sum(startOf("bias", plan), n)}]`;
   const scalars = times(4, (i) => biasAt(`min(${plus(`4u * ${c}`, i)}, ${N - 1}u)`));
   const shift = vec.bias ? biasAt(c) : `vec4f(${scalars.join(", ")})`;
-  const full = bias ? `${s} + ${shift}` : s;
+  const own = plan.tiles && plan.tiles.parts > 1 ? `select(vec4f(), ${shift}, group.z == 0u)` : shift;
+  const full = bias ? `${s} + ${own}` : s;
   const value = plan.finish?.(full) ?? full;
   const row = sum(startOf("result", plan), product(m, result.stride / (vec.result ? 4 : 1)));
   if (vec.result) {

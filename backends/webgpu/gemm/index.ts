@@ -10,7 +10,7 @@ import {
   typeOf,
 } from "../kernel.ts";
 import { blockOf, type Product, type Profile, type Tile } from "../profile.ts";
-import { chooseTile, tileOfHeight } from "./choice.ts";
+import { chooseTile, tileOfListing } from "./choice.ts";
 import { downFirst, type Gemm, type Matrix, type Plan, whole } from "./description.ts";
 import { regBody, regDirectives, regMemory } from "./reg.ts";
 import { sgmatBody, sgmatDirectives, sgmatMemory } from "./sgmat.ts";
@@ -18,7 +18,7 @@ import { storedElement, storedModule } from "./storage.ts";
 import { sumParts } from "./sum.ts";
 import { tileBody, tileMemory } from "./tile.ts";
 
-export { tileHeight } from "./choice.ts";
+export { type Listing, listingOf } from "./choice.ts";
 export type { Gemm, RowTiles } from "./description.ts";
 export { rightFactor } from "./storage.ts";
 
@@ -31,11 +31,11 @@ const accessible = ({ stride, aligned = true }: Pick<Matrix, "stride" | "aligned
 /** Memory between launches; see `Context.scratch`. */
 type MakeScratch = (element: "vec4f", length: number) => Scratch;
 
-/** The launches that compute a product: one, or two where workgroups share the inner axis of each block. */
+/** The launches that compute a product: one, or two where workgroups share the inner axis of blocks that are not listed. */
 export function gemm(spec: Gemm, profile: Profile, scratch: MakeScratch): readonly Launch[] {
   const plan = planOf(spec, profile);
   const { parts = 1 } = plan.tile;
-  if (parts === 1) return [multiply(plan)];
+  if (parts === 1 || spec.tiles) return [multiply(plan)];
   const { bias: _, finish: __, ...factors } = spec;
   const width = Math.ceil(spec.N / 4);
   const sums = scratch("vec4f", parts * spec.M * width);
@@ -136,12 +136,11 @@ function planOf(spec: Gemm, profile: Profile, given?: Tile): Multiplication {
   const columns = strips || accessible(right);
   const tiled = inner && whole(K) && (transposed || columns);
   // A part of the inner axis is counted where a product of a batch is.
-  const parts =
-    batch === 1 && [left, right, result, bias].every((each) => !each?.start?.(1).includes("group.z"));
+  const parts = tiles
+    ? tiles.parts > 1
+    : batch === 1 && [left, right, result, bias].every((each) => !each?.start?.(1).includes("group.z"));
   const ways = { tiled, parts };
-  const chosen = tiles
-    ? tileOfHeight(product, tiles.height, ways, profile)
-    : chooseTile(product, ways, profile);
+  const chosen = tiles ? tileOfListing(product, tiles, ways, profile) : chooseTile(product, ways, profile);
   const tile = given ?? chosen;
   // Tiles of a transposed factor are filled column by column.
   const rightVectors = transposed ? inner && tile.bk === 0 : columns;

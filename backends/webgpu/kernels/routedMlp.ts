@@ -3,7 +3,7 @@
  * The grid is as large as the buffers allow and tiles without rows return at once, so nothing is read back.
  */
 import { type DType, ops, type Value } from "../../../ir/index.ts";
-import { type Gemm, gemm, rightFactor, type RowTiles, tileHeight } from "../gemm/index.ts";
+import { type Gemm, gemm, type Listing, listingOf, rightFactor } from "../gemm/index.ts";
 import {
   bind,
   type Binding,
@@ -37,13 +37,12 @@ interface Sizes {
 }
 
 /** Rows of one expert each, and where the experts' outputs go. */
-interface Layers {
+interface Layers extends Listing {
   /** f32[..., D], rounded already. */
   readonly items: Resource;
   /** Row of `items` of each row of the experts. */
   readonly sources: Scratch;
   readonly tiles: Scratch;
-  readonly height: number;
   readonly bound: number;
   /** Rows of the experts, at most. */
   readonly rows: number;
@@ -65,15 +64,25 @@ export function tilesFor(
   { E, D, F }: { readonly E: number; readonly D: number; readonly F: number },
   { each, all }: { readonly each: number; readonly all: number },
   { profile, strips }: Pick<Emitting, "profile" | "strips">,
-): { readonly height: number; readonly bound: number } {
+): Listing & { readonly bound: number } {
   const usual = Math.min(each, Math.ceil(all / E));
   const sizes = { M: each, usual, N: F, K: D, strips: strips(w1) !== undefined, experts: E };
-  const height = tileHeight(sizes, profile);
+  const listing = listingOf(sizes, profile);
+  const { height } = listing;
   // Each expert has at most one tile that is not full.
-  return { height, bound: Math.min(E * Math.ceil(each / height), Math.floor(all / height) + E) };
+  return { ...listing, bound: Math.min(E * Math.ceil(each / height), Math.floor(all / height) + E) };
 }
 
-/** The experts' two layers on listed rows: the launches, and their outputs, rounded to `through`. */
+/** What the experts make of listed rows. */
+export interface Outputs {
+  /** Sums [parts, rows, D]; finished where there is one part. */
+  readonly sums: Scratch;
+  readonly parts: number;
+  readonly rows: number;
+  readonly through: DType;
+}
+
+/** The experts' two layers on listed rows: the launches, and their outputs, through `through`. */
 export function expertLayers(
   { w1, b1, w2, b2 }: Experts,
   { items, sources, tiles, ...layer }: Layers,
@@ -89,9 +98,10 @@ export function expertLayers(
     readonly through: DType;
   },
   { profile, scratch, shards, strips }: Emitting,
-): { readonly launches: readonly Launch[]; readonly outputs: Scratch } {
-  const hidden = scratch("f32", layer.rows * F);
-  const outputs = scratch("f32", layer.rows * D);
+): { readonly launches: readonly Launch[]; readonly outputs: Outputs } {
+  const { rows, parts } = layer;
+  const hidden = scratch("f32", rows * F);
+  const outputs = { sums: scratch("f32", parts * rows * D), parts, rows, through };
   const first = (shard: Shard): readonly Launch[] =>
     gemm(
       {
@@ -99,7 +109,7 @@ export function expertLayers(
           "experts, first layer",
           shard,
           { factor: w1, strips: strips(w1), bias: b1 },
-          { ...layer, K: D, N: F },
+          { ...layer, parts: 1, K: D, N: F },
         ),
         left: { binding: bind("left", items, "f32"), stride: D, row: (m) => `sources[${m}]` },
         extra: [bind("sources", sources, "u32"), bind("tiles", tiles, "vec4u")],
@@ -121,9 +131,15 @@ export function expertLayers(
         ),
         left: { binding: bind("left", hidden, "f32"), stride: F },
         extra: [bind("tiles", tiles, "vec4u")],
-        result: { binding: bind("result", outputs, "f32", "read_write"), stride: D },
-        module: roundingModule(through, 4),
-        finish: (v: string): string => rounded(through, v, 4),
+        result: {
+          binding: bind("result", outputs.sums, "f32", "read_write"),
+          stride: D,
+          ...(parts > 1 && { start: (unit: number) => `group.z * ${(rows * D) / unit}u` }),
+        },
+        ...(parts === 1 && {
+          module: roundingModule(through, 4),
+          finish: (v: string): string => rounded(through, v, 4),
+        }),
       },
       profile,
       scratch,
@@ -138,11 +154,11 @@ export const routedMlp: LaunchKernel = kernel(
     const { x, tokens, slots, weights, ...experts } = operands;
     const { G, N, E, capacity, D, through } = sizes;
     const rows = G * E * capacity;
-    const { height, bound } = tilesFor(experts.w1, sizes, { each: G * capacity, all: rows }, context);
+    const { height, parts, bound } = tilesFor(experts.w1, sizes, { each: G * capacity, all: rows }, context);
     const [sources, places] = [scratch("u32", rows), scratch("u32", rows)];
     const tiles = scratch("vec4u", bound);
     const items = through === "f32" ? x : scratch("f32", G * N * D);
-    const layer = { items, sources, tiles, height, bound, rows, M: G * capacity };
+    const layer = { items, sources, tiles, height, parts, bound, rows, M: G * capacity };
     const { launches, outputs } = expertLayers(experts, layer, sizes, context);
     return [
       listRows(tokens, { sources, places, tiles, height, bound }, sizes, profile),
@@ -270,9 +286,10 @@ function expertLayer(
     N,
     K,
     height,
+    parts,
     bound,
     rows,
-  }: Pick<Layers, "M" | "height" | "bound" | "rows"> & { readonly N: number; readonly K: number },
+  }: Pick<Layers, "M" | "height" | "parts" | "bound" | "rows"> & { readonly N: number; readonly K: number },
 ): Pick<Gemm, "label" | "M" | "N" | "K" | "right" | "bias" | "tiles" | "samples"> {
   const { start, stop } = shard;
   const [experts = stop] = bias.type.shape;
@@ -283,13 +300,13 @@ if (tile.z == 0u${whole ? "" : ` || tile.x < ${start}u || tile.x >= ${stop}u`}) 
 let first = tile.y;
 let rows = tile.z;`;
   const expert = start === 0 ? "tile.x" : `(tile.x - ${start}u)`;
-  const tiles: RowTiles = { height, experts, rows: Math.min(rows, (stop - start) * M), bound, head };
+  const most = Math.min(rows, (stop - start) * M);
   return {
     label,
     M,
     N,
     K,
-    tiles,
+    tiles: { height, parts, experts, rows: most, bound, head },
     samples: {
       tiles: () => evenTiles({ experts, rows, height, bound }),
       sources: () => Uint32Array.from({ length: rows }, (_, row) => row % M),
@@ -318,7 +335,7 @@ function evenTiles({
 
 /** The experts' outputs, and how each choice finds its row of them. */
 interface Combination {
-  readonly outputs: Scratch;
+  readonly outputs: Outputs;
   readonly places: readonly Binding[];
   /** Statements that define `isKept` and `row` of choice `choice` of token `token`. */
   readonly rowOf: string;
@@ -329,7 +346,7 @@ interface Combination {
 /** Choices of a token whose rows are all loaded before the first is added. */
 const mostTogether = 8;
 
-/** One thread an element: a token's choices are added in their order, so that sums never vary. */
+/** One thread an element: a token's choices, and the parts of each, are added in their order, so that sums never vary. */
 export function combineRows(
   { outputs, places, rowOf, weights, output }: Combination,
   { G, T, k, D }: Pick<Sizes, "G" | "T" | "k" | "D">,
@@ -340,10 +357,18 @@ export function combineRows(
   const stored = output(lanes);
   const { workgroups, index } = grid(G * T * width, profile);
   const each = [...Array(k).keys()];
+  const { parts, rows, through } = outputs;
+  const partsAt = (row: string): string =>
+    Array.from({ length: parts }, (_, part) => {
+      const place = part === 0 ? row : `(${row} + ${part * rows}u)`;
+      return `outputs[${place} * ${width}u + i % ${width}u]`;
+    }).join(" + ");
+  const outputAt = (row: string): string =>
+    parts === 1 ? partsAt(row) : rounded(through, `(${partsAt(row)})`, lanes);
   const oneByOne = `
       for (var choice = token * ${k}u; choice < (token + 1u) * ${k}u; choice++) {
         ${rowOf.trim()}
-        if (isKept) { sum += weights[choice] * outputs[row * ${width}u + i % ${width}u]; }
+        if (isKept) { sum += weights[choice] * ${outputAt("row")}; }
       }`;
   // No load waits for another choice's; of a choice that is not kept the first row is loaded, and forgotten.
   const together = `
@@ -359,12 +384,12 @@ export function combineRows(
       }`,
         )
         .join("\n      ")}
-      ${each.map((c) => `let term${c} = weight${c} * outputs[row${c} * ${width}u + i % ${width}u];`).join("\n      ")}
+      ${each.map((c) => `let term${c} = weight${c} * ${outputAt(`row${c}`)};`).join("\n      ")}
       ${each.map((c) => `sum += select(${element}(), term${c}, isKept${c});`).join("\n      ")}`;
   return launch({
     label: "combine",
     bindings: [
-      bind("outputs", outputs, element),
+      bind("outputs", outputs.sums, element),
       ...places,
       read("weights", weights),
       ...stored.extra,
@@ -372,7 +397,7 @@ export function combineRows(
     ],
     workgroups,
     workgroupSize: [profile.workgroup],
-    module: stored.module,
+    module: [...(parts === 1 ? [] : [roundingModule(through, lanes)]), ...stored.module],
     body: `
       ${index}
       if (i >= ${G * T * width}u) { return; }

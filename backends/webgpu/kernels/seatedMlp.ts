@@ -34,7 +34,7 @@ function emit(
   const { G, T, D, k, E, capacity, through } = sizes;
   const rows = Math.min(G * E * capacity, G * T * k);
   const each = G * Math.min(capacity, T * k);
-  const { height, bound } = tilesFor(experts.w1, sizes, { each, all: rows }, context);
+  const { height, parts, bound } = tilesFor(experts.w1, sizes, { each, all: rows }, context);
   const [sources, places] = [scratch("u32", rows), scratch("u32", G * T * k)];
   const list = scratch("vec4u", bound);
   const seating = {
@@ -47,7 +47,7 @@ function emit(
     rows: { sources, places, list, height, bound },
   };
   const items = through === x.type.dtype ? x : scratch("f32", G * T * D);
-  const layer = { items, sources, tiles: list, height, bound, rows, M: each };
+  const layer = { items, sources, tiles: list, height, parts, bound, rows, M: each };
   const { launches, outputs } = expertLayers(experts, layer, sizes, context);
   const rowOf = `
         let row = places[choice];

@@ -58,6 +58,7 @@ const kinds: readonly Kind[] = [
     listed: true,
     tiles: [
       [8, 4, 4, 1, 32],
+      [8, 4, 4, 1, 32, 1, 4],
       [8, 2, 4, 1, 64, 8],
       [8, 4, 4, 1, 32, 4],
       [16, 2, 4, 1, 64, 8],
@@ -66,6 +67,7 @@ const kinds: readonly Kind[] = [
       [8, 8, 8, 2, 16],
       [8, 8, 4, 1, 32, 4],
       [16, 4, 4, 1, 32],
+      [8, 4, 4, 1, 32, 1, 8],
     ].map(tileOf),
   },
   {
@@ -92,6 +94,7 @@ const kinds: readonly Kind[] = [
     listed: false,
     tiles: [
       [8, 8, 8, 1, 16],
+      [8, 8, 8, 1, 16, 1, 4],
       [16, 8, 8, 1, 16],
       [8, 8, 4, 1, 32],
       [8, 8, 4, 1, 32, 1, 2],
@@ -161,7 +164,9 @@ function suits(tile: Tile, { M, N, K, batch, strips, experts }: Product, tiles: 
   const few = rows <= 8 || rows <= (experts > 0 ? listedWaste : waste) * M;
   const narrow = strips || columns <= Math.max(32, waste * N);
   const splittable = split === 1 || ((experts === 0 || bk > 0) && K >= shortShare * split);
-  const divisible = parts === 1 || (experts === 0 && batch === 1 && K >= shortPart * parts);
+  // Of experts it is the second layer that may go in parts, along the first one's columns.
+  const inner = experts > 0 ? N : K;
+  const divisible = parts === 1 || (batch === 1 && inner >= shortPart * parts);
   // Workgroup memory holds vectors; what has none is left to the other families.
   const isHeld = tiles.some((each) => each.bk > 0) && N % 4 === 0 && K % 4 === 0;
   const slow = isHeld && bk === 0 && split === 1 && M > fewRows;

@@ -301,12 +301,13 @@ class Rounds {
   }
 }
 
-/** The products of every run among launches in their order: where workgroups share an inner axis, the sum comes next. */
+/** The products of every run among launches in their order: a launch of its own adds up parts, but for those of experts. */
 function* worksIn(emitted: readonly (Emitted & { readonly isFixed: boolean })[]): Generator<Work> {
   for (const [i, { launch, isFixed }] of emitted.entries()) {
     if (!launch.product || isFixed) continue;
-    const { parts = 1 } = launch.product.tile;
-    yield emitted.slice(i, parts > 1 ? i + 2 : i + 1).map((each) => each.launch);
+    const { experts, tile } = launch.product;
+    const isAdded = experts === 0 && (tile.parts ?? 1) > 1;
+    yield emitted.slice(i, isAdded ? i + 2 : i + 1).map((each) => each.launch);
   }
 }
 
