@@ -1,6 +1,7 @@
 /** What a backend is: a way to open an engine that compiles programs and runs them. */
 import type { AnyOp, DType, Graph, Tensor, WeightSource } from "../ir/index.ts";
 import type { PassOptions } from "../passes/index.ts";
+import type { Span } from "../runtime/program.ts";
 import type { Profile } from "./webgpu/profile.ts";
 
 /** Largest distance from the reference, as a share of the result's largest magnitude (at least 1), by dtype. */
@@ -54,6 +55,11 @@ export interface Executable {
   run(inputs: ReadonlyMap<string, Tensor>): Promise<Map<string, Tensor>>;
   /** A run whose launches the device times, one by one; undefined where it cannot. Throws as `run` does. */
   readonly profile?: (inputs: ReadonlyMap<string, Tensor>) => Promise<readonly LaunchTime[]>;
+  /**
+   * Milliseconds that the device takes for each of `spans` of a run's launches, without a break between those of one;
+   * undefined where it cannot tell. Throws as `run` does.
+   */
+  readonly time?: (inputs: ReadonlyMap<string, Tensor>, spans: readonly Span[]) => Promise<readonly number[]>;
   /** What a run does, as far as the backend counts it. */
   readonly report: Report;
   dispose(): void;

@@ -10,7 +10,7 @@ import { compile } from "../backends/webgpu/index.ts";
 import { ownProfile } from "../backends/webgpu/targetFile.ts";
 import { table } from "../cli/terminal.ts";
 import { type Device, usage } from "../runtime/device.ts";
-import { timeLaunches } from "../runtime/timing.ts";
+import { timePasses } from "../runtime/timing.ts";
 import { isJson } from "./measure.ts";
 import { denseProduct } from "./programs.ts";
 
@@ -88,7 +88,7 @@ async function timer(
   );
   const group = device.gpu.createBindGroup({ layout, entries });
   return async () => {
-    const [ms = 0] = await timeLaunches(device, what, 1, (pass) => {
+    const [ms = 0] = await timePasses(device, what, 1, (pass) => {
       pass.setPipeline(pipeline);
       pass.setBindGroup(0, group);
       for (let i = 0; i < repeats; i++) pass.dispatchWorkgroups(...workgroups);

@@ -1,19 +1,20 @@
 /**
- * The experts' products of an MoE layer beside the products of a dense MLP on as many rows, launch by launch on one
- * WebGPU adapter, and what routing, dispatch and combination take of the layer. Prints a table; `--json` prints one
- * line, for bench/results; after `--budget <seconds>` no layer is begun; `--only <text>` leaves out what is named
- * otherwise. Traps: bench/traps.md.
+ * The experts' products of an MoE layer on one WebGPU adapter, beside the products of a dense MLP on as many rows, and beside
+ * dense products that read as many weights, too; and what routing, dispatch and combination take of the layer. Prints a
+ * table; `--json` prints one line, for bench/results; after `--budget <seconds>` no layer is begun; `--only <text>` leaves
+ * out what is named otherwise. Traps: bench/traps.md.
  */
-import type { Executable, LaunchTime } from "../backends/backend.ts";
+import type { Executable } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
 import { median } from "../backends/statistics.ts";
 import { takeTurns } from "../backends/turns.ts";
 import { table } from "../cli/terminal.ts";
 import { mergeConfig, presets } from "../models/index.ts";
+import type { Span } from "../runtime/program.ts";
 import { type Case, isJson, measureAll } from "./measure.ts";
-import { denseMlp, type Measured, moeLayer } from "./programs.ts";
+import { denseMlp, type Measured, moeLayer, wideProducts } from "./programs.ts";
 
-const rounds = 7;
+const rounds = 15;
 const config = presets.get("vmoe-s32-every2") ?? {};
 
 /** What is measured of a layer; medians of turns. */
@@ -22,51 +23,60 @@ interface Row {
   readonly batch: number;
   /** Choices that are served: rows of the experts, and of the dense MLP. */
   readonly rows: number;
-  /** Milliseconds of the products, and the rate of the experts' as a share of the dense MLP's. */
+  /** Milliseconds of the products: the experts', those of the dense MLP, and those that read as many weights. */
   readonly expertsMs: number;
   readonly denseMs: number;
+  readonly wideMs: number;
+  /** The rate of the experts' products as a share of the others'. */
   readonly ofDense: number;
+  readonly ofWide: number;
   /** Share of the layer that is no product. */
   readonly routing: number;
 }
 
 const { engine } = await openBackend("webgpu");
 
-/** A program that is timed launch by launch, run once. */
+/** A program of which the device times all launches, and those from the first product to the last, without a break between. */
 class Timed {
   readonly executable: Executable;
-  readonly inputs: Measured["inputs"];
+  readonly #inputs: Measured["inputs"];
+  readonly #spans: readonly Span[];
 
-  private constructor(executable: Executable, inputs: Measured["inputs"]) {
+  private constructor(executable: Executable, inputs: Measured["inputs"], spans: readonly Span[]) {
     this.executable = executable;
-    this.inputs = inputs;
+    this.#inputs = inputs;
+    this.#spans = spans;
   }
 
   static async of({ graph, weights, inputs }: Measured): Promise<Timed> {
-    const timed = new Timed(await engine.compile(graph, weights), inputs);
-    await timed.spent();
-    return timed;
+    const executable = await engine.compile(graph, weights);
+    const launches = (await executable.profile?.(inputs)) ?? [];
+    const products = [...launches.keys()].filter((i) => (launches[i]?.flops ?? 0) > 0);
+    const between: Span = [products[0] ?? 0, (products.at(-1) ?? 0) + 1];
+    return new Timed(executable, inputs, [[0, launches.length], between]);
   }
 
   async spent(): Promise<Spent> {
-    const { profile } = this.executable;
-    if (!profile) throw new RangeError(`${engine.device} times no launches`);
-    const launches = await profile(this.inputs);
-    return { products: total(launches.filter(({ flops }) => flops > 0)), all: total(launches) };
+    const { time } = this.executable;
+    if (!time) throw new RangeError(`${engine.device} times no launches`);
+    const [all = 0, products = 0] = await time(this.#inputs, this.#spans);
+    return { all, products };
   }
 }
 
-/** Milliseconds of a run's launches, and of those that are products. */
+/** Milliseconds of a run's launches, and of its products. */
 interface Spent {
-  readonly products: number;
   readonly all: number;
+  readonly products: number;
 }
 
-const total = (launches: readonly LaunchTime[]): number => launches.reduce((sum, { ms }) => sum + ms, 0);
+/** The median of what a turn has, turn by turn. */
+const each = (turns: readonly (readonly Spent[])[], of: (spent: Spent) => number): number[] =>
+  turns.map((turn) => median(turn.map(of)));
 
-/** Milliseconds of the products, turn by turn. */
-const productsOf = (turns: readonly (readonly Spent[])[]): number[] =>
-  turns.map((turn) => median(turn.map(({ products }) => products)));
+/** How many times as fast the first is as the second; side by side, turn by turn. */
+const rate = (first: readonly number[], second: readonly number[]): number =>
+  median(first.map((ms, turn) => (second[turn] ?? Number.NaN) / ms));
 
 async function measure(experts: number, batch: number): Promise<Row> {
   const layer = moeLayer(mergeConfig(config, { encoder: { moe: { num_experts: experts } } }), batch);
@@ -74,18 +84,27 @@ async function measure(experts: number, batch: number): Promise<Row> {
   const slots = (await sparse.executable.run(layer.inputs)).get("slots");
   const rows = [...(slots?.numbers() ?? [])].filter((slot) => slot >= 0).length;
   const dense = await Timed.of(denseMlp(config, rows));
-  const [mine = [], others = []] = await takeTurns([() => sparse.spent(), () => dense.spent()], { rounds });
-  sparse.executable.dispose();
-  dense.executable.dispose();
-  const [expertsMs, denseMs] = [productsOf(mine), productsOf(others)];
+  const wide = await Timed.of(wideProducts(config, rows, experts));
+  const all = [sparse, dense, wide];
+  const turns = await takeTurns(
+    all.map((one) => () => one.spent()),
+    { rounds },
+  );
+  for (const { executable } of all) executable.dispose();
+  const [own = [], ...others] = turns;
+  const expertsMs = each(own, ({ products }) => products);
+  // A dense MLP is products alone, with the launches that add up parts of them.
+  const [denseMs = [], wideMs = []] = others.map((one) => each(one, (spent) => spent.all));
   return {
     experts,
     batch,
     rows,
     expertsMs: median(expertsMs),
     denseMs: median(denseMs),
-    ofDense: median(expertsMs.map((ms, round) => (denseMs[round] ?? Number.NaN) / ms)),
-    routing: median(mine.map((turn) => median(turn.map(({ products, all }) => 1 - products / all)))),
+    wideMs: median(wideMs),
+    ofDense: rate(expertsMs, denseMs),
+    ofWide: rate(expertsMs, wideMs),
+    routing: median(each(own, (spent) => 1 - spent.products / spent.all)),
   };
 }
 
@@ -98,14 +117,16 @@ function report(rows: readonly Row[]): void {
     return;
   }
   console.log(`${engine.device}, ${date}, MoE layers of V-MoE-S/32, medians of ${rounds} turns\n`);
-  const head = ["experts", "batch", "rows", "experts' ms", "dense ms", "of the dense rate", "no product"];
+  const head = ["experts", "batch", "rows", "ms", "dense ms", "wide ms", "of dense", "of wide", "no product"];
   const cells = rows.map((row) => [
     row.experts,
     row.batch,
     row.rows,
     row.expertsMs.toFixed(3),
     row.denseMs.toFixed(3),
+    row.wideMs.toFixed(3),
     percent(row.ofDense),
+    percent(row.ofWide),
     percent(row.routing, 1),
   ]);
   console.log(table([head, ...cells]));

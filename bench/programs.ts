@@ -1,7 +1,7 @@
 /** The programs that are measured. */
 import { Graph, input, ops, sizeOf, Tensor, type Value, weight, type WeightSource } from "../ir/index.ts";
 import { createModel, type Json, parseConfig, probing, randomWeights, routerOf } from "../models/index.ts";
-import { mlp } from "../models/layers.ts";
+import { dense, mlp } from "../models/layers.ts";
 import { moeMlp } from "../models/moe.ts";
 import { Parameters } from "../models/parameters.ts";
 import { normalDraws } from "../models/random.ts";
@@ -55,7 +55,7 @@ export function moeLayer(config: Json, batch: number): Measured {
   ];
   return {
     graph: new Graph("moe", [x], outputs),
-    ...given(x, parameters),
+    ...given([x], parameters),
     flops: 4 * G * E * capacity * D * encoder.mlp_dim,
   };
 }
@@ -68,15 +68,42 @@ export function denseMlp(config: Json, rows: number): Measured {
   const y = mlp(x, { width: encoder.mlp_dim, gelu: encoder.gelu }, parameters);
   return {
     graph: new Graph("mlp", [x], [["y", y]]),
-    ...given(x, parameters),
+    ...given([x], parameters),
     flops: 4 * rows * D * encoder.mlp_dim,
   };
 }
 
-/** Random weights, all of effect, and a random input. */
-const given = ({ type }: Value, { all }: Parameters): Pick<Measured, "weights" | "inputs"> => ({
+/**
+ * Dense products of as many operations and as many weights as `experts` MLPs of a model's configuration have on `rows` tokens
+ * in all, where each has as many: all their first layers on the same tokens, side by side, and all their second ones.
+ */
+export function wideProducts(config: Json, rows: number, experts: number): Measured {
+  const { encoder, hidden_size: D } = parseConfig(config);
+  const { mlp_dim: F, gelu: approximate } = encoder;
+  const parameters = new Parameters();
+  const each = Math.ceil(rows / experts);
+  const x = input("x", { dtype: "f32", shape: [1, each, D] });
+  const hidden = input("hidden", { dtype: "f32", shape: [1, each, F] });
+  const outputs: [string, Value][] = [
+    ["hidden layers", ops.gelu(dense("first", x, experts * F, parameters), { approximate })],
+    ["outputs", dense("second", hidden, experts * D, parameters)],
+  ];
+  return {
+    graph: new Graph("wide", [x, hidden], outputs),
+    ...given([x, hidden], parameters),
+    flops: 4 * each * experts * D * F,
+  };
+}
+
+/** Random weights, all of effect, and random inputs. */
+const given = (inputs: readonly Value[], { all }: Parameters): Pick<Measured, "weights" | "inputs"> => ({
   weights: randomWeights(probing(all), 0),
-  inputs: new Map([["x", new Tensor(type, normalDraws(0, "x", sizeOf(type.shape)))]]),
+  inputs: new Map(
+    inputs.map(({ leaf, type }) => {
+      const name = leaf?.name ?? "";
+      return [name, new Tensor(type, normalDraws(0, name, sizeOf(type.shape)))];
+    }),
+  ),
 });
 
 /** The dense product of two square matrices, whose sums alone come back: what an engine's matrix kernels can do. */

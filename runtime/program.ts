@@ -3,7 +3,7 @@ import { CompileError } from "../ir/error.ts";
 import type { DType } from "../ir/type.ts";
 import { type Device, mapModeWrite, usage } from "./device.ts";
 import type { DeviceModule, ModuleBuffer, ModuleImage, ModuleLaunch, Place, Port } from "./module.ts";
-import { timeLaunches } from "./timing.ts";
+import { timePasses } from "./timing.ts";
 
 /** Elements as they are on the device; see `Port`. */
 export type HostArray = Float32Array | Int32Array | Uint32Array;
@@ -42,6 +42,9 @@ const pendingBytes = 64 * 2 ** 20;
 
 /** Memory of the device. */
 type Memory = GPUBuffer | GPUTexture;
+
+/** Some launches of a run, one after the other: from the first of these places up to, without, the second. */
+export type Span = readonly [first: number, end: number];
 
 /** A launch with its pipeline and its buffers. */
 interface Step {
@@ -142,14 +145,20 @@ export class Program {
     return this.#counts;
   }
 
-  /** Milliseconds of each launch of a run, in order. Throws as `run` does, and B3 for a device without timestamps. */
-  time(inputs: ReadonlyMap<string, HostArray>): Promise<number[]> {
+  /**
+   * Milliseconds of each launch of a run, in order, or of each of `spans`. Each has a pass of its own, whose beginning and
+   * end are counted, too: on GPUs some microseconds. Throws as `run` does, and B3 for a device without timestamps.
+   */
+  time(
+    inputs: ReadonlyMap<string, HostArray>,
+    spans: readonly Span[] = this.#steps.map((_, i) => [i, i + 1]),
+  ): Promise<number[]> {
     return this.#next(async () => {
       const encoder = this.#device.gpu.createCommandEncoder();
       await this.#writeAll(encoder, inputs);
       this.#submit(encoder);
-      return timeLaunches(this.#device, this.module.name, this.#steps.length, (pass, i) =>
-        encode(pass, this.#steps.slice(i, i + 1)),
+      return timePasses(this.#device, this.module.name, spans.length, (pass, i) =>
+        encode(pass, this.#steps.slice(...(spans[i] as Span))),
       );
     });
   }

@@ -7,11 +7,10 @@ const mostQueries = 4096;
 const bytesOfQuery = 8;
 
 /**
- * Milliseconds of each of `count` launches, `record(pass, i)` recording the i-th. Each gets a pass of its own, since
- * timestamps stand at the ends of passes, so that nothing overlaps. Throws B3 for a device without timestamps, or for
- * more launches than it can time at once.
+ * Milliseconds of each of `count` passes, `record(pass, i)` recording the i-th: timestamps stand at the ends of passes, so
+ * that nothing overlaps. Throws B3 for a device without timestamps, or for more passes than it can time at once.
  */
-export async function timeLaunches(
+export async function timePasses(
   device: Device,
   name: string,
   count: number,
@@ -22,7 +21,7 @@ export async function timeLaunches(
     throw new CompileError("B3", name, "cannot be timed: the device has no timestamps");
   }
   if (2 * count > mostQueries) {
-    throw new CompileError("B3", name, `has ${count} launches; at most ${mostQueries / 2} can be timed`);
+    throw new CompileError("B3", name, `has ${count} passes to time; at most ${mostQueries / 2} can be`);
   }
   const bytes = 2 * count * bytesOfQuery;
   const queries = gpu.createQuerySet({ type: "timestamp", count: 2 * count });

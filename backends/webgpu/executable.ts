@@ -36,6 +36,7 @@ export const executableOf = (program: Program): Executable => ({
       return { label, scope, ms: times[i] ?? 0, flops, bytes };
     });
   },
+  time: (inputs, spans) => program.time(given(program, inputs), spans),
   get report() {
     return { ...reportOf(program.module), ...program.counts };
   },

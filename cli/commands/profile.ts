@@ -156,7 +156,8 @@ function show({ model, device, images, ms, moe, rows, launches }: Profile): void
 /** `moec profile`. */
 export const profileCommand: Command = inferring(new Command("profile"))
   .description(
-    "show where a run's time goes, launch by launch; rates are upper bounds where experts are not full",
+    "show where a run's time goes, launch by launch, each timed in a pass of its own, which on a GPU adds microseconds; " +
+      "rates are upper bounds where experts are not full",
   )
   .addOption(
     new Option("--repeat <n>", "runs, of which the median counts")

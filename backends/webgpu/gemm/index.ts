@@ -19,7 +19,7 @@ import { sumParts } from "./sum.ts";
 import { tileBody, tileMemory } from "./tile.ts";
 
 export { type Listing, listingOf } from "./choice.ts";
-export type { Gemm, RowTiles } from "./description.ts";
+export type { Gemm } from "./description.ts";
 export { rightFactor } from "./storage.ts";
 
 const element = (isVector: boolean): Binding["element"] => typeOf("f32", isVector ? 4 : 1);

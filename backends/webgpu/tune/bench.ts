@@ -2,7 +2,7 @@
 import { CompileError, Tensor } from "../../../ir/index.ts";
 import { type Device, type Pipeline, usage } from "../../../runtime/device.ts";
 import type { ModuleImage } from "../../../runtime/module.ts";
-import { timeLaunches } from "../../../runtime/timing.ts";
+import { timePasses } from "../../../runtime/timing.ts";
 import { median } from "../../statistics.ts";
 import { checkLimits } from "../emit.ts";
 import type { Binding, Launch, Resource } from "../kernel.ts";
@@ -156,7 +156,7 @@ export class DeviceBench implements Bench {
 
   async #take(works: readonly Prepared[], repeats: number, count: number): Promise<number[]> {
     const label = works[0]?.label ?? "";
-    const taken = await timeLaunches(this.#device, label, count, (pass, i) => {
+    const taken = await timePasses(this.#device, label, count, (pass, i) => {
       for (let repeat = 0; repeat < repeats; repeat++) works[i % works.length]?.record(pass);
     });
     return taken.map((ms) => ms / repeats);
