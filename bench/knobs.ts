@@ -12,7 +12,7 @@ import { pictures } from "./programs.ts";
 import { inTurns, type Runner, timesAs } from "./turns.ts";
 
 const batch = 8;
-const turns = { rounds: 5 };
+const turns = { rounds: 11 };
 const settings = [1, 2].flatMap((k) => [0.15, 0.5, 1.05].map((capacity) => ({ k, capacity })));
 
 const { engine } = await openBackend("webgpu");

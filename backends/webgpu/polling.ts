@@ -9,7 +9,7 @@ const isQuestion = (callback: Function): boolean =>
 
 /**
  * Lets Dawn ask once a millisecond, rather than at each turn of the event loop, which so never sleeps. A driver that
- * computes on the host's cores has these to itself then: on two, a program takes 0.6 of the time.
+ * computes on the host's cores has these to itself then: on two, a program takes 0.6 of the time, docs/decisions/0018.
  */
 export function pollSparingly(global: Pick<typeof globalThis, "setImmediate" | "setTimeout">): void {
   const { setImmediate, setTimeout } = global;
