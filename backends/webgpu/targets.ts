@@ -10,6 +10,7 @@ const tile128x128shallow: Tile = { ...tile128x128, bk: 8 };
 const tile64x64: Tile = { wx: 8, wy: 8, tm: 8, tv: 2, bk: 16 };
 const tile64x64wide: Tile = { wx: 16, wy: 8, tm: 8, tv: 1, bk: 16 };
 const tile64x32: Tile = { wx: 8, wy: 8, tm: 8, tv: 1, bk: 16 };
+const tile32x64: Tile = { wx: 16, wy: 4, tm: 8, tv: 1, bk: 16 };
 const tile32x32: Tile = { wx: 8, wy: 8, tm: 4, tv: 1, bk: 32 };
 const tile32x32shallow: Tile = { ...tile32x32, bk: 16 };
 const tile16x32: Tile = { wx: 8, wy: 4, tm: 4, tv: 1, bk: 32 };
@@ -37,6 +38,7 @@ const inParts = (tile: Tile): readonly Tile[] => [2, 4, 8].map((parts) => ({ ...
 const medium: readonly Tile[] = [
   tile64x64wide,
   tile64x32,
+  tile32x64,
   tile32x32,
   tile16x32,
   { ...tile32x32, split: 4 },
