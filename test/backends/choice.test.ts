@@ -128,24 +128,41 @@ test("parts that were measured for rows listed otherwise are none", () => {
   expect(listingOf({ ...first, usual: 108 }, others)).toEqual({ height: 64, parts: 1 });
 });
 
-test("whatever is chosen fits the device, serves the product, and has the height of the list", () => {
-  const size = fc.oneof(fc.integer({ min: 1, max: 70 }), fc.integer({ min: 1, max: 5000 }));
+const size = fc.oneof(fc.integer({ min: 1, max: 70 }), fc.integer({ min: 1, max: 5000 }));
+const sizes = fc.record({ M: size, N: size, K: size });
+
+test("whatever is chosen fits the device and serves the product", () => {
+  fc.assert(
+    fc.property(fc.constantFrom(...gpus), sizes, fc.boolean(), (profile, { M, N, K }, tiled) => {
+      const chosen = chooseTile(product(M, N, K), { tiled, parts: true }, profile);
+      expect(fits(chosen, profile)).toBe(true);
+      expect(tiled || chosen.bk === 0).toBe(true);
+    }),
+  );
+});
+
+test("whatever is chosen for experts fits the device, and has the height and the parts of the list, in both layers", () => {
   fc.assert(
     fc.property(
       fc.constantFrom(...gpus),
-      fc.record({ M: size, N: size, K: size, experts: fc.constantFrom(0, 8, 300) }),
-      fc.boolean(),
-      (profile, { M, N, K, experts }, tiled) => {
-        const of = product(M, N, K, experts);
-        const listed = listingOf({ ...of, usual: Math.ceil(M / 2) }, profile);
-        // What is not tiled is no way of the second layer's, either.
-        const usable = { tiled: tiled || listed.parts > 1, parts: experts === 0 || listed.parts > 1 };
-        const chosen =
-          experts === 0 ? chooseTile(of, usable, profile) : tileOfListing(of, listed, usable, profile);
-        expect(fits(chosen, profile)).toBe(true);
-        expect(usable.tiled || chosen.bk === 0).toBe(true);
-        expect(experts === 0 || (chosen.parts ?? 1) === listed.parts).toBe(true);
-        expect(experts === 0 || !usable.tiled || blockOf(chosen).rows === listed.height).toBe(true);
+      sizes,
+      fc.constantFrom(4, 1),
+      fc.constantFrom(8, 300),
+      (profile, { M, ...drawn }, vector, experts) => {
+        const [N, K] = [vector * drawn.N, vector * drawn.K];
+        const tiled = N % 4 === 0 && K % 4 === 0;
+        const [first, second] = [product(M, N, K, experts), product(M, K, N, experts)];
+        const listed = listingOf({ ...first, usual: Math.ceil(M / 2) }, profile);
+        for (const [of, parts] of [
+          [first, 1],
+          [second, listed.parts],
+        ] as const) {
+          const tile = tileOfListing(of, { ...listed, parts }, { tiled, parts: parts > 1 }, profile);
+          expect(fits(tile, profile)).toBe(true);
+          expect(tiled || tile.bk === 0).toBe(true);
+          expect(tile.parts ?? 1).toBe(parts);
+          expect(blockOf(tile).rows).toBe(listed.height);
+        }
       },
     ),
   );
