@@ -19,8 +19,8 @@ export function showBlock(tile: Tile): string {
   return `${rows}x${columns}`;
 }
 
-/** `[50, 512] x [512, 2048]`, and how many of them. */
-export function showProduct({ M, N, K, batch, experts }: Product): string {
+/** `[50, 512] x [512, 2048]`, how many of them, and of what. */
+export function showProduct({ M, N, K, batch, bits, experts }: Product): string {
   const times = experts > 0 ? `, ${experts} experts` : batch > 1 ? `, ${batch} times` : "";
-  return `[${M}, ${K}] x [${K}, ${N}]${times}`;
+  return `[${M}, ${K}] x [${K}, ${N}]${times}${bits < 32 ? `, weights of ${bits} bits` : ""}`;
 }

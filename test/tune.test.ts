@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 
 import { type Profile, profiles } from "../backends/webgpu/index.ts";
+import type { Product } from "../backends/webgpu/profile.ts";
 import { readProfile } from "../backends/webgpu/targetFile.ts";
 import { json, moec } from "./support/cli.ts";
 import { temporaryFolder } from "./support/folder.ts";
@@ -21,7 +22,17 @@ const untuned = (await json("target", "untuned")) as unknown as Profile;
 /** One with tiles for strips, which this machine's adapter need not have. */
 const [software] = profiles as [Profile];
 const tile = software.tiles.at(-1)!;
-const product = { M: 50, N: 512, K: 2048, batch: 1, transposed: false, strips: false, experts: 0, tile };
+const product = {
+  M: 50,
+  N: 512,
+  K: 2048,
+  batch: 1,
+  transposed: false,
+  strips: false,
+  bits: 32,
+  experts: 0,
+  tile,
+};
 
 describe("a run of it", async () => {
   const found = await json("tune", at("tiny.json"), ...size, "--budget", "2", "-o", at("mine.json"));
@@ -46,15 +57,30 @@ describe("a run of it", async () => {
     expect(compiled).toMatchObject({ target: mine.name, validated: true });
   });
 
+  test("is of weights as they are stored", async () => {
+    const narrow = ["--precision", "half-weights", "--quantize-experts", "int8", "--budget", "1"];
+    const { products } = await json("tune", at("tiny.json"), ...size, ...narrow);
+    const all = (products as unknown as readonly { readonly products: readonly Product[] }[]).flatMap(
+      (subject) => subject.products,
+    );
+    const bits = (isOfExperts: boolean): Set<number> =>
+      new Set(all.filter(({ experts }) => experts > 0 === isOfExperts).map((each) => each.bits));
+    expect(bits(true)).toEqual(new Set([8]));
+    // Attention multiplies what is computed.
+    expect(bits(false)).toEqual(new Set([16, 32]));
+  });
+
   test("leaves what is kept of other products, and says where", async () => {
-    writeFileSync(file, JSON.stringify({ ...untuned, tuned: [product] }));
+    const kept = { ...untuned, tuned: [product, { ...product, bits: 8 }] };
+    writeFileSync(file, JSON.stringify(kept));
     const none = await moec("tune", at("tiny.json"), ...size, "--budget", "0");
     expect(none.code, none.stderr).toBe(0);
     expect(none.stdout).toContain(`kept in ${file}`);
     expect(none.stdout).toContain("not measured");
-    expect((await json("target")) as unknown as Profile).toEqual({ ...untuned, tuned: [product] });
+    expect((await json("target")) as unknown as Profile).toEqual(kept);
     const { stdout } = await moec("target");
     expect(stdout).toMatch(/^tuned {6}\[50, 2048\] x \[2048, 512\]: \d+x\d+/m);
+    expect(stdout).toMatch(/^tuned {6}\[50, 2048\] x \[2048, 512\], weights of 8 bits: \d+x\d+/m);
     expect(stdout).toContain(file);
   });
 

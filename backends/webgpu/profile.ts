@@ -47,6 +47,8 @@ export interface Product {
   readonly transposed: boolean;
   /** Whether the right factor is a weight in strips. */
   readonly strips: boolean;
+  /** Bits in which an element of the right factor is stored. */
+  readonly bits: 32 | 16 | 8 | 4;
   /** Experts whose rows, at most M of each, an earlier launch lists; 0 where rows are not listed. */
   readonly experts: number;
 }
@@ -159,4 +161,5 @@ export const sameProduct = (a: Product, b: Product): boolean =>
   a.batch === b.batch &&
   a.transposed === b.transposed &&
   a.strips === b.strips &&
+  a.bits === b.bits &&
   a.experts === b.experts;

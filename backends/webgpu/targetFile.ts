@@ -62,6 +62,7 @@ const profileSchema = z.strictObject({
         batch: count,
         transposed: z.boolean(),
         strips: z.boolean().default(false),
+        bits: z.union([z.literal(32), z.literal(16), z.literal(8), z.literal(4)]).default(32),
         experts: z.int().nonnegative(),
         tile: tileSchema,
       }),

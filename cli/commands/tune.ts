@@ -6,6 +6,7 @@ import { writeProfile } from "../../backends/webgpu/targetFile.ts";
 import type { TunedSubject } from "../../backends/webgpu/tune/index.ts";
 import { checkWritable } from "../../files/disk.ts";
 import { CompileError } from "../../ir/index.ts";
+import { narrowWeights, type WeightPrecision } from "../../passes/index.ts";
 import { defaultSize, outputsOf, readModel } from "../model.ts";
 import {
   batchOption,
@@ -14,6 +15,8 @@ import {
   jsonOption,
   planOption,
   pluginOption,
+  precisionOption,
+  quantizeOption,
   setOption,
   sizeOption,
   unsafeOption,
@@ -24,7 +27,7 @@ import { progressBar } from "../progress.ts";
 import { bold, table } from "../terminal.ts";
 import { showProduct, showTile } from "../tiles.ts";
 
-interface Options {
+interface Options extends WeightPrecision {
   readonly output?: string;
   readonly set: readonly string[];
   readonly plugin: readonly string[];
@@ -73,7 +76,7 @@ async function tuneModel(name: string, options: Options): Promise<void> {
   const outputs = outputsOf(graph, options.outputs ?? prediction);
   const progress = progressBar(options.json === true);
   try {
-    const { profile, subjects, ms, device, file } = await tuneDawn(graph, {
+    const { profile, subjects, ms, device, file } = await tuneDawn(narrowWeights(graph, options).graph, {
       outputs,
       unsafe: options.unsafeFeatures === true,
       budgetMs: 1000 * budget,
@@ -156,6 +159,8 @@ export const tuneCommand: Command = new Command("tune")
   .addOption(sizeOption())
   .addOption(groupOption())
   .addOption(planOption())
+  .addOption(precisionOption())
+  .addOption(quantizeOption())
   .option("--live", "tune for the program whose k, capacity and priority are inputs")
   .option("--outputs <names>", "all, or a list of what the program computes; by default what predicts")
   .addOption(jsonOption())
@@ -165,6 +170,7 @@ export const tuneCommand: Command = new Command("tune")
       "tune vmoe-s32-last2-e8 --batch 8",
       "tune vmoe-b16-every2 --budget 120 -o mine.json",
       "compile vmoe-b16-every2 --target mine.json -o bundle",
+      "tune vmoe-s32-last2-e8 --quantize-experts int8",
     ),
   )
   .action((name: string, options: Options) => tuneModel(name, options));

@@ -24,6 +24,7 @@ const product = (M: number, N: number, K: number, experts = 0): Product => ({
   batch: 1,
   transposed: false,
   strips: false,
+  bits: 32,
 });
 
 const tile = (
@@ -82,7 +83,7 @@ test("many rows get large blocks, and few have threads share the inner axis", ()
 });
 
 const listing = (M: number, experts: number, usual = M): Listing =>
-  listingOf({ M, usual, N: 2048, K: 512, strips: false, experts }, nvidia);
+  listingOf({ M, usual, N: 2048, K: 512, strips: false, bits: 32, experts }, nvidia);
 const height = (...of: Parameters<typeof listing>): number => listing(...of).height;
 
 test("rows of experts are listed in tiles that suit both layers", () => {
@@ -157,11 +158,11 @@ test("whatever is chosen for experts fits the device, and has the height and the
           [first, 1],
           [second, listed.parts],
         ] as const) {
-          const tile = tileOfListing(of, { ...listed, parts }, { tiled, parts: parts > 1 }, profile);
-          expect(fits(tile, profile)).toBe(true);
-          expect(tiled || tile.bk === 0).toBe(true);
-          expect(tile.parts ?? 1).toBe(parts);
-          expect(blockOf(tile).rows).toBe(listed.height);
+          const chosen = tileOfListing(of, { ...listed, parts }, { tiled, parts: parts > 1 }, profile);
+          expect(fits(chosen, profile)).toBe(true);
+          expect(tiled || chosen.bk === 0).toBe(true);
+          expect(chosen.parts ?? 1).toBe(parts);
+          expect(blockOf(chosen).rows).toBe(listed.height);
         }
       },
     ),

@@ -51,10 +51,12 @@ type Engine = Awaited<ReturnType<ReturnType<typeof webgpuOn>["open"]>>;
 
 const onCpu = await both(software);
 const onGpu = await both({ ...generic, minWorkgroups: 1 });
-const shared = { M: 5, N: 12, K: 12, batch: 1, transposed: false, strips: false, experts: 0 };
+const affine = { M: 5, N: 12, K: 12, batch: 1, bits: 32, experts: 0 } as const;
 const inParts = await both({
   ...generic,
-  tuned: [{ ...shared, tile: { wx: 8, wy: 8, tm: 4, tv: 1, bk: 4, parts: 2 } }],
+  tuned: [
+    { ...affine, transposed: false, strips: false, tile: { wx: 8, wy: 8, tm: 4, tv: 1, bk: 4, parts: 2 } },
+  ],
 });
 
 const contracts = await driverContracts();

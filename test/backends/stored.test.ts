@@ -3,10 +3,19 @@ import { describe, expect, test } from "vitest";
 
 import { reference } from "../../backends/reference/index.ts";
 import { dawn, dawnGpu } from "../../backends/webgpu/dawn.ts";
+import { emitAll, supports } from "../../backends/webgpu/emit.ts";
 import { compile, type Profile, profiles, webgpuOn } from "../../backends/webgpu/index.ts";
+import type { LaunchedProduct } from "../../backends/webgpu/kernel.ts";
+import { layWeights } from "../../backends/webgpu/weightLayout.ts";
 import { packWeights, weightBytes } from "../../backends/webgpu/weights.ts";
 import { Graph, input, ops, type Shape, Tensor, type Value, weight } from "../../ir/index.ts";
-import { type Narrowed, narrowWeights, type WeightPrecision } from "../../passes/index.ts";
+import {
+  type Narrowed,
+  narrowWeights,
+  pipeline,
+  runPasses,
+  type WeightPrecision,
+} from "../../passes/index.ts";
 import { expectClose } from "../support/close.ts";
 import { drawn, f32, inputsFor, layer, weightsFor } from "../support/moeLayer.ts";
 import { someOf } from "../support/runs.ts";
@@ -77,6 +86,37 @@ describe.each(families)("family %s", (family, profile) => {
       expectClose(got, want, dawn.tolerance);
     }
   });
+});
+
+const formats = [
+  ["float32", {}, 32],
+  ["half-weights", { precision: "half-weights" }, 16],
+  ["int8", { quantizeExperts: "int8" }, 8],
+  ["int4", { quantizeExperts: "int4" }, 4],
+] as const satisfies readonly (readonly [string, WeightPrecision, number])[];
+
+test.each(formats)("experts of %s have tiles of their own", (_, precision, bits) => {
+  const { graph } = narrowWeights(
+    layer({ G: 2, T: 9, E: 3, D: 36, F: 68 }, { k: 2, capacity: 5 }),
+    precision,
+  );
+  const lowered = runPasses(graph, pipeline({ supports }, [...graph.outputs.keys()]));
+  const productsOf = (profile: Profile): LaunchedProduct[] => {
+    const laid = layWeights(lowered, profile);
+    const { always } = emitAll(laid.graph, profile, packWeights(laid.graph.weights, profile.limits, laid));
+    return always.flatMap(({ launch: { product } }) => (product?.experts ? [product] : []));
+  };
+  const tile = { wx: 8, wy: 2, tm: 4, tv: 1, bk: 16 };
+  for (const profile of [software, generic]) {
+    const products = productsOf(profile);
+    expect(products.map((product) => product.bits)).toEqual([bits, bits]);
+    if (profile === software) continue;
+    const tuned = formats.map(([, , each]) =>
+      products.map((product) => ({ ...product, bits: each, tile: { ...tile, wx: each } })),
+    );
+    const chosen = productsOf({ ...profile, tuned: tuned.flat() });
+    expect(chosen.map((product) => product.tile.wx)).toEqual([bits, bits]);
+  }
 });
 
 /** Odd columns, and whole vectors; neither ends with a tile. */

@@ -302,6 +302,7 @@ describe("tuning", () => {
       batch: 1,
       transposed: false,
       strips: false,
+      bits: 32,
       experts: 0,
       tile: software.tiles[0]!,
     };

@@ -13,7 +13,16 @@ const isAlone = ({ bk, split = 1 }: Tile): boolean => bk === 0 && split === 1;
 test.each(profiles.map((profile) => [profile.name, profile] as const))(
   "all candidates of profile %s fit it, and none is there twice",
   (_, profile) => {
-    const product = { M: 50, N: 512, K: 2048, batch: 1, transposed: false, strips: false, experts: 0 };
+    const product = {
+      M: 50,
+      N: 512,
+      K: 2048,
+      batch: 1,
+      transposed: false,
+      strips: false,
+      bits: 32,
+      experts: 0,
+    } as const;
     const found = candidates(product, profile);
     expect(found.length).toBeGreaterThan(10);
     expect(found.filter((tile) => !fits(tile, profile))).toEqual([]);
@@ -30,7 +39,16 @@ test.each(
   (_, profile) => {
     for (const M of [20, 50, 400, 1576]) {
       for (const experts of [0, 8]) {
-        const product = { M, N: 512, K: 2048, batch: 1, transposed: false, strips: false, experts };
+        const product = {
+          M,
+          N: 512,
+          K: 2048,
+          batch: 1,
+          transposed: false,
+          strips: false,
+          bits: 32,
+          experts,
+        } as const;
         const found = candidates(product, profile);
         expect(found.length).toBeGreaterThan(5);
         // The profile's own come first, whatever they are.
@@ -46,7 +64,16 @@ test.each(
 );
 
 test("all candidates for weights in strips are as wide as the profile's, however narrow the product", () => {
-  const product = { M: 50, N: 8, K: 512, batch: 1, transposed: false, strips: true, experts: 0 };
+  const product = {
+    M: 50,
+    N: 8,
+    K: 512,
+    batch: 1,
+    transposed: false,
+    strips: true,
+    bits: 32,
+    experts: 0,
+  } as const;
   const wide = {
     ...software,
     tiles: software.tiles.map((tile) => (tile.strips ? { ...tile, tv: 4 } : tile)),

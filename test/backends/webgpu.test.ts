@@ -69,7 +69,7 @@ test.for(
   const sizes =
     tile.bk > 0 ? someOf(productSizes, 1).slice(0, runs(1)) : someOf(productSizes, allTiles.indexOf(tile));
   for (const [M, N, K] of sizes) {
-    const product = { N, K, transposed: false, strips: false, experts: 0, tile };
+    const product = { N, K, transposed: false, strips: false, bits: 32, experts: 0, tile } as const;
     const tuned = [
       { ...product, M, batch: 2 },
       { ...product, M: 2 * M, batch: 1 },

@@ -89,7 +89,7 @@ const partings = [1, 2, 4, 8];
  * they make, [M, N] x [N, K].
  */
 export function listingOf(
-  { usual, ...sizes }: Pick<Product, "M" | "N" | "K" | "strips" | "experts"> & { readonly usual: number },
+  { usual, ...sizes }: Omit<Product, "batch" | "transposed"> & { readonly usual: number },
   profile: Profile,
 ): Listing {
   const ways: Ways = { tiled: sizes.N % 4 === 0 && sizes.K % 4 === 0, parts: false };

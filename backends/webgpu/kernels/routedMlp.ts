@@ -22,6 +22,7 @@ import {
   typeOf,
 } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
+import { storedOf } from "../stored.ts";
 import type { Strips } from "../strips.ts";
 import { gelu, geluModule, rounded, roundingModule } from "../wgsl.ts";
 
@@ -66,8 +67,8 @@ export function tilesFor(
   { profile, strips }: Pick<Emitting, "profile" | "strips">,
 ): Listing & { readonly bound: number } {
   const usual = Math.min(each, Math.ceil(all / E));
-  const sizes = { M: each, usual, N: F, K: D, strips: strips(w1) !== undefined, experts: E };
-  const listing = listingOf(sizes, profile);
+  const [isInStrips, bits] = [strips(w1) !== undefined, storedOf(w1)?.bits ?? 32];
+  const listing = listingOf({ M: each, usual, N: F, K: D, strips: isInStrips, bits, experts: E }, profile);
   const { height } = listing;
   // Each expert has at most one tile that is not full.
   return { ...listing, bound: Math.min(E * Math.ceil(each / height), Math.floor(all / height) + E) };

@@ -311,13 +311,14 @@ function* worksIn(emitted: readonly (Emitted & { readonly isFixed: boolean })[])
   }
 }
 
-const sizesOf = ({ M, N, K, batch, transposed, strips, experts }: Product): Product => ({
+const sizesOf = ({ M, N, K, batch, transposed, strips, bits, experts }: Product): Product => ({
   M,
   N,
   K,
   batch,
   transposed,
   strips,
+  bits,
   experts,
 });
 
@@ -325,8 +326,10 @@ const keyOf = (product: Product): string => JSON.stringify(sizesOf(product));
 
 /** Products with one key share a tile: the layers of experts share the tiles in which rows are listed. */
 function subjectOf(product: Product): string {
-  const { M, N, K, strips, experts } = product;
-  return experts > 0 ? JSON.stringify([M, Math.min(N, K), Math.max(N, K), strips, experts]) : keyOf(product);
+  const { M, N, K, strips, bits, experts } = product;
+  return experts > 0
+    ? JSON.stringify([M, Math.min(N, K), Math.max(N, K), strips, bits, experts])
+    : keyOf(product);
 }
 
 /** The first work of each product. */
