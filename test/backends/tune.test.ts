@@ -376,6 +376,29 @@ describe("tuning", () => {
       expect(await submitsBy(new WorkingState(20, () => time++))).toBe(cold + 8);
     });
 
+    test("takes the parts of experts' second layer for one result", async () => {
+      const tile: Tile = { wx: 8, wy: 2, tm: 4, tv: 1, bk: 16 };
+      const deep = products({ B: 1, M: 12, N: 264, K: 36, E: 2 });
+      const second = (parts?: number): Launch => {
+        const given = { M: 12, batch: 1, transposed: false, strips: false, bits: 32, experts: 2 } as const;
+        const table = [[264, 36] as const, [36, 264] as const].map(([N, K]) => ({
+          ...given,
+          N,
+          K,
+          tile: { ...tile, parts },
+        }));
+        const launches = launchesOf(deep, { ...generic, tuned: table });
+        return launches.find(({ label }) => label === "experts, second layer")!;
+      };
+      const [whole, shared] = [second(), second(2)];
+      expect([whole, shared].map(({ workgroups }) => workgroups[2])).toEqual([1, 2]);
+      const bench = new DeviceBench(device, generic, new WorkingState(0));
+      const { results } = await bench.time([[whole]], [1]);
+      const { ms } = await bench.time([[shared]], [1], { best: Infinity, expected: results });
+      expect(ms).toBeGreaterThan(0);
+      bench.close();
+    });
+
     test("measures what the program launches, and nothing fails", async () => {
       const own = profileOf(device);
       // A clock that stands still for a few tiles, so that a slow driver measures as many as a fast one.

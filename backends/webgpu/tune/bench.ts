@@ -36,7 +36,9 @@ interface Prepared {
   readonly label: string;
   readonly record: (pass: GPUComputePassEncoder) => void;
   readonly result: GPUBuffer;
+  /** Bytes of the result, of each of its parts where another launch would add them up. */
   readonly bytes: number;
+  readonly parts: number;
 }
 
 /** How long works took, Infinity where it was hopeless, and what they computed. */
@@ -200,10 +202,11 @@ export class DeviceBench implements Bench {
         pass.dispatchWorkgroups(...workgroups);
       });
     }
-    const label = work.at(-1)?.label ?? "";
+    const { label = "", product } = work.at(-1) ?? {};
     if (!result) throw new CompileError("B4", label, "writes nothing");
+    const parts = product?.tile.parts ?? 1;
     const record = (pass: GPUComputePassEncoder): void => steps.forEach((step) => step(pass));
-    return { label, record, result, bytes: Math.min(comparedBytes, written) };
+    return { label, record, result, bytes: written / parts, parts };
   }
 
   /** A buffer of floats between -1 and 1, of zeros for integers; factors serve whoever binds some by that name. */
@@ -247,13 +250,14 @@ export class DeviceBench implements Bench {
     return texture;
   }
 
-  /** The beginning of a work's result. Throws B4 where it is not as expected. */
+  /** The beginning of a work's result, its parts added up. Throws B4 where it is not as expected. */
   async #resultOf(
-    { label, record, result, bytes }: Prepared,
+    { label, record, result, bytes, parts }: Prepared,
     expected?: Float32Array,
   ): Promise<Float32Array> {
     const { gpu } = this.#device;
-    const staging = await this.#device.buffer("compared", bytes, usage.mapRead | usage.copyTarget);
+    const compared = Math.min(comparedBytes, bytes);
+    const staging = await this.#device.buffer("compared", parts * compared, usage.mapRead | usage.copyTarget);
     try {
       gpu.pushErrorScope("validation");
       const encoder = gpu.createCommandEncoder();
@@ -261,11 +265,18 @@ export class DeviceBench implements Bench {
       const pass = encoder.beginComputePass();
       record(pass);
       pass.end();
-      encoder.copyBufferToBuffer(result, 0, staging, 0, bytes);
+      for (let part = 0; part < parts; part++)
+        encoder.copyBufferToBuffer(result, part * bytes, staging, part * compared, compared);
       this.#device.submit(encoder.finish());
       const error = await gpu.popErrorScope();
       if (error) throw new CompileError("B4", label, error.message.split("\n")[0] ?? "");
-      const got = new Float32Array(await this.#device.read(staging, bytes, label));
+      const read = new Float32Array(await this.#device.read(staging, parts * compared, label));
+      const each = compared / 4;
+      const got = read.slice(0, each).map((first, i) => {
+        let sum = first;
+        for (let part = 1; part < parts; part++) sum += read[part * each + i] as number;
+        return sum;
+      });
       const largest = expected?.reduce((most, v) => Math.max(most, Math.abs(v)), 0) ?? 0;
       if (expected?.some((v, i) => !(Math.abs(v - (got[i] ?? Number.NaN)) <= tolerance * largest)))
         throw new CompileError("B4", label, "computes something else by this tile on this driver");
