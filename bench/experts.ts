@@ -74,9 +74,9 @@ interface Spent {
 const each = (turns: readonly (readonly Spent[])[], of: (spent: Spent) => number): number[] =>
   turns.map((turn) => median(turn.map(of)));
 
-/** How many times as fast the first is as the second; side by side, turn by turn. */
-const rate = (first: readonly number[], second: readonly number[]): number =>
-  median(first.map((ms, turn) => (second[turn] ?? Number.NaN) / ms));
+/** How many times as fast the first is as the second, which has `work` times as much to do; side by side, turn by turn. */
+const rate = (first: readonly number[], second: readonly number[], work = 1): number =>
+  median(first.map((ms, turn) => (second[turn] ?? Number.NaN) / work / ms));
 
 async function measure(experts: number, batch: number): Promise<Row> {
   const layer = moeLayer(mergeConfig(config, { encoder: { moe: { num_experts: experts } } }), batch);
@@ -103,7 +103,8 @@ async function measure(experts: number, batch: number): Promise<Row> {
     denseMs: median(denseMs),
     wideMs: median(wideMs),
     ofDense: rate(expertsMs, denseMs),
-    ofWide: rate(expertsMs, wideMs),
+    // Each matrix is multiplied by as many rows, whole ones.
+    ofWide: rate(expertsMs, wideMs, (Math.ceil(rows / experts) * experts) / rows),
     routing: median(each(own, (spent) => 1 - spent.products / spent.all)),
   };
 }
