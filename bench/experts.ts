@@ -30,13 +30,13 @@ interface Row {
   /** The rate of the experts' products as a share of the others'. */
   readonly ofDense: number;
   readonly ofWide: number;
-  /** Share of the layer that is no product. */
+  /** Share of the layer that is no product of experts. */
   readonly routing: number;
 }
 
 const { engine } = await openBackend("webgpu");
 
-/** A program of which the device times all launches, and those from the first product to the last, without a break between. */
+/** A program of which the device times all launches, and those of the experts' products, without a break between. */
 class Timed {
   readonly executable: Executable;
   readonly #inputs: Measured["inputs"];
@@ -51,9 +51,10 @@ class Timed {
   static async of({ graph, weights, inputs }: Measured): Promise<Timed> {
     const executable = await engine.compile(graph, weights);
     const launches = (await executable.profile?.(inputs)) ?? [];
-    const products = [...launches.keys()].filter((i) => (launches[i]?.flops ?? 0) > 0);
-    const between: Span = [products[0] ?? 0, (products.at(-1) ?? 0) + 1];
-    return new Timed(executable, inputs, [[0, launches.length], between]);
+    // The router's product is none of these.
+    const places = [...launches.keys()].filter((i) => launches[i]?.label.startsWith("experts"));
+    const products: Span = [places[0] ?? 0, (places.at(-1) ?? -1) + 1];
+    return new Timed(executable, inputs, [[0, launches.length], products]);
   }
 
   async spent(): Promise<Spent> {
@@ -64,7 +65,7 @@ class Timed {
   }
 }
 
-/** Milliseconds of a run's launches, and of its products. */
+/** Milliseconds of a run's launches, and of its experts' products. */
 interface Spent {
   readonly all: number;
   readonly products: number;

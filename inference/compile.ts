@@ -3,6 +3,7 @@ import type { CompileOptions, Engine, LaunchTime, Report } from "../backends/bac
 import { CompileError, type Tensor, type WeightSource } from "../ir/index.ts";
 import { type Knobs, knobsOf, type Model, routeOutputs } from "../models/index.ts";
 import { narrowWeights, type WeightPrecision } from "../passes/index.ts";
+import type { Span } from "../runtime/program.ts";
 import { batchesOf, type Images } from "./batches.ts";
 import type { Loaded } from "./loaded.ts";
 import { Result } from "./result.ts";
@@ -53,6 +54,15 @@ export interface Program {
   stream(images: Images, options?: StreamOptions): AsyncGenerator<Result, void>;
   /** Times the launches of a run of one whole batch. Throws as `run` does, and B3 where the device times nothing. */
   profile(images: Tensor, options?: Omit<RunOptions, "signal">): Promise<readonly LaunchTime[]>;
+  /**
+   * Milliseconds of each of `spans` of those launches, without a break between the launches of one; `profile` has breaks.
+   * Throws as `profile` does.
+   */
+  time(
+    images: Tensor,
+    spans: readonly Span[],
+    options?: Omit<RunOptions, "signal">,
+  ): Promise<readonly number[]>;
   /** Releases the device's memory, and the engine where it is the program's own. */
   close(): Promise<void>;
 }
@@ -89,6 +99,10 @@ export async function compile(
     return mine;
   };
   const { shape = [] } = model.graph.inputs[0]?.type ?? {};
+  const given = (
+    images: Tensor,
+    { inputs = new Map(), ...knobs }: Omit<RunOptions, "signal"> = {},
+  ): ReadonlyMap<string, Tensor> => new Map([["image", images], ...knobsOf(model, knobs), ...inputs]);
 
   const program: Program = {
     model,
@@ -133,11 +147,16 @@ export async function compile(
         await batches.return();
       }
     },
-    profile(images, { inputs = new Map(), ...knobs } = {}) {
-      const given = new Map([["image", images], ...knobsOf(model, knobs), ...inputs]);
+    profile(images, how) {
       return inTurn(() => {
-        if (executable.profile) return executable.profile(given);
-        throw new CompileError("B3", engine.device, "does not time its launches");
+        if (executable.profile) return executable.profile(given(images, how));
+        throw timesNothing(engine);
+      });
+    },
+    time(images, spans, how) {
+      return inTurn(() => {
+        if (executable.time) return executable.time(given(images, how), spans);
+        throw timesNothing(engine);
       });
     },
     close: () =>
@@ -148,6 +167,9 @@ export async function compile(
   };
   return program;
 }
+
+const timesNothing = ({ device }: Engine): CompileError =>
+  new CompileError("B3", device, "does not time its launches");
 
 /** `source` that reads no more once `signal` is aborted. */
 function abortable(source: WeightSource, signal: AbortSignal | undefined): WeightSource {

@@ -146,20 +146,32 @@ export class Program {
   }
 
   /**
-   * Milliseconds of each launch of a run, in order, or of each of `spans`. Each has a pass of its own, whose beginning and
-   * end are counted, too: on GPUs some microseconds. Throws as `run` does, and B3 for a device without timestamps.
+   * Milliseconds of each launch of a run, in order, or of each of `spans`, which finds what the launches before it leave.
+   * Each has a pass of its own, whose beginning and end are counted, too: on GPUs some microseconds. Throws as `run` does,
+   * and B3 for a device without timestamps.
    */
   time(
     inputs: ReadonlyMap<string, HostArray>,
     spans: readonly Span[] = this.#steps.map((_, i) => [i, i + 1]),
   ): Promise<number[]> {
     return this.#next(async () => {
-      const encoder = this.#device.gpu.createCommandEncoder();
-      await this.#writeAll(encoder, inputs);
-      this.#submit(encoder);
-      return timePasses(this.#device, this.module.name, spans.length, (pass, i) =>
-        encode(pass, this.#steps.slice(...(spans[i] as Span))),
-      );
+      await this.#stage(inputs);
+      // What comes between is timed, too: only then is it sure to have ended when the next begins.
+      const passes = withWhatIsBetween(spans);
+      try {
+        const times = await timePasses(
+          this.#device,
+          this.module.name,
+          passes.length,
+          (pass, i) => encode(pass, this.#steps.slice(...(passes[i] as Pass).span)),
+          (encoder, i) => {
+            if (passes[i]?.span[0] === 0) this.#copyInputs(encoder);
+          },
+        );
+        return times.filter((_, i) => passes[i]?.isAsked);
+      } finally {
+        this.#writable = mapToWrite(this.#staging.inputs);
+      }
     });
   }
 
@@ -170,8 +182,8 @@ export class Program {
     return next;
   }
 
-  /** Copies the inputs to where the device takes them from, and records that it does. */
-  async #writeAll(encoder: GPUCommandEncoder, inputs: ReadonlyMap<string, HostArray>): Promise<void> {
+  /** Copies the inputs to where the device takes them from. */
+  async #stage(inputs: ReadonlyMap<string, HostArray>): Promise<void> {
     const { name, inputs: ports } = this.module;
     this.#device.check(name);
     const arrays = ports.map((port) => fitting(port, inputs.get(port.name)));
@@ -179,18 +191,20 @@ export class Program {
     const staging = this.#staging.inputs;
     const bytes = new Uint8Array(staging.getMappedRange());
     let at = 0;
-    for (const [i, { place }] of ports.entries()) {
-      const { buffer, byteOffset, byteLength } = arrays[i] as HostArray;
+    for (const { buffer, byteOffset, byteLength } of arrays) {
       bytes.set(new Uint8Array(buffer, byteOffset, byteLength), at);
-      encoder.copyBufferToBuffer(staging, at, this.#buffer(place), place.offset, place.bytes);
-      at += place.bytes;
+      at += byteLength;
     }
     staging.unmap();
   }
 
-  #submit(encoder: GPUCommandEncoder): void {
-    this.#device.submit(encoder.finish());
-    this.#writable = mapToWrite(this.#staging.inputs);
+  /** Records that the device takes the inputs. */
+  #copyInputs(encoder: GPUCommandEncoder): void {
+    let at = 0;
+    for (const { place } of this.module.inputs) {
+      encoder.copyBufferToBuffer(this.#staging.inputs, at, this.#buffer(place), place.offset, place.bytes);
+      at += place.bytes;
+    }
   }
 
   /**
@@ -204,8 +218,9 @@ export class Program {
   async #run(inputs: ReadonlyMap<string, HostArray>): Promise<Map<string, HostArray>> {
     const [device, { name, outputs }] = [this.#device, this.module];
     const before = { ...device.counts };
+    await this.#stage(inputs);
     const encoder = device.gpu.createCommandEncoder();
-    await this.#writeAll(encoder, inputs);
+    this.#copyInputs(encoder);
     const started = performance.now();
     encodePass(encoder, this.#steps);
     let total = 0;
@@ -219,7 +234,8 @@ export class Program {
       );
       total += place.bytes;
     }
-    this.#submit(encoder);
+    device.submit(encoder.finish());
+    this.#writable = mapToWrite(this.#staging.inputs);
     const hostMs = performance.now() - started;
     const readbacks = device.counts.reads - before.reads;
     const bytes = await device.read(this.#staging.outputs, total, name);
@@ -250,6 +266,27 @@ function fitting({ name, dtype, shape, place }: Port, data: HostArray | undefine
   const got = data ? `${data.constructor.name}(${data.length})` : "nothing";
   const want = `${array.name}(${place.bytes / 4}), ${dtype}[${shape.join(", ")}]`;
   throw new CompileError("B1", `input ${name}`, `must be ${want}; got ${got}`);
+}
+
+/** A pass that is timed, and whether anybody has asked for it. */
+interface Pass {
+  readonly span: Span;
+  readonly isAsked: boolean;
+}
+
+/**
+ * `spans` with those launches between them that have not been made since the inputs were there: from the first launch on,
+ * where a span begins before the last one's end, since other values may lie in the inputs' place by then.
+ */
+function withWhatIsBetween(spans: readonly Span[]): readonly Pass[] {
+  let made = 0;
+  return spans.flatMap((span) => {
+    const [first, end] = span;
+    const from = first < made ? 0 : made;
+    made = end;
+    const asked = { span, isAsked: true };
+    return from < first ? [{ span: [from, first] as const, isAsked: false }, asked] : [asked];
+  });
 }
 
 /** Asks for a buffer to be written; who waits for it is told of failures. */

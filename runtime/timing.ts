@@ -7,14 +7,16 @@ const mostQueries = 4096;
 const bytesOfQuery = 8;
 
 /**
- * Milliseconds of each of `count` passes, `record(pass, i)` recording the i-th: timestamps stand at the ends of passes, so
- * that nothing overlaps. Throws B3 for a device without timestamps, or for more passes than it can time at once.
+ * Milliseconds of each of `count` passes, `record(pass, i)` recording the i-th, after whatever `prepare` records: timestamps
+ * stand at the ends of passes, so that nothing overlaps. Throws B3 for a device without timestamps, or for more passes than
+ * it can time at once.
  */
 export async function timePasses(
   device: Device,
   name: string,
   count: number,
   record: (pass: GPUComputePassEncoder, i: number) => void,
+  prepare: (encoder: GPUCommandEncoder, i: number) => void = () => undefined,
 ): Promise<number[]> {
   const { gpu } = device;
   if (!gpu.features.has("timestamp-query")) {
@@ -30,6 +32,7 @@ export async function timePasses(
   try {
     const encoder = gpu.createCommandEncoder();
     for (let i = 0; i < count; i++) {
+      prepare(encoder, i);
       const pass = encoder.beginComputePass({
         timestampWrites: {
           querySet: queries,

@@ -6,6 +6,7 @@ import { median } from "../../backends/statistics.ts";
 import { warmUp } from "../../backends/turns.ts";
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
 import { CompileError } from "../../ir/index.ts";
+import type { Span } from "../../runtime/program.ts";
 import { drawFlame } from "../flame.ts";
 import { infer, type Inference, type InferenceOptions } from "../inference.ts";
 import { examples, inferring, parseCount } from "../options.ts";
@@ -22,33 +23,39 @@ interface Row {
   readonly sparse: boolean;
   readonly launches: number;
   readonly ms: number;
-  /** Of the whole run. */
+  /** Of what all launches take. */
   readonly share: number;
   readonly gflops: number;
   readonly gigabytesPerSecond: number;
 }
 
+/** Milliseconds of launches without a break between them, as a run makes them. */
+interface Together {
+  readonly ms: number;
+  /** Those of the sparse layers, and of them of the experts' products alone. */
+  readonly moe: { readonly ms: number; readonly experts: number };
+}
+
 /** What `--json` prints. */
-interface Profile {
+interface Profile extends Together {
   readonly model: string;
   readonly device: string;
   readonly images: number;
-  readonly ms: number;
-  /** Milliseconds of the sparse layers, and of them of the experts' products alone. */
-  readonly moe: { readonly ms: number; readonly experts: number };
   readonly rows: readonly Row[];
+  /** Each in a pass of its own. */
   readonly launches: readonly LaunchTime[];
 }
 
 async function profile(name: string, options: ProfileOptions): Promise<void> {
   if (options.svg !== undefined) await checkWritable(options.svg);
   await infer(name, options, options.json === true, async (inference) => {
-    const launches = await measured(options, inference);
+    const { launches, together } = await measured(options, inference);
     const images = inference.batch;
-    const found = profileOf(name, inference.choice.engine.device, images, launches);
+    const about = { model: name, device: inference.choice.engine.device, images };
+    const found: Profile = { ...about, ...together, rows: rowsOf(launches), launches };
     inference.progress.stop();
     if (options.svg !== undefined) {
-      const drawn = drawFlame(`${name}, ${images} image${images === 1 ? "" : "s"}`, spansOf(launches));
+      const drawn = drawFlame(`${name}, ${images} image${images === 1 ? "" : "s"}`, inOrder(launches));
       await writeFileAtomically(options.svg, (sink) => sink(new TextEncoder().encode(drawn)));
     }
     if (options.json) console.log(JSON.stringify(found));
@@ -56,11 +63,14 @@ async function profile(name: string, options: ProfileOptions): Promise<void> {
   });
 }
 
-/** Every launch with the median of its times, in runs of one batch. Throws U1 for images of several. */
+/**
+ * Every launch with the median of its times, alone, and what launches take together, in runs of one batch. Throws U1 for
+ * images of several.
+ */
 async function measured(
   { repeat }: ProfileOptions,
   { model, names, batch, read, inputs, compile, progress }: Inference,
-): Promise<LaunchTime[]> {
+): Promise<{ readonly launches: readonly LaunchTime[]; readonly together: Together }> {
   if (names.length !== batch) {
     throw new CompileError(
       "U1",
@@ -70,21 +80,33 @@ async function measured(
   }
   const images = await read(0, batch);
   const program = await compile([model.prediction ?? "logits"]);
-  const run = (): Promise<readonly LaunchTime[]> => program.profile(images, { inputs: inputs(0) });
+  const given = { inputs: inputs(0) };
+  const alone = (): Promise<readonly LaunchTime[]> => program.profile(images, given);
   try {
     // The first run builds what later ones find built.
-    await run();
+    const launches = await alone();
+    const whole: Span = [0, launches.length];
+    const [layers, experts] = [spansOf(launches, isSparse), spansOf(launches, isExperts)];
+    const spans = [whole, ...layers, ...experts];
     progress.show(0, "warming up");
-    await warmUp(run);
-    const runs: (readonly LaunchTime[])[] = [];
+    await warmUp(alone);
+    const times: (readonly LaunchTime[])[] = [];
+    const timesOfSpans: (readonly number[])[] = [];
     for (let i = 0; i < repeat; i++) {
-      runs.push(await run());
+      times.push(await alone());
+      timesOfSpans.push(await program.time(images, spans, given));
       progress.show(i / repeat, "timing");
     }
-    return (runs[0] ?? []).map((launch, i) => ({
-      ...launch,
-      ms: median(runs.map((each) => each[i]?.ms ?? 0)),
-    }));
+    const taken = new Map(spans.map((span, i) => [span, median(timesOfSpans.map((each) => each[i] ?? 0))]));
+    const sum = (some: readonly Span[]): number =>
+      some.reduce((all, span) => all + (taken.get(span) ?? 0), 0);
+    return {
+      launches: launches.map((launch, i) => ({
+        ...launch,
+        ms: median(times.map((each) => each[i]?.ms ?? 0)),
+      })),
+      together: { ms: sum([whole]), moe: { ms: sum(layers), experts: sum(experts) } },
+    };
   } finally {
     await program.close();
   }
@@ -95,7 +117,16 @@ const isExperts = (launch: LaunchTime): boolean => isSparse(launch) && launch.la
 const total = (launches: readonly LaunchTime[], of: (launch: LaunchTime) => number): number =>
   launches.reduce((sum, launch) => sum + of(launch), 0);
 
-function profileOf(model: string, device: string, images: number, launches: readonly LaunchTime[]): Profile {
+/** The launches that `are`, those next to each other together. */
+function spansOf(launches: readonly LaunchTime[], are: (launch: LaunchTime) => boolean): Span[] {
+  const places = [...launches.keys()].filter((i) => are(launches[i] as LaunchTime));
+  const firsts = places.filter((i) => !places.includes(i - 1));
+  const lasts = places.filter((i) => !places.includes(i + 1));
+  return firsts.map((first, n) => [first, (lasts[n] ?? first) + 1]);
+}
+
+/** Launches of one kind, the costliest first. */
+function rowsOf(launches: readonly LaunchTime[]): readonly Row[] {
   const ms = total(launches, (launch) => launch.ms);
   const kinds = new Map<string, LaunchTime[]>();
   for (const launch of launches) {
@@ -114,15 +145,11 @@ function profileOf(model: string, device: string, images: number, launches: read
       gigabytesPerSecond: total(all, ({ bytes }) => bytes) / time / 1e6,
     };
   });
-  const moe = {
-    ms: total(launches.filter(isSparse), (launch) => launch.ms),
-    experts: total(launches.filter(isExperts), (launch) => launch.ms),
-  };
-  return { model, device, images, ms, moe, rows: rows.toSorted((a, b) => b.ms - a.ms), launches };
+  return rows.toSorted((a, b) => b.ms - a.ms);
 }
 
 /** The launches one after the other, which on the device they are. */
-function spansOf(launches: readonly LaunchTime[]): Parameters<typeof drawFlame>[1] {
+function inOrder(launches: readonly LaunchTime[]): Parameters<typeof drawFlame>[1] {
   let at = 0;
   return launches.map(({ scope, label, ms, flops }) => {
     const start = at;
@@ -136,7 +163,8 @@ const share = (part: number, whole: number): string => `${((100 * part) / whole)
 
 function show({ model, device, images, ms, moe, rows, launches }: Profile): void {
   console.log(`${bold(model)}, ${images} image${images === 1 ? "" : "s"}, on ${device}`);
-  console.log(`${ms.toFixed(3)} ms in ${launches.length} launches\n`);
+  const alone = total(launches, (launch) => launch.ms);
+  console.log(`${ms.toFixed(3)} ms in ${launches.length} launches; ${alone.toFixed(3)} ms one by one:\n`);
   const cells = rows.map((row) => [
     row.sparse ? `${row.label} ${dim("(sparse)")}` : row.label,
     row.launches,
@@ -156,8 +184,8 @@ function show({ model, device, images, ms, moe, rows, launches }: Profile): void
 /** `moec profile`. */
 export const profileCommand: Command = inferring(new Command("profile"))
   .description(
-    "show where a run's time goes, launch by launch, each timed in a pass of its own, which on a GPU adds microseconds; " +
-      "rates are upper bounds where experts are not full",
+    "show where a run's time goes: launch by launch, which on a GPU adds microseconds to each, and together; rates are " +
+      "upper bounds where experts are not full",
   )
   .addOption(
     new Option("--repeat <n>", "runs, of which the median counts")
