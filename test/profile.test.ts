@@ -32,6 +32,8 @@ test("every launch of a run is timed, and its products counted", async () => {
   const run = await json("run", at("tiny.json"), ...input);
   expect(launches.map(({ ms }) => ms).every((ms) => ms >= 0)).toBe(true);
   expect(Number(found["ms"])).toBeGreaterThan(0);
+  const { ms, experts: ofExperts } = found["moe"] as unknown as Record<"ms" | "experts", number>;
+  expect(Math.min(ms, ofExperts)).toBeGreaterThan(0);
   // The run also reads the routes, which are there already.
   expect(launches).toHaveLength(Number(run["launches"]));
 
