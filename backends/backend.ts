@@ -4,6 +4,8 @@ import type { PassOptions } from "../passes/index.ts";
 import type { Span } from "../runtime/program.ts";
 import type { Profile } from "./webgpu/profile.ts";
 
+export type { Span };
+
 /** Largest distance from the reference, as a share of the result's largest magnitude (at least 1), by dtype. */
 export type Tolerance = Readonly<Record<Extract<DType, "f32" | "f16" | "bf16">, number>>;
 

@@ -4,13 +4,12 @@
  * table; `--json` prints one line, for bench/results; after `--budget <seconds>` no layer is begun; `--only <text>` leaves
  * out what is named otherwise. Traps: bench/traps.md.
  */
-import type { Executable } from "../backends/backend.ts";
+import type { Executable, Span } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
 import { median } from "../backends/statistics.ts";
 import { takeTurns } from "../backends/turns.ts";
 import { table } from "../cli/terminal.ts";
 import { mergeConfig, presets } from "../models/index.ts";
-import type { Span } from "../runtime/program.ts";
 import { type Case, isJson, measureAll } from "./measure.ts";
 import { denseMlp, type Measured, moeLayer, wideProducts } from "./programs.ts";
 

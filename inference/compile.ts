@@ -1,9 +1,8 @@
 /** A loaded model on an engine: images to results, one batch or a stream of them. */
-import type { CompileOptions, Engine, LaunchTime, Report } from "../backends/backend.ts";
+import type { CompileOptions, Engine, LaunchTime, Report, Span } from "../backends/backend.ts";
 import { CompileError, type Tensor, type WeightSource } from "../ir/index.ts";
 import { type Knobs, knobsOf, type Model, routeOutputs } from "../models/index.ts";
 import { narrowWeights, type WeightPrecision } from "../passes/index.ts";
-import type { Span } from "../runtime/program.ts";
 import { batchesOf, type Images } from "./batches.ts";
 import type { Loaded } from "./loaded.ts";
 import { Result } from "./result.ts";

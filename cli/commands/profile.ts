@@ -1,12 +1,11 @@
 /** `moec profile`: where a run's time goes, launch by launch, as the device tells it. */
 import { Command, Option } from "commander";
 
-import type { LaunchTime } from "../../backends/backend.ts";
+import type { LaunchTime, Span } from "../../backends/backend.ts";
 import { median } from "../../backends/statistics.ts";
 import { warmUp } from "../../backends/turns.ts";
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
 import { CompileError } from "../../ir/index.ts";
-import type { Span } from "../../runtime/program.ts";
 import { drawFlame } from "../flame.ts";
 import { infer, type Inference, type InferenceOptions } from "../inference.ts";
 import { examples, inferring, parseCount } from "../options.ts";
