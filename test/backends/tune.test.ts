@@ -12,10 +12,11 @@ import { tune, tuneBy, withChoices } from "../../backends/webgpu/tune/index.ts";
 import { WorkingState } from "../../backends/webgpu/tune/workingState.ts";
 import { packWeights } from "../../backends/webgpu/weights.ts";
 import { CompileError, Graph, input, ops, Tensor, type Value } from "../../ir/index.ts";
-import { pipeline, runPasses } from "../../passes/index.ts";
+import { narrowWeights, pipeline, runPasses } from "../../passes/index.ts";
 import { Device } from "../../runtime/device.ts";
 import { expectClose } from "../support/close.ts";
 import { bothWays } from "../support/engines.ts";
+import { layer } from "../support/moeLayer.ts";
 import { runs } from "../support/runs.ts";
 
 const gpu = await dawnGpu();
@@ -54,7 +55,7 @@ const supports = (await webgpuOn(() => Promise.resolve(gpu)).open()).supports;
 
 function launchesOf(graph: Graph, profile: Profile): readonly Launch[] {
   const lowered = runPasses(graph, pipeline({ supports }, [...graph.outputs.keys()]));
-  const { once, always } = emitAll(lowered, profile, packWeights([], profile.limits));
+  const { once, always } = emitAll(lowered, profile, packWeights(lowered.weights, profile.limits));
   return [...once, ...always].map(({ launch }) => launch).filter(({ product }) => product);
 }
 
@@ -397,6 +398,19 @@ describe("tuning", () => {
       const { ms } = await bench.time([[shared]], [1], { best: Infinity, expected: results });
       expect(ms).toBeGreaterThan(0);
       bench.close();
+    });
+
+    test("multiplies by numbers where weights are words of float16, too", async () => {
+      const given = layer({ G: 2, T: 9, E: 3, D: 36, F: 68 }, { k: 2, capacity: 5 });
+      const { graph: narrow } = narrowWeights(given, { precision: "half-weights" });
+      const [first] = launchesOf(narrow, generic).filter(({ product }) => product!.bits === 16);
+      const bench = new DeviceBench(device, generic, new WorkingState(0));
+      const { results } = await bench.time([[first!]], [1]);
+      bench.close();
+      const [row, next] = [results[0]!.slice(0, 68), results[0]!.slice(68, 136)];
+      expect([...row, ...next].every(Number.isFinite)).toBe(true);
+      // By zeros all rows would be the bias.
+      expect(row).not.toEqual(next);
     });
 
     test("measures what the program launches, and nothing fails", async () => {

@@ -81,6 +81,8 @@ export class DeviceBench implements Bench {
   readonly #buffers = new Map<string, GPUBuffer>();
   readonly #images = new Map<string, GPUTexture>();
   readonly #noise = Float32Array.from({ length: 2 ** 18 }, (_, i) => ((i * 7919) % 4001) / 2000 - 1);
+  /** The same as float16, which are integers of any bits, too. */
+  readonly #halves = Tensor.from({ dtype: "f16", shape: [2 ** 18] }, this.#noise).data;
 
   constructor(device: Device, profile: Profile, state: WorkingState = stateOf(device)) {
     this.#device = device;
@@ -186,8 +188,9 @@ export class DeviceBench implements Bench {
           continue;
         }
         const bytes = resourceBytes(binding.resource);
+        const isNarrow = binding.name === "right" && (launch.product?.bits ?? 32) < 32;
         const buffer =
-          made.get(binding.resource) ?? (await this.#bufferFor(binding, `${turn}.${index}`, bytes));
+          made.get(binding.resource) ?? (await this.#bufferFor(binding, `${turn}.${index}`, bytes, isNarrow));
         const integers = launch.product?.samples[binding.name]?.();
         if (integers) this.#device.gpu.queue.writeBuffer(buffer, 0, integers);
         entries.push({ binding: place, resource: { buffer, offset: 0, size: Math.ceil(bytes / 16) * 16 } });
@@ -209,10 +212,19 @@ export class DeviceBench implements Bench {
     return { label, record, result, bytes: written / parts, parts };
   }
 
-  /** A buffer of floats between -1 and 1, of zeros for integers; factors serve whoever binds some by that name. */
-  async #bufferFor({ access, element, name }: Binding, owner: string, bytes: number): Promise<GPUBuffer> {
+  /**
+   * A buffer of floats between -1 and 1, as float16 for narrow factors, of zeros for integers that are none; factors serve
+   * whoever binds some by that name.
+   */
+  async #bufferFor(
+    { access, element, name }: Binding,
+    owner: string,
+    bytes: number,
+    isNarrow: boolean,
+  ): Promise<GPUBuffer> {
     const isFloat = element === "f32" || element === "vec4f";
-    const key = isFloat && access === "read" ? name : `${name} of ${owner}`;
+    const isFactor = isNarrow || (isFloat && access === "read");
+    const key = isFactor ? `${name}${isNarrow ? ", narrow" : ""}` : `${name} of ${owner}`;
     const known = this.#buffers.get(key);
     if (known && known.size >= bytes) return known;
     known?.destroy();
@@ -220,10 +232,11 @@ export class DeviceBench implements Bench {
     const flags = usage.storage | usage.copySource | usage.copyTarget;
     const buffer = await this.#device.buffer(name, bytes, flags);
     this.#buffers.set(key, buffer);
-    if (!isFloat) return buffer;
-    for (let at = 0; at < buffer.size; at += this.#noise.byteLength) {
-      const length = Math.min(this.#noise.length, (buffer.size - at) / 4);
-      this.#device.gpu.queue.writeBuffer(buffer, at, this.#noise, 0, length);
+    if (!isFloat && !isNarrow) return buffer;
+    const noise = isNarrow ? this.#halves : this.#noise;
+    for (let at = 0; at < buffer.size; at += noise.byteLength) {
+      const length = Math.min(noise.length, (buffer.size - at) / noise.BYTES_PER_ELEMENT);
+      this.#device.gpu.queue.writeBuffer(buffer, at, noise, 0, length);
     }
     return buffer;
   }
@@ -238,9 +251,7 @@ export class DeviceBench implements Bench {
     const { width, height, format } = image;
     const [bytesPerRow, noise] = [
       imageBytes(image) / height,
-      format === "rgba32float"
-        ? this.#noise
-        : Tensor.from({ dtype: "f16", shape: [this.#noise.length] }, this.#noise).data,
+      format === "rgba32float" ? this.#noise : this.#halves,
     ];
     const rows = Math.floor(noise.byteLength / bytesPerRow);
     for (let y = 0; y < height; y += rows) {
