@@ -199,8 +199,8 @@ const asLoops = (module: DeviceModule): DeviceModule => {
 const small = { component: "f16", subgroup: 8 } as const;
 const shapes: readonly (readonly [string, Omit<Tile, "matrix">, SubgroupMatrix])[] = [
   ["8x16x16", { wx: 2, wy: 2, tm: 2, tv: 1, bk: 32 }, { M: 8, N: 16, K: 16, ...small }],
-  ["16x16x16", { wx: 2, wy: 1, tm: 1, tv: 1, bk: 16 }, { M: 16, N: 16, K: 16, ...small }],
-  ["8x8x8, in parts", { wx: 2, wy: 1, tm: 2, tv: 3, bk: 16, parts: 2 }, { M: 8, N: 8, K: 8, ...small }],
+  ["16x16x16, in parts", { wx: 2, wy: 1, tm: 1, tv: 2, bk: 16, parts: 2 }, { M: 16, N: 16, K: 16, ...small }],
+  ["8x8x8", { wx: 2, wy: 1, tm: 2, tv: 3, bk: 16 }, { M: 8, N: 8, K: 8, ...small }],
   [
     "8x8x8 of float32",
     { wx: 1, wy: 2, tm: 1, tv: 2, bk: 8 },
