@@ -153,13 +153,20 @@ export function stripColumns({ tiles }: Pick<Profile, "tiles">): number | undefi
   return tile && blockOf(tile).columns;
 }
 
+/** What a product is to the choice of its tile, without what else is known of it. */
+export const productOf = ({ M, N, K, batch, transposed, strips, bits, experts }: Product): Product => ({
+  M,
+  N,
+  K,
+  batch,
+  transposed,
+  strips,
+  bits,
+  experts,
+});
+
+/** The same as a key. */
+export const productKey = (product: Product): string => JSON.stringify(productOf(product));
+
 /** Whether two products are one to the choice of a tile. */
-export const sameProduct = (a: Product, b: Product): boolean =>
-  a.M === b.M &&
-  a.N === b.N &&
-  a.K === b.K &&
-  a.batch === b.batch &&
-  a.transposed === b.transposed &&
-  a.strips === b.strips &&
-  a.bits === b.bits &&
-  a.experts === b.experts;
+export const sameProduct = (a: Product, b: Product): boolean => productKey(a) === productKey(b);

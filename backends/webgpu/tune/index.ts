@@ -4,7 +4,15 @@ import { pipeline, runPasses } from "../../../passes/index.ts";
 import type { Device } from "../../../runtime/device.ts";
 import { type Emitted, emitEach, supports } from "../emit.ts";
 import type { LaunchedProduct } from "../kernel.ts";
-import { type Product, type Profile, sameProduct, type Tile, type TunedProduct } from "../profile.ts";
+import {
+  type Product,
+  productKey,
+  productOf,
+  type Profile,
+  sameProduct,
+  type Tile,
+  type TunedProduct,
+} from "../profile.ts";
 import { layWeights } from "../weightLayout.ts";
 import { packWeights } from "../weights.ts";
 import { Batches } from "./batches.ts";
@@ -212,8 +220,8 @@ const textOf = (works: readonly Work[]): string =>
     .flat()
     .map(({ wgsl }) => wgsl)
     .join("\n");
-const tileOf = ([work]: readonly Work[]): Tile => productOf(work as Work).tile;
-const productOf = ([launch]: Work): LaunchedProduct => launch?.product as LaunchedProduct;
+const tileOf = ([work]: readonly Work[]): Tile => launchedOf(work as Work).tile;
+const launchedOf = ([launch]: Work): LaunchedProduct => launch?.product as LaunchedProduct;
 
 function found(subject: Subject): TunedSubject {
   const { label, products, works, times, flops, before, faster, measured, refused, tiles, next } = subject;
@@ -260,7 +268,7 @@ class Rounds {
   worksOf({ products }: Subject, round: number): readonly Work[] {
     const known = this.#known.get(round) ?? firstOf(this.#emit(this.#choices(round)));
     this.#known.set(round, known);
-    return products.map((product) => known.get(keyOf(product)) as Work);
+    return products.map((product) => known.get(productKey(product)) as Work);
   }
 
   /** Every product with its tile number `round`, as far as it has so many. */
@@ -275,12 +283,12 @@ class Rounds {
   #subjects(): readonly Subject[] {
     const all = new Map<string, Work[]>();
     for (const work of this.#emit([])) {
-      const key = subjectOf(productOf(work));
+      const key = subjectOf(launchedOf(work));
       all.set(key, [...(all.get(key) ?? []), work]);
     }
     const subjects = [...all.values()].map((works): Subject => {
       const each = [...firstOf(works).values()];
-      const products = each.map((work) => sizesOf(productOf(work)));
+      const products = each.map((work) => productOf(launchedOf(work)));
       const [first] = products as [Product];
       const had = this.#profile.tuned?.find((old) => sameProduct(old, first))?.tile;
       return {
@@ -288,7 +296,7 @@ class Rounds {
         products,
         works: each,
         times: products.map(
-          (product) => works.filter((work) => sameProduct(productOf(work), product)).length,
+          (product) => works.filter((work) => sameProduct(launchedOf(work), product)).length,
         ),
         flops: works.reduce((sum, [launch]) => sum + (launch?.flops ?? 0), 0),
         tiles: [...(had ? [had] : []), ...candidates(first, this.#profile)],
@@ -311,32 +319,17 @@ function* worksIn(emitted: readonly (Emitted & { readonly isFixed: boolean })[])
   }
 }
 
-const sizesOf = ({ M, N, K, batch, transposed, strips, bits, experts }: Product): Product => ({
-  M,
-  N,
-  K,
-  batch,
-  transposed,
-  strips,
-  bits,
-  experts,
-});
-
-const keyOf = (product: Product): string => JSON.stringify(sizesOf(product));
-
 /** Products with one key share a tile: the layers of experts share the tiles in which rows are listed. */
 function subjectOf(product: Product): string {
-  const { M, N, K, strips, bits, experts } = product;
-  return experts > 0
-    ? JSON.stringify([M, Math.min(N, K), Math.max(N, K), strips, bits, experts])
-    : keyOf(product);
+  const { N, K, experts } = product;
+  return productKey(experts > 0 ? { ...product, N: Math.max(N, K), K: Math.min(N, K) } : product);
 }
 
 /** The first work of each product. */
 function firstOf(works: Iterable<Work>): ReadonlyMap<string, Work> {
   const first = new Map<string, Work>();
   for (const work of works) {
-    const key = keyOf(productOf(work));
+    const key = productKey(launchedOf(work));
     if (!first.has(key)) first.set(key, work);
   }
   return first;
