@@ -18,8 +18,7 @@ export async function dawnGpu(flags: readonly string[] = []): Promise<GPU> {
   const { create } = await import("webgpu");
   // Times are rounded for the web's sake, where pages could measure each other.
   const gpu = create(["disable-dawn-features=timestamp_quantization", ...flags]);
-  const adapter = await gpu.requestAdapter();
-  if (adapter?.info.isFallbackAdapter && !isSparing) {
+  if (!isSparing && (await gpu.requestAdapter())?.info.isFallbackAdapter) {
     isSparing = true;
     pollSparingly(globalThis);
   }
