@@ -111,10 +111,8 @@ test("a tile that was measured for experts is that of both layers, in parts only
   };
   const listed = listingOf({ ...first, usual: 108 }, tuned);
   expect(listed).toEqual({ height: 32, parts: 8 });
-  expect(tileOfListing(first, { ...listed, parts: 1 }, { tiled: true, parts: false }, tuned)).toEqual(
-    tile(8, 8, 4, 1, 16),
-  );
-  expect(tileOfListing(second, listed, ways, tuned)).toEqual(measured);
+  expect(tileOfListing(first, { ...listed, parts: 1 }, true, tuned)).toEqual(tile(8, 8, 4, 1, 16));
+  expect(tileOfListing(second, listed, true, tuned)).toEqual(measured);
 });
 
 test("parts that were measured for rows listed otherwise are none", () => {
@@ -158,7 +156,7 @@ test("whatever is chosen for experts fits the device, and has the height and the
           [first, 1],
           [second, listed.parts],
         ] as const) {
-          const chosen = tileOfListing(of, { ...listed, parts }, { tiled, parts: parts > 1 }, profile);
+          const chosen = tileOfListing(of, { ...listed, parts }, tiled, profile);
           expect(fits(chosen, profile)).toBe(true);
           expect(tiled || chosen.bk === 0).toBe(true);
           expect(chosen.parts ?? 1).toBe(parts);

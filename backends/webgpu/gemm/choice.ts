@@ -92,7 +92,8 @@ export function listingOf(
   { usual, ...sizes }: Omit<Product, "batch" | "transposed"> & { readonly usual: number },
   profile: Profile,
 ): Listing {
-  const ways: Ways = { tiled: sizes.N % 4 === 0 && sizes.K % 4 === 0, parts: false };
+  const tiled = sizes.N % 4 === 0 && sizes.K % 4 === 0;
+  const ways: Ways = { tiled, parts: false };
   const first: Product = { ...sizes, batch: 1, transposed: false };
   const second: Product = { ...first, N: first.K, K: first.N };
   if (tunedTile(first, ways, profile) || !isEstimated(profile)) {
@@ -102,38 +103,50 @@ export function listingOf(
   }
   const least = (product: Product, listing: Listing): number =>
     Math.min(
-      ...tilesOfListing(product, listing, { ...ways, parts: listing.parts > 1 }, profile).map((tile) =>
+      ...tilesOfListing(product, listing, tiled, profile).map((tile) =>
         cyclesOf(tile, { ...product, M: usual }, profile),
       ),
     );
   const heights = [...new Set(tilesOf(profile, first).map(heightOf))].toSorted((a, b) => a - b);
-  const listings = heights.flatMap((height) => partings.map((parts) => ({ height, parts })));
-  const costs = listings.map((listing) => least(first, { ...listing, parts: 1 }) + least(second, listing));
-  const enough = indulgence * Math.min(...costs);
-  return listings[costs.findIndex((cost) => cost <= enough)] ?? { height: 1, parts: 1 };
+  const options = heights.flatMap((height) => {
+    const before = least(first, { height, parts: 1 });
+    return partings.map((parts) => ({ height, parts, cost: before + least(second, { height, parts }) }));
+  });
+  const enough = indulgence * Math.min(...options.map(({ cost }) => cost));
+  const { height, parts } = options.find(({ cost }) => cost <= enough) ?? { height: 1, parts: 1 };
+  return { height, parts };
 }
 
 /** How much more a lower tile, or fewer parts, may cost: where fewer rows come than may, lower tiles compute fewer in vain. */
 const indulgence = 1.1;
 
 /** The profile's tiles that multiply rows as they are listed. */
-function tilesOfListing(product: Product, listing: Listing, ways: Ways, { tiles }: Profile): readonly Tile[] {
+function tilesOfListing(
+  product: Product,
+  listing: Listing,
+  tiled: boolean,
+  { tiles }: Profile,
+): readonly Tile[] {
+  const ways = waysOf(listing, tiled);
   const whole = tiles.filter(({ parts = 1 }) => parts === 1);
   return whole
     .map((tile) => withParts(tile, listing.parts))
     .filter((tile) => isOfListing(tile, listing) && serves(tile, product, ways) && isShared(tile, product));
 }
 
+/** Rows that are listed are multiplied in as many parts as whoever reads them adds up. */
+const waysOf = ({ parts }: Listing, tiled: boolean): Ways => ({ tiled, parts: parts > 1 });
+
 /** Whether a tile has the height and the parts of a listing; threads without workgroup memory can do with fewer rows. */
 const isOfListing = (tile: Tile, { height, parts }: Listing): boolean =>
   (tile.parts ?? 1) === parts &&
   (tile.bk === 0 ? height % tile.wy === 0 && height <= heightOf(tile) : height === heightOf(tile));
 
-/** The tile for rows as they are listed: the one that was measured, one of the profile's, or its last made to fit. */
-export function tileOfListing(product: Product, listing: Listing, ways: Ways, profile: Profile): Tile {
+/** The tile for rows as they are listed, by factors in vectors where `tiled`: the one that was measured, one of the profile's, or its last made to fit. */
+export function tileOfListing(product: Product, listing: Listing, tiled: boolean, profile: Profile): Tile {
   const { height } = listing;
-  const tuned = tunedTile(product, ways, profile);
-  const suiting = tilesOfListing(product, listing, ways, profile);
+  const tuned = tunedTile(product, waysOf(listing, tiled), profile);
+  const suiting = tilesOfListing(product, listing, tiled, profile);
   const last = tilesOf(profile, product).at(-1) as Tile;
   const wy = [...Array(last.wy + 1).keys()].findLast((n) => n > 0 && height % n === 0) ?? 1;
   const byRule = isEstimated(profile) ? quickest(suiting, product, profile) : suiting[0];

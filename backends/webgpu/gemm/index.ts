@@ -137,11 +137,11 @@ function planOf(spec: Gemm, profile: Profile, given?: Tile): Multiplication {
   const columns = strips || accessible(right);
   const tiled = inner && whole(K) && (transposed || columns);
   // A part of the inner axis is counted where a product of a batch is.
-  const parts = tiles
-    ? tiles.parts > 1
-    : batch === 1 && [left, right, result, bias].every((each) => !each?.start?.(1).includes("group.z"));
-  const ways = { tiled, parts };
-  const chosen = tiles ? tileOfListing(product, tiles, ways, profile) : chooseTile(product, ways, profile);
+  const parts =
+    batch === 1 && [left, right, result, bias].every((each) => !each?.start?.(1).includes("group.z"));
+  const chosen = tiles
+    ? tileOfListing(product, tiles, tiled, profile)
+    : chooseTile(product, { tiled, parts }, profile);
   const tile = given ?? chosen;
   // Tiles of a transposed factor are filled column by column.
   const rightVectors = transposed ? inner && tile.bk === 0 : columns;
