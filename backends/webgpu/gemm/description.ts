@@ -1,6 +1,6 @@
 /** What a matrix product is to the code generator, and the WGSL that both kernel families share. */
 import type { Binding, Lanes, LaunchedProduct, Output, Rows } from "../kernel.ts";
-import type { Tile } from "../profile.ts";
+import type { Product, Tile } from "../profile.ts";
 import type { Strips } from "../strips.ts";
 import type { Narrow } from "./storage.ts";
 
@@ -48,6 +48,8 @@ export interface Gemm {
    */
   readonly right: Matrix & {
     readonly transposed?: boolean;
+    /** Bits in which an element is stored; 32 by default. */
+    readonly bits?: Product["bits"];
     readonly narrow?: Narrow;
     readonly strips?: Strips;
   };

@@ -123,9 +123,8 @@ function familyOf(plan: Plan): Pick<LaunchSpec, "workgroupSize" | "subgroupSize"
 
 function planOf(spec: Gemm, profile: Profile, given?: Tile): Multiplication {
   const { left, right, result, bias, M, N, K, batch = 1, tiles } = spec;
-  const { transposed = false } = right;
+  const { transposed = false, bits = 32 } = right;
   const strips = right.strips !== undefined;
-  const bits = right.narrow?.bits ?? (right.binding.image?.format === "rgba16float" ? 16 : 32);
   const product: Product = { M, N, K, batch, transposed, strips, bits, experts: tiles?.experts ?? 0 };
   const inner = accessible(left) && (!transposed || accessible(right));
   const plain = {

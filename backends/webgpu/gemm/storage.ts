@@ -29,13 +29,14 @@ export function rightFactor(
 ): Gemm["right"] {
   const [K = 1, N = 1] = value.type.shape.slice(-2);
   const stored = storedOf(value);
-  const words = stored?.words ?? value;
+  const { words = value, bits = 32 } = stored ?? {};
   const binding = { ...read("right", words), ...(part && { resource: part }) };
   if (strips) {
     const start = entry ? { start: () => `${entry} * ${strips.across * strips.rows}u` } : {};
     const matrices = part ? part.stop - part.start : strips.matrices;
     return {
       binding: { ...binding, image: imageOf(words, { ...strips, matrices }) },
+      bits,
       stride: N,
       ...start,
       strips,
@@ -43,11 +44,12 @@ export function rightFactor(
   }
   const factor = {
     binding,
+    bits,
     stride: stored?.stride ?? N,
     ...startOf(entry, stored?.pitch ?? K * N),
   };
-  if (!stored || stored.bits === 32) return factor;
-  const { bits, scales } = stored;
+  if (!stored || bits === 32) return factor;
+  const { scales } = stored;
   if (!scales) return { ...factor, narrow: { bits } };
   const { value: factors, block } = scales;
   const start = startOf(scalesEntry, Math.ceil(K / block) * N);
