@@ -6,6 +6,7 @@
  */
 import type { Executable, Span } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
+import { isOfExperts, spansOf } from "../backends/spans.ts";
 import { median } from "../backends/statistics.ts";
 import { takeTurns } from "../backends/turns.ts";
 import { table } from "../cli/terminal.ts";
@@ -51,8 +52,7 @@ class Timed {
     const executable = await engine.compile(graph, weights);
     const launches = (await executable.profile?.(inputs)) ?? [];
     // The router's product is none of these.
-    const places = [...launches.keys()].filter((i) => launches[i]?.label.startsWith("experts"));
-    const products: Span = [places[0] ?? 0, (places.at(-1) ?? -1) + 1];
+    const [products = [0, 0] as const] = spansOf(launches, isOfExperts);
     return new Timed(executable, inputs, [[0, launches.length], products]);
   }
 

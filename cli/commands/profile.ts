@@ -2,6 +2,7 @@
 import { Command, Option } from "commander";
 
 import type { LaunchTime, Span } from "../../backends/backend.ts";
+import { isOfExperts, spansOf } from "../../backends/spans.ts";
 import { median } from "../../backends/statistics.ts";
 import { warmUp } from "../../backends/turns.ts";
 import { checkWritable, writeFileAtomically } from "../../files/disk.ts";
@@ -112,17 +113,9 @@ async function measured(
 }
 
 const isSparse = ({ scope }: LaunchTime): boolean => scope.split("/").includes("Moe");
-const isExperts = (launch: LaunchTime): boolean => isSparse(launch) && launch.label.startsWith("experts");
+const isExperts = (launch: LaunchTime): boolean => isSparse(launch) && isOfExperts(launch);
 const total = (launches: readonly LaunchTime[], of: (launch: LaunchTime) => number): number =>
   launches.reduce((sum, launch) => sum + of(launch), 0);
-
-/** The launches that `are`, those next to each other together. */
-function spansOf(launches: readonly LaunchTime[], are: (launch: LaunchTime) => boolean): Span[] {
-  const places = [...launches.keys()].filter((i) => are(launches[i] as LaunchTime));
-  const firsts = places.filter((i) => !places.includes(i - 1));
-  const lasts = places.filter((i) => !places.includes(i + 1));
-  return firsts.map((first, n) => [first, (lasts[n] ?? first) + 1]);
-}
 
 /** Launches of one kind, the costliest first. */
 function rowsOf(launches: readonly LaunchTime[]): readonly Row[] {
