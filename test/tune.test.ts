@@ -10,6 +10,7 @@ import { readProfile } from "../backends/webgpu/targetFile.ts";
 import { json, moec } from "./support/cli.ts";
 import { temporaryFolder } from "./support/folder.ts";
 import { tinyVmoe } from "./support/golden.ts";
+import { productOf } from "./support/product.ts";
 
 const folder = temporaryFolder("tune");
 const at = (name: string): string => join(folder, name);
@@ -22,17 +23,7 @@ const untuned = (await json("target", "untuned")) as unknown as Profile;
 /** One with tiles for strips, which this machine's adapter need not have. */
 const [software] = profiles as [Profile];
 const tile = software.tiles.at(-1)!;
-const product = {
-  M: 50,
-  N: 512,
-  K: 2048,
-  batch: 1,
-  transposed: false,
-  strips: false,
-  bits: 32,
-  experts: 0,
-  tile,
-};
+const one = { ...productOf(50, 512, 2048), tile };
 
 describe("a run of it", async () => {
   const found = await json("tune", at("tiny.json"), ...size, "--budget", "2", "-o", at("mine.json"));
@@ -71,7 +62,7 @@ describe("a run of it", async () => {
   });
 
   test("leaves what is kept of other products, and says where", async () => {
-    const kept = { ...untuned, tuned: [product, { ...product, bits: 8 }] };
+    const kept = { ...untuned, tuned: [one, { ...one, bits: 8 }] };
     writeFileSync(file, JSON.stringify(kept));
     const none = await moec("tune", at("tiny.json"), ...size, "--budget", "0");
     expect(none.code, none.stderr).toBe(0);
@@ -86,28 +77,24 @@ describe("a run of it", async () => {
 
   test.each([
     ["no JSON", "{", /is not JSON.*\[W1\]$/],
-    ["a tile of no rows", { ...product, tile: { ...tile, tm: 0 } }, /: tuned\.0\.tile\.tm: .* \[W1\]$/],
+    ["a tile of no rows", { ...one, tile: { ...tile, tm: 0 } }, /: tuned\.0\.tile\.tm: .* \[W1\]$/],
     [
       "a tile beyond the limits",
-      { ...product, tile: { ...tile, wx: 4096 } },
+      { ...one, tile: { ...tile, wx: 4096 } },
       /tuned\.0\.tile: takes more .*\[W1\]$/,
     ],
-    [
-      "a tile of no family",
-      { ...product, tile: { ...tile, tv: 2 } },
-      /tuned\.0\.tile: must have tv 1 .*\[W1\]$/,
-    ],
+    ["a tile of no family", { ...one, tile: { ...tile, tv: 2 } }, /tuned\.0\.tile: must have tv 1 .*\[W1\]$/],
     [
       "a tile of strips in workgroup memory",
-      { ...product, tile: { ...tile, tv: 2, strips: true, bk: 16 } },
+      { ...one, tile: { ...tile, tv: 2, strips: true, bk: 16 } },
       /tuned\.0\.tile: must have broadcast, bk 0 .*\[W1\]$/,
     ],
     [
       "a tile of other strips",
-      { ...product, tile: { ...tile, tv: 4, strips: true } },
+      { ...one, tile: { ...tile, tv: 4, strips: true } },
       /tuned\.0\.tile: must be as wide .* 64 columns; got 128.*\[W1\]$/,
     ],
-    ["no product", { ...product, K: -1 }, /: tuned\.0\.K: .*\[W1\]$/],
+    ["no product", { ...one, K: -1 }, /: tuned\.0\.K: .*\[W1\]$/],
   ])("is no target where the file is broken: %s", async (_, broken, message) => {
     const text = typeof broken === "string" ? broken : JSON.stringify({ ...software, tuned: [broken] });
     writeFileSync(file, text);

@@ -11,21 +11,11 @@ import {
 } from "../../backends/webgpu/gemm/choice.ts";
 import { type Profile, profiles } from "../../backends/webgpu/index.ts";
 import { blockOf, fits, type Product, type Tile } from "../../backends/webgpu/profile.ts";
+import { productOf } from "../support/product.ts";
 
 const nvidia = profiles.find(({ name }) => name === "nvidia") as Profile;
 const gpus = profiles.filter(({ tiles }) => tiles.some(({ bk }) => bk > 0));
 const ways = { tiled: true, parts: true };
-
-const product = (M: number, N: number, K: number, experts = 0): Product => ({
-  M,
-  N,
-  K,
-  experts,
-  batch: 1,
-  transposed: false,
-  strips: false,
-  bits: 32,
-});
 
 const tile = (
   wx: number,
@@ -44,24 +34,24 @@ const tile = (
 });
 
 test.each<readonly [Product, Tile, number]>([
-  [product(2048, 2048, 2048), tile(16, 16, 16, 2, 16), 421.8],
-  [product(2048, 2048, 2048), tile(16, 8, 16, 2, 16), 428.2],
-  [product(2048, 2048, 2048), tile(8, 8, 8, 1, 16), 545.9],
-  [product(2048, 2048, 2048), tile(8, 8, 4, 1, 32), 699],
-  [product(2048, 2048, 2048), tile(8, 8, 4, 1, 32, { parts: 8 }), 754.1],
-  [product(1024, 1024, 1024), tile(16, 16, 16, 2, 16), 218.1],
-  [product(1024, 1024, 1024), tile(16, 8, 16, 2, 16), 128.7],
-  [product(1024, 1024, 1024), tile(16, 8, 8, 1, 16), 80.5],
-  [product(1024, 1024, 1024), tile(8, 8, 8, 1, 16), 68.1],
-  [product(1024, 1024, 1024), tile(8, 8, 8, 2, 16, { parts: 2 }), 71.4],
-  [product(1024, 1024, 1024), tile(8, 8, 4, 1, 32), 96.2],
-  [product(400, 2048, 512), tile(8, 8, 8, 1, 16, { parts: 2 }), 36.9],
-  [product(400, 512, 512), tile(8, 8, 8, 1, 16, { parts: 4 }), 14.2],
-  [product(50, 1536, 512), tile(8, 1, 4, 1, 0, { split: 16 }), 10.3],
-  [product(12, 512, 2048, 8), tile(8, 4, 4, 1, 64, { split: 8 }), 41],
-  [product(400, 2048, 512), tile(8, 8, 4, 1, 32), 44.8],
-  [product(400, 1536, 512), tile(8, 8, 4, 1, 32), 32.2],
-  [product(392, 512, 3072), tile(8, 8, 8, 2, 16, { parts: 8 }), 54.3],
+  [productOf(2048, 2048, 2048), tile(16, 16, 16, 2, 16), 421.8],
+  [productOf(2048, 2048, 2048), tile(16, 8, 16, 2, 16), 428.2],
+  [productOf(2048, 2048, 2048), tile(8, 8, 8, 1, 16), 545.9],
+  [productOf(2048, 2048, 2048), tile(8, 8, 4, 1, 32), 699],
+  [productOf(2048, 2048, 2048), tile(8, 8, 4, 1, 32, { parts: 8 }), 754.1],
+  [productOf(1024, 1024, 1024), tile(16, 16, 16, 2, 16), 218.1],
+  [productOf(1024, 1024, 1024), tile(16, 8, 16, 2, 16), 128.7],
+  [productOf(1024, 1024, 1024), tile(16, 8, 8, 1, 16), 80.5],
+  [productOf(1024, 1024, 1024), tile(8, 8, 8, 1, 16), 68.1],
+  [productOf(1024, 1024, 1024), tile(8, 8, 8, 2, 16, { parts: 2 }), 71.4],
+  [productOf(1024, 1024, 1024), tile(8, 8, 4, 1, 32), 96.2],
+  [productOf(400, 2048, 512), tile(8, 8, 8, 1, 16, { parts: 2 }), 36.9],
+  [productOf(400, 512, 512), tile(8, 8, 8, 1, 16, { parts: 4 }), 14.2],
+  [productOf(50, 1536, 512), tile(8, 1, 4, 1, 0, { split: 16 }), 10.3],
+  [productOf(12, 512, 2048, { experts: 8 }), tile(8, 4, 4, 1, 64, { split: 8 }), 41],
+  [productOf(400, 2048, 512), tile(8, 8, 4, 1, 32), 44.8],
+  [productOf(400, 1536, 512), tile(8, 8, 4, 1, 32), 32.2],
+  [productOf(392, 512, 3072), tile(8, 8, 8, 2, 16, { parts: 8 }), 54.3],
 ])(
   "of %o by %o the estimate is within a quarter of the microseconds that an H100 took",
   (of, by, measured) => {
@@ -73,17 +63,17 @@ test.each<readonly [Product, Tile, number]>([
 
 test("many rows get large blocks, and few have threads share the inner axis", () => {
   const rows = (M: number, N: number, K: number): number =>
-    blockOf(chooseTile(product(M, N, K), ways, nvidia)).rows;
+    blockOf(chooseTile(productOf(M, N, K), ways, nvidia)).rows;
   expect(rows(2048, 2048, 2048)).toBeGreaterThanOrEqual(128);
   expect(rows(6304, 3072, 768)).toBeGreaterThanOrEqual(128);
   expect(rows(400, 2048, 512)).toBeLessThanOrEqual(64);
   expect(rows(50, 512, 512)).toBeLessThanOrEqual(16);
-  const { split = 1 } = chooseTile(product(50, 512, 512), ways, nvidia);
+  const { split = 1 } = chooseTile(productOf(50, 512, 512), ways, nvidia);
   expect(split).toBeGreaterThan(1);
 });
 
 const listing = (M: number, experts: number, usual = M): Listing =>
-  listingOf({ M, usual, N: 2048, K: 512, strips: false, bits: 32, experts }, nvidia);
+  listingOf({ ...productOf(M, 2048, 512, { experts }), usual }, nvidia);
 const height = (...of: Parameters<typeof listing>): number => listing(...of).height;
 
 test("rows of experts are listed in tiles that suit both layers", () => {
@@ -103,7 +93,10 @@ test("experts' second layer goes in parts where it has few blocks, and not where
 });
 
 test("a tile that was measured for experts is that of both layers, in parts only the second's", () => {
-  const [first, second] = [product(108, 2048, 512, 8), product(108, 512, 2048, 8)];
+  const [first, second] = [
+    productOf(108, 2048, 512, { experts: 8 }),
+    productOf(108, 512, 2048, { experts: 8 }),
+  ];
   const measured = tile(8, 8, 4, 1, 16, { parts: 8 });
   const tuned: Profile = {
     ...nvidia,
@@ -116,7 +109,10 @@ test("a tile that was measured for experts is that of both layers, in parts only
 });
 
 test("parts that were measured for rows listed otherwise are none", () => {
-  const [first, second] = [product(108, 2048, 512, 8), product(108, 512, 2048, 8)];
+  const [first, second] = [
+    productOf(108, 2048, 512, { experts: 8 }),
+    productOf(108, 512, 2048, { experts: 8 }),
+  ];
   const others: Profile = {
     ...nvidia,
     tuned: [
@@ -133,7 +129,7 @@ const sizes = fc.record({ M: size, N: size, K: size });
 test("whatever is chosen fits the device and serves the product", () => {
   fc.assert(
     fc.property(fc.constantFrom(...gpus), sizes, fc.boolean(), (profile, { M, N, K }, tiled) => {
-      const chosen = chooseTile(product(M, N, K), { tiled, parts: true }, profile);
+      const chosen = chooseTile(productOf(M, N, K), { tiled, parts: true }, profile);
       expect(fits(chosen, profile)).toBe(true);
       expect(tiled || chosen.bk === 0).toBe(true);
     }),
@@ -150,7 +146,7 @@ test("whatever is chosen for experts fits the device, and has the height and the
       (profile, { M, ...drawn }, vector, experts) => {
         const [N, K] = [vector * drawn.N, vector * drawn.K];
         const tiled = N % 4 === 0 && K % 4 === 0;
-        const [first, second] = [product(M, N, K, experts), product(M, K, N, experts)];
+        const [first, second] = [productOf(M, N, K, { experts }), productOf(M, K, N, { experts })];
         const listed = listingOf({ ...first, usual: Math.ceil(M / 2) }, profile);
         for (const [of, parts] of [
           [first, 1],

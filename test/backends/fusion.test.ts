@@ -32,6 +32,7 @@ import { type RandomProgram, randomProgram } from "../support/arbitrary.ts";
 import { expectClose } from "../support/close.ts";
 import { noWeights } from "../support/engines.ts";
 import { tinyVmoe } from "../support/golden.ts";
+import { productOf } from "../support/product.ts";
 import { runs } from "../support/runs.ts";
 import { rows, stream, transposed } from "../support/streams.ts";
 
@@ -51,12 +52,9 @@ type Engine = Awaited<ReturnType<ReturnType<typeof webgpuOn>["open"]>>;
 
 const onCpu = await both(software);
 const onGpu = await both({ ...generic, minWorkgroups: 1 });
-const affine = { M: 5, N: 12, K: 12, batch: 1, bits: 32, experts: 0 } as const;
 const inParts = await both({
   ...generic,
-  tuned: [
-    { ...affine, transposed: false, strips: false, tile: { wx: 8, wy: 8, tm: 4, tv: 1, bk: 4, parts: 2 } },
-  ],
+  tuned: [{ ...productOf(5, 12, 12), tile: { wx: 8, wy: 8, tm: 4, tv: 1, bk: 4, parts: 2 } }],
 });
 
 const contracts = await driverContracts();

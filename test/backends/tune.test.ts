@@ -17,6 +17,7 @@ import { Device } from "../../runtime/device.ts";
 import { expectClose } from "../support/close.ts";
 import { bothWays } from "../support/engines.ts";
 import { layer } from "../support/moeLayer.ts";
+import { productOf } from "../support/product.ts";
 import { runs } from "../support/runs.ts";
 
 const gpu = await dawnGpu();
@@ -296,17 +297,7 @@ describe("tuning", () => {
 
   test("begins with the costliest, keeps to the budget, and leaves what it did not reach as it was", async () => {
     const { bench, now, timed } = pretended(costly);
-    const old: TunedProduct = {
-      M: 1,
-      N: 1,
-      K: 1,
-      batch: 1,
-      transposed: false,
-      strips: false,
-      bits: 32,
-      experts: 0,
-      tile: software.tiles[0]!,
-    };
+    const old: TunedProduct = { ...productOf(1, 1, 1), tile: software.tiles[0]! };
     const { profile, subjects, ms } = await tuneBy(
       bench,
       graph,
@@ -381,13 +372,8 @@ describe("tuning", () => {
       const tile: Tile = { wx: 8, wy: 2, tm: 4, tv: 1, bk: 16 };
       const deep = products({ B: 1, M: 12, N: 264, K: 36, E: 2 });
       const second = (parts?: number): Launch => {
-        const given = { M: 12, batch: 1, transposed: false, strips: false, bits: 32, experts: 2 } as const;
-        const table = [[264, 36] as const, [36, 264] as const].map(([N, K]) => ({
-          ...given,
-          N,
-          K,
-          tile: { ...tile, parts },
-        }));
+        const layers = [productOf(12, 264, 36, { experts: 2 }), productOf(12, 36, 264, { experts: 2 })];
+        const table = layers.map((each) => ({ ...each, tile: { ...tile, parts } }));
         const launches = launchesOf(deep, { ...generic, tuned: table });
         return launches.find(({ label }) => label === "experts, second layer")!;
       };

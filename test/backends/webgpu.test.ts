@@ -14,6 +14,7 @@ import { expectClose } from "../support/close.ts";
 import { bothWays, noWeights } from "../support/engines.ts";
 import { expectOneLine } from "../support/errors.ts";
 import { tinyVmoe } from "../support/golden.ts";
+import { productOf } from "../support/product.ts";
 import { runs, someOf } from "../support/runs.ts";
 
 const [software, generic] = profiles as [Profile, Profile];
@@ -69,11 +70,10 @@ test.for(
   const sizes =
     tile.bk > 0 ? someOf(productSizes, 1).slice(0, runs(1)) : someOf(productSizes, allTiles.indexOf(tile));
   for (const [M, N, K] of sizes) {
-    const product = { N, K, transposed: false, strips: false, bits: 32, experts: 0, tile } as const;
-    const tuned = [
-      { ...product, M, batch: 2 },
-      { ...product, M: 2 * M, batch: 1 },
-    ];
+    const tuned = [productOf(M, N, K, { batch: 2 }), productOf(2 * M, N, K)].map((each) => ({
+      ...each,
+      tile,
+    }));
     await withEngine({ ...generic, limits, features, subgroupMinSize, tiles, tuned }, async (engine) => {
       const [x, w, b] = [f32("x", 2, M, K), f32("w", 2, K, N), f32("b", N)];
       const first = ops.slice(w, { start: [0, 0, 0], limit: [1, K, N] });
