@@ -51,11 +51,15 @@ export interface JoinedPart {
   readonly run: number;
 }
 
-/** Matrices [K, N] as strips of `columns` columns, each row by row; beyond the last column and the last row there are zeros. */
+/**
+ * Matrices [K, N] as strips of `columns` columns, four rows at a time: of each first `run` columns, then the next. Beyond the
+ * last column and the last row there are zeros.
+ */
 export interface StripLayout {
   readonly K: number;
   readonly N: number;
   readonly columns: number;
+  readonly run: number;
 }
 
 /**

@@ -1,5 +1,6 @@
 /** What the compiler needs to know of a device: limits, features and preferences, never who made it. */
 import type { Limits } from "../../runtime/module.ts";
+import type { StripWidth } from "./strips.ts";
 
 /** Matrices that the threads of a subgroup multiply together: [M, K] x [K, N] of `component`, added up in f32. */
 export interface SubgroupMatrix {
@@ -147,10 +148,10 @@ export const isFor = (tile: Tile, { strips }: Pick<Product, "strips">): boolean 
 export const tilesOf = ({ tiles }: Profile, product: Pick<Product, "strips">): readonly Tile[] =>
   tiles.filter((tile) => isFor(tile, product));
 
-/** The columns of the strips that a profile's products read; undefined where they read none. */
-export function stripColumns({ tiles }: Pick<Profile, "tiles">): number | undefined {
+/** How wide the strips are that a profile's products read: as blocks, in runs of what threads read at once; undefined where they read none. */
+export function stripWidth({ tiles }: Pick<Profile, "tiles">): StripWidth | undefined {
   const tile = tiles.find(({ strips }) => strips);
-  return tile && blockOf(tile).columns;
+  return tile && { columns: blockOf(tile).columns, run: 4 * tile.wx };
 }
 
 /** What a product is to the choice of its tile, without what else is known of it. */

@@ -1,4 +1,4 @@
-/** Weights in strips of columns, each row by row in an image: so a product reads them one texel after the other. */
+/** Weights in strips of columns, four rows of a run of them at a time: so a product reads an image one texel after the other. */
 import { sizeOf, type TensorType, type Value } from "../../ir/index.ts";
 import type { Limits, ModuleImage, StripLayout } from "../../runtime/module.ts";
 import { isPacked } from "./transfer.ts";
@@ -8,6 +8,9 @@ const lanes = 4;
 
 /** Texels of an image's row, at most: WebGPU's guaranteed `maxTextureDimension2D`. */
 const widest = 8192;
+
+/** How wide strips are, and their runs. */
+export type StripWidth = Pick<StripLayout, "columns" | "run">;
 
 /** How matrices [matrices, K, N] lie in an image: strip by strip, each on rows of its own. */
 export interface Strips extends StripLayout {
@@ -20,8 +23,8 @@ export interface Strips extends StripLayout {
   readonly steps: number;
 }
 
-/** The matrices that are the last two axes of `shape`, in strips of `columns`. */
-export function stripsOf({ shape }: Pick<TensorType, "shape">, columns: number): Strips {
+/** The matrices that are the last two axes of `shape`, in strips of `columns`, and runs of `run`. */
+export function stripsOf({ shape }: Pick<TensorType, "shape">, { columns, run }: StripWidth): Strips {
   const [K = 1, N = 1] = shape.slice(-2);
   const most = Math.floor(widest / columns) * lanes;
   const rows = Math.ceil(K / most);
@@ -30,6 +33,7 @@ export function stripsOf({ shape }: Pick<TensorType, "shape">, columns: number):
     K,
     N,
     columns,
+    run,
     matrices: sizeOf(shape.slice(0, -2)),
     across: Math.ceil(N / columns),
     rows,
@@ -71,19 +75,21 @@ export function entriesPerImage(
 /** Elements row by row, those of whole matrices, as they lie in strips. */
 export function inStrips<T extends Float32Array | Int32Array | Uint32Array | Uint16Array>(
   elements: T,
-  { K, N, columns }: StripLayout,
+  { K, N, columns, run }: StripLayout,
 ): T {
   const matrices = elements.length / (K * N);
-  const { across, rows, steps } = stripsOf({ shape: [K, N] }, columns);
-  const strip = rows * steps * columns;
-  const laid = new (elements.constructor as new (length: number) => T)(matrices * across * strip);
+  const { across, rows, steps } = stripsOf({ shape: [K, N] }, { columns, run });
+  const height = rows * steps;
+  const laid = new (elements.constructor as new (length: number) => T)(matrices * across * height * columns);
   for (let matrix = 0; matrix < matrices; matrix++) {
-    for (let first = 0; first < N; first += columns) {
-      const to = (matrix * across + first / columns) * strip;
-      const run = Math.min(columns, N - first);
+    for (let first = 0; first < N; first += run) {
+      const column = first % columns;
+      const strip = (matrix * across + (first - column) / columns) * height * columns;
+      const width = Math.min(run, N - first);
       for (let k = 0; k < K; k++) {
-        const [from, at] = [(matrix * K + k) * N + first, to + k * columns];
-        for (let n = 0; n < run; n++) laid[at + n] = elements[from + n] as number;
+        const from = (matrix * K + k) * N + first;
+        const at = strip + (k - (k % lanes)) * columns + column * lanes + (k % lanes) * run;
+        for (let n = 0; n < width; n++) laid[at + n] = elements[from + n] as number;
       }
     }
   }

@@ -3,7 +3,7 @@ import type { Graph, Value } from "../../ir/index.ts";
 import { factorWeights } from "./factors.ts";
 import { joinWeights, type WithJoinedWeights } from "./joinWeights.ts";
 import { padWeights } from "./padWeights.ts";
-import { type Profile, stripColumns } from "./profile.ts";
+import { type Profile, stripWidth } from "./profile.ts";
 import { entriesPerImage, type Strips, stripsOf } from "./strips.ts";
 import { widenPacked } from "./widenPacked.ts";
 
@@ -24,8 +24,8 @@ export function layWeights(given: Graph, profile: Profile): LaidWeights {
 
 /** Those of the factors that lie in strips on devices of a profile: where it has tiles for these, and images can hold them. */
 function stripsAmong(factors: ReadonlyMap<Value, Value>, profile: Profile): ReadonlyMap<Value, Strips> {
-  const columns = stripColumns(profile);
-  if (columns === undefined) return new Map();
-  const laid = [...factors].map(([leaf, factor]) => [leaf, stripsOf(factor.type, columns)] as const);
+  const width = stripWidth(profile);
+  if (!width) return new Map();
+  const laid = [...factors].map(([leaf, factor]) => [leaf, stripsOf(factor.type, width)] as const);
   return new Map(laid.filter(([leaf, strips]) => entriesPerImage(leaf, strips, profile.limits) > 0));
 }

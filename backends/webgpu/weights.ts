@@ -90,7 +90,7 @@ export function packWeights(
   }
   for (const [value, layout] of strips) {
     const { dtype, shape } = value.type;
-    const { K, N, columns, matrices } = layout;
+    const { K, N, columns, run, matrices } = layout;
     const name = value.leaf?.name ?? "";
     const [entries = 1] = shape;
     const joined = joins.get(value);
@@ -99,7 +99,7 @@ export function packWeights(
       const image = imageOf(value, { ...layout, matrices: (matrices / entries) * (stop - start) });
       const bytes = imageBytes(image);
       const place = { buffer: buffers.push({ label: name, bytes, image }) - 1, offset: 0, bytes };
-      const lies = { ...(joined && { joined }), strips: { K, N, columns }, place };
+      const lies = { ...(joined && { joined }), strips: { K, N, columns, run }, place };
       const part = { name, dtype, shape, start, stop, ...lies };
       parts.push(part);
       return { ...shard, part };

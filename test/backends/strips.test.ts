@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 
 import { dawn } from "../../backends/webgpu/dawn.ts";
 import { compile, type Profile, profiles, webgpuOn } from "../../backends/webgpu/index.ts";
-import { stripColumns } from "../../backends/webgpu/profile.ts";
+import { stripWidth } from "../../backends/webgpu/profile.ts";
 import { imageBytes, imageOf, inStrips, stripsOf } from "../../backends/webgpu/strips.ts";
 import { layWeights } from "../../backends/webgpu/weightLayout.ts";
 import { packWeights, weightBytes } from "../../backends/webgpu/weights.ts";
@@ -22,20 +22,22 @@ const [software, generic] = profiles as [Profile, Profile];
 const widened = (half: Value): Value => ops.cast(half, { to: "f32" });
 const single = (name: string, ...shape: number[]): Value => weight(name, f32(shape));
 
-test("every element lies in its strip, row by row, and zeros between", () => {
+test("every element lies in its strip, four rows of a run at a time, and zeros between", () => {
   const sizes = fc.record({
     matrices: fc.integer({ min: 1, max: 3 }),
     K: fc.oneof(fc.integer({ min: 1, max: 40 }), fc.constantFrom(511, 512, 513, 1030)),
     N: fc.integer({ min: 1, max: 150 }),
-    columns: fc.constantFrom(32, 64, 128),
+    run: fc.constantFrom(16, 32),
+    vectors: fc.integer({ min: 1, max: 4 }),
   });
   fc.assert(
-    fc.property(sizes, ({ matrices, K, N, columns }) => {
-      const strips = stripsOf({ shape: [matrices, K, N] }, columns);
+    fc.property(sizes, ({ matrices, K, N, run, vectors }) => {
+      const columns = vectors * run;
+      const strips = stripsOf({ shape: [matrices, K, N] }, { columns, run });
       const { width, height } = imageOf(weight("w", f32([matrices, K, N])), strips);
       expect(width).toBeLessThanOrEqual(8192);
       const elements = Float32Array.from({ length: matrices * K * N }, (_, i) => i + 1);
-      const laid = inStrips(elements, { K, N, columns });
+      const laid = inStrips(elements, { K, N, columns, run });
       expect(laid.length).toBe(4 * width * height);
       const { rows, steps, across } = strips;
       // No more is added than what makes rows of one length.
@@ -47,8 +49,9 @@ test("every element lies in its strip, row by row, and zeros between", () => {
       const found = Array.from({ length: 50 }, (_, n) => (n * 7919) % elements.length).every((at) => {
         const [matrix, k, n] = [Math.floor(at / (K * N)), Math.floor(at / N) % K, at % N];
         const y = (matrix * across + Math.floor(n / columns)) * rows + Math.floor(k / steps);
-        const x = ((k % steps) * columns) / 4 + Math.floor((n % columns) / 4);
-        return laid[4 * (y * width + x) + (n % 4)] === at + 1;
+        const [row, column] = [k % steps, n % columns];
+        const before = Math.floor(row / 4) * 4 * vectors + Math.floor(column / run) * 4 + (row % 4);
+        return laid[4 * y * width + before * run + (column % run)] === at + 1;
       });
       expect(found).toBe(true);
     }),
@@ -121,7 +124,7 @@ function products(M: number, K: number, N: number): { graph: Graph; tensors: Map
 }
 
 /** Whether the adapter has no subgroups that can run the tiles for strips. */
-const noStrips = stripColumns(asCpu) === undefined;
+const noStrips = stripWidth(asCpu) === undefined;
 
 test.skipIf(noStrips).each(someOf(sizes, 1))(
   "products [%i, %i] x [., %i], read in parts of any length",
@@ -206,5 +209,5 @@ test("the bytes of an image are those of the strips, one after the other", async
     got.push(...(bytes as Float32Array));
   }
   expect(buffers[0]!.bytes).toBe(4 * got.length);
-  expect(got).toEqual([...inStrips(all.data as Float32Array, { K: 20, N: 70, columns: 64 })]);
+  expect(got).toEqual([...inStrips(all.data as Float32Array, { K: 20, N: 70, columns: 64, run: 32 })]);
 });

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 
 import { type Profile, profiles, type Tile } from "../../backends/webgpu/index.ts";
-import { blockOf, fits, stripColumns } from "../../backends/webgpu/profile.ts";
+import { blockOf, fits, stripWidth } from "../../backends/webgpu/profile.ts";
 import { candidates } from "../../backends/webgpu/tune/candidates.ts";
 import { productOf } from "../support/product.ts";
 
@@ -55,6 +55,8 @@ test("all candidates for weights in strips are as wide as the profile's, however
   for (const profile of [software, wide]) {
     const found = candidates(own, profile);
     expect(found.length).toBeGreaterThan(4);
-    expect(new Set(found.map((tile) => blockOf(tile).columns))).toEqual(new Set([stripColumns(profile)]));
+    expect(new Set(found.map((tile) => blockOf(tile).columns))).toEqual(
+      new Set([stripWidth(profile)?.columns]),
+    );
   }
 });

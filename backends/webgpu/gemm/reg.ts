@@ -69,10 +69,6 @@ export function regBody(plan: Plan): string {
     ...loadedRows(tile).map(
       (row, i) => `let l${i} = ${leftRow(plan, own(fits ? row : `min(${row}, ${limit} - 1u)`))};`,
     ),
-    ...loadedRows(tile).flatMap((_, i) => {
-      const condition = haveRow(plan, i);
-      return condition ? [`let have${i} = ${condition};`] : [];
-    }),
     ...rows.flatMap((r) => vectors.map((j) => `var ${named(`s${r}`, j)} = vec4f();`)),
     ...(right.strips ? [`let strip = ${sum(startOf("right", plan), product(x, right.strips.rows))};`] : []),
     ...innerLoop(plan),
@@ -135,24 +131,24 @@ function eachLoad(
 /** Statements that load the left factor at column `k`: nothing for threads without a row. */
 function leftLoads(plan: Plan, k: string): string[] {
   const zero = plan.vec.left ? "vec4f()" : "0.0f";
-  return loadedRows(plan.tile).map((_, i) => {
+  return loadedRows(plan.tile).map((_, i, { length }) => {
     const load = `left[l${i} + ${leftColumn(plan, k)}]`;
-    return haveRow(plan, i)
-      ? `var a${i} = ${zero}; if (have${i}) { a${i} = ${load}; }`
+    return i === length - 1 && haveRow(plan)
+      ? `var a${i} = ${zero}; if (have) { a${i} = ${load}; }`
       : `let a${i} = ${load};`;
   });
 }
 
 /**
- * WGSL for whether a thread has a row to load for the others in turn `i`; undefined where all have one. Rows beyond the last
- * are loaded, too, but for listed ones, of which most tiles have fewer than they could.
+ * WGSL for whether a thread has a row to load for the others in the last turn; undefined where all have one. Rows beyond
+ * the last are loaded, too, but for listed ones, of which most tiles have fewer than they could.
  */
-function haveRow({ tile: { wx, tm, broadcast }, tiles }: Plan, i: number): string | undefined {
+function haveRow({ tile: { wx, tm, broadcast }, tiles }: Plan): string | undefined {
   if (!broadcast) return undefined;
-  const ofBlock = tm - i * wx;
+  const before = wx * (Math.ceil(tm / wx) - 1);
   const conditions = [
-    ...(ofBlock < wx ? [`member < ${ofBlock}u`] : []),
-    ...(tiles ? [`${plus("row", i * wx)} + member < rows`] : []),
+    ...(tm - before < wx ? [`member < ${tm - before}u`] : []),
+    ...(tiles ? [`${plus("row", before)} + member < rows`] : []),
   ];
   return conditions.join(" && ") || undefined;
 }
@@ -178,6 +174,8 @@ function gathered({ wx, wy, tm }: Tile, split: number, rows: readonly number[]):
 function innerLoop(plan: Plan): string[] {
   const { K, vec, tile, right } = plan;
   const { split } = tile;
+  const have = haveRow(plan);
+  const before = have ? [`let have = ${have};`] : [];
   const loop = (steps: number): string =>
     split
       ? `for (var k = local.z; k < ${steps}u; k += ${split}u) {`
@@ -189,11 +187,12 @@ function innerLoop(plan: Plan): string[] {
           `let b = ${rightColumns(plan, "k", "c")};`,
           ...eachLoad(plan, "k", (r, entry) => [`s${r} += ${entry("")} * b;`]),
         ];
-    return [loop(K), block(2, step), "}"];
+    return [...before, loop(K), block(2, step), "}"];
   }
   const [vectors, rest] = [Math.floor(K / 4), K % 4];
   const last = rest ? innerStep(plan, `${vectors}u`, rest) : [];
   return [
+    ...before,
     loop(vectors),
     block(2, innerStep(plan, "k", 4)),
     "}",
@@ -217,24 +216,27 @@ function innerStep(plan: Plan, k: string, count: number): string[] {
  */
 function stripSteps(
   plan: Plan,
-  { rows: imageRows, steps, columns }: NonNullable<Gemm["right"]["strips"]>,
+  { rows: imageRows, steps, columns, run }: NonNullable<Gemm["right"]["strips"]>,
   k: string,
   step: string,
   parts: readonly string[],
 ): string[] {
-  const { tile } = plan;
-  const { wx, tm, tv } = tile;
-  const texels = columns / 4;
+  const { tile, vec } = plan;
+  const { tm, tv } = tile;
   const [first, y] =
     imageRows === 1 ? [step, "strip"] : [`(${step}) % ${steps}u`, `strip + (${step}) / ${steps}u`];
+  // Vectors of the left factor begin where four rows of a strip do.
+  const x = vec.left
+    ? product(first, columns / 4)
+    : `${first} / 4u * ${columns}u + ${product(`${first} % 4u`, run / 4)}`;
   return [
-    `let x = ${first} * ${texels}u + local.x;`,
+    `let x = ${x} + local.x;`,
     `let y = ${y};`,
     ...leftLoads(plan, k),
     ...[...Array(tv).keys()].flatMap((j) => [
       ...parts.map(
         (_, i) =>
-          `let ${named(`b${i}`, j)} = textureLoad(right, vec2u(${plus("x", i * texels + j * wx)}, y));`,
+          `let ${named(`b${i}`, j)} = textureLoad(right, vec2u(${plus("x", (4 * j + i) * (run / 4))}, y));`,
       ),
       ...[...Array(tm).keys()].flatMap((r) =>
         parts.map((part, i) => `${named(`s${r}`, j)} += ${leftEntry(tile, r, part)} * ${named(`b${i}`, j)};`),

@@ -21,7 +21,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let l1 = leftStart + min(row + 8u + member, 50u - 1u) * 128u;
   let l2 = leftStart + min(row + 16u + member, 50u - 1u) * 128u;
   let l3 = leftStart + min(row + 24u + member, 50u - 1u) * 128u;
-  let have3 = member < 1u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -47,6 +46,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s22 = vec4f();
   var s23 = vec4f();
   var s24 = vec4f();
+  let have = member < 1u;
   for (var k = 0u; k < 16u; k++) {
     let c0 = right[rightStart + n0 * 128u + k];
     let c1 = right[rightStart + n1 * 128u + k];
@@ -155,7 +155,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s23 += subgroupBroadcast(a2.y, 7u) * b1;
     s23 += subgroupBroadcast(a2.z, 7u) * b2;
     s23 += subgroupBroadcast(a2.w, 7u) * b3;
-    var a3 = vec4f(); if (have3) { a3 = left[l3 + k]; }
+    var a3 = vec4f(); if (have) { a3 = left[l3 + k]; }
     s24 += subgroupBroadcast(a3.x, 0u) * b0;
     s24 += subgroupBroadcast(a3.y, 0u) * b1;
     s24 += subgroupBroadcast(a3.z, 0u) * b2;
@@ -214,7 +214,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let l1 = leftStart + min(row + 8u + member, 50u - 1u) * 13u;
   let l2 = leftStart + min(row + 16u + member, 50u - 1u) * 13u;
   let l3 = leftStart + min(row + 24u + member, 50u - 1u) * 13u;
-  let have3 = member < 1u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -240,6 +239,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s22 = vec4f();
   var s23 = vec4f();
   var s24 = vec4f();
+  let have = member < 1u;
   for (var k = 0u; k < 12u; k++) {
     let b0 = right[rightStart + (4u * k) * 128u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 128u + c];
@@ -344,7 +344,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s23 += subgroupBroadcast(a2.y, 7u) * b1;
     s23 += subgroupBroadcast(a2.z, 7u) * b2;
     s23 += subgroupBroadcast(a2.w, 7u) * b3;
-    var a3 = vec4f(); if (have3) { a3 = left[l3 + k]; }
+    var a3 = vec4f(); if (have) { a3 = left[l3 + k]; }
     s24 += subgroupBroadcast(a3.x, 0u) * b0;
     s24 += subgroupBroadcast(a3.y, 0u) * b1;
     s24 += subgroupBroadcast(a3.z, 0u) * b2;
@@ -403,7 +403,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   s22 += subgroupBroadcast(a2.y, 6u) * b1;
   s23 += subgroupBroadcast(a2.x, 7u) * b0;
   s23 += subgroupBroadcast(a2.y, 7u) * b1;
-  var a3 = vec4f(); if (have3) { a3 = left[l3 + 12u]; }
+  var a3 = vec4f(); if (have) { a3 = left[l3 + 12u]; }
   s24 += subgroupBroadcast(a3.x, 0u) * b0;
   s24 += subgroupBroadcast(a3.y, 0u) * b1;
   if (column >= 16u) { return; }

@@ -23,7 +23,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let l1 = min(row + 8u + member, 50u - 1u) * 512u;
   let l2 = min(row + 16u + member, 50u - 1u) * 512u;
   let l3 = min(row + 24u + member, 50u - 1u) * 512u;
-  let have3 = member < 1u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -49,6 +48,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s22 = vec4f();
   var s23 = vec4f();
   var s24 = vec4f();
+  let have = member < 1u;
   for (var k = 0u; k < 512u; k++) {
     let b0 = right[(4u * k) * 128u + c];
     let b1 = right[(4u * k + 1u) * 128u + c];
@@ -153,7 +153,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s23 += subgroupBroadcast(a2.y, 7u) * b1;
     s23 += subgroupBroadcast(a2.z, 7u) * b2;
     s23 += subgroupBroadcast(a2.w, 7u) * b3;
-    var a3 = vec4f(); if (have3) { a3 = left[l3 + k]; }
+    var a3 = vec4f(); if (have) { a3 = left[l3 + k]; }
     s24 += subgroupBroadcast(a3.x, 0u) * b0;
     s24 += subgroupBroadcast(a3.y, 0u) * b1;
     s24 += subgroupBroadcast(a3.z, 0u) * b2;

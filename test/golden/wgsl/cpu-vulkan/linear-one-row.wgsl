@@ -12,14 +12,14 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let row = group.x * 1u;
   if (row >= 1u) { return; }
   let l0 = min(row + member, 1u - 1u) * 128u;
-  let have0 = member < 1u;
   var s0 = vec4f();
+  let have = member < 1u;
   for (var k = 0u; k < 128u; k++) {
     let b0 = right[(4u * k) * 250u + c];
     let b1 = right[(4u * k + 1u) * 250u + c];
     let b2 = right[(4u * k + 2u) * 250u + c];
     let b3 = right[(4u * k + 3u) * 250u + c];
-    var a0 = vec4f(); if (have0) { a0 = left[l0 + k]; }
+    var a0 = vec4f(); if (have) { a0 = left[l0 + k]; }
     s0 += subgroupBroadcast(a0.x, 0u) * b0;
     s0 += subgroupBroadcast(a0.y, 0u) * b1;
     s0 += subgroupBroadcast(a0.z, 0u) * b2;

@@ -23,7 +23,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let l0 = leftStart + min(row + member, 108u - 1u) * 128u;
   let l1 = leftStart + min(row + 8u + member, 108u - 1u) * 128u;
   let l2 = leftStart + min(row + 16u + member, 108u - 1u) * 128u;
-  let have2 = member < 6u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -46,6 +45,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s19 = vec4f();
   var s20 = vec4f();
   var s21 = vec4f();
+  let have = member < 6u;
   for (var k = 0u; k < 128u; k++) {
     let b0 = rightAt(rightStart + (4u * k) * 512u + c) * scales[scalesStart + ((4u * k) / 32u) * 512u + c];
     let b1 = rightAt(rightStart + (4u * k + 1u) * 512u + c) * scales[scalesStart + ((4u * k + 1u) / 32u) * 512u + c];
@@ -117,7 +117,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s15 += subgroupBroadcast(a1.y, 7u) * b1;
     s15 += subgroupBroadcast(a1.z, 7u) * b2;
     s15 += subgroupBroadcast(a1.w, 7u) * b3;
-    var a2 = vec4f(); if (have2) { a2 = left[l2 + k]; }
+    var a2 = vec4f(); if (have) { a2 = left[l2 + k]; }
     s16 += subgroupBroadcast(a2.x, 0u) * b0;
     s16 += subgroupBroadcast(a2.y, 0u) * b1;
     s16 += subgroupBroadcast(a2.z, 0u) * b2;

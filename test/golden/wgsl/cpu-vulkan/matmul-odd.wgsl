@@ -18,13 +18,13 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let n2 = min(4u * c + 2u, 8u);
   let n3 = min(4u * c + 3u, 8u);
   let l0 = leftStart + min(row + member, 5u - 1u) * 7u;
-  let have0 = member < 3u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
+  let have = member < 3u;
   for (var k = 0u; k < 7u; k++) {
     let b = vec4f(right[rightStart + k * 9u + n0], right[rightStart + k * 9u + n1], right[rightStart + k * 9u + n2], right[rightStart + k * 9u + n3]);
-    var a0 = 0.0f; if (have0) { a0 = left[l0 + k]; }
+    var a0 = 0.0f; if (have) { a0 = left[l0 + k]; }
     s0 += subgroupBroadcast(a0, 0u) * b;
     s1 += subgroupBroadcast(a0, 1u) * b;
     s2 += subgroupBroadcast(a0, 2u) * b;

@@ -113,9 +113,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let l0 = (sources[first + min(row + member, rows - 1u)]) * 128u;
   let l1 = (sources[first + min(row + 8u + member, rows - 1u)]) * 128u;
   let l2 = (sources[first + min(row + 16u + member, rows - 1u)]) * 128u;
-  let have0 = row + member < rows;
-  let have1 = row + 8u + member < rows;
-  let have2 = member < 6u && row + 16u + member < rows;
   var s0 = vec4f();
   var s0_1 = vec4f();
   var s1 = vec4f();
@@ -161,16 +158,17 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s21 = vec4f();
   var s21_1 = vec4f();
   let strip = rightStart + group.y;
+  let have = member < 6u && row + 16u + member < rows;
   for (var k = 0u; k < 128u; k++) {
-    let x = 4u * k * 16u + local.x;
+    let x = (4u * k) * 16u + local.x;
     let y = strip;
-    var a0 = vec4f(); if (have0) { a0 = left[l0 + k]; }
-    var a1 = vec4f(); if (have1) { a1 = left[l1 + k]; }
-    var a2 = vec4f(); if (have2) { a2 = left[l2 + k]; }
+    let a0 = left[l0 + k];
+    let a1 = left[l1 + k];
+    var a2 = vec4f(); if (have) { a2 = left[l2 + k]; }
     let b0 = textureLoad(right, vec2u(x, y));
-    let b1 = textureLoad(right, vec2u(x + 16u, y));
-    let b2 = textureLoad(right, vec2u(x + 32u, y));
-    let b3 = textureLoad(right, vec2u(x + 48u, y));
+    let b1 = textureLoad(right, vec2u(x + 8u, y));
+    let b2 = textureLoad(right, vec2u(x + 16u, y));
+    let b3 = textureLoad(right, vec2u(x + 24u, y));
     s0 += subgroupBroadcast(a0.x, 0u) * b0;
     s0 += subgroupBroadcast(a0.y, 0u) * b1;
     s0 += subgroupBroadcast(a0.z, 0u) * b2;
@@ -259,9 +257,9 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s21 += subgroupBroadcast(a2.y, 5u) * b1;
     s21 += subgroupBroadcast(a2.z, 5u) * b2;
     s21 += subgroupBroadcast(a2.w, 5u) * b3;
-    let b0_1 = textureLoad(right, vec2u(x + 8u, y));
-    let b1_1 = textureLoad(right, vec2u(x + 24u, y));
-    let b2_1 = textureLoad(right, vec2u(x + 40u, y));
+    let b0_1 = textureLoad(right, vec2u(x + 32u, y));
+    let b1_1 = textureLoad(right, vec2u(x + 40u, y));
+    let b2_1 = textureLoad(right, vec2u(x + 48u, y));
     let b3_1 = textureLoad(right, vec2u(x + 56u, y));
     s0_1 += subgroupBroadcast(a0.x, 0u) * b0_1;
     s0_1 += subgroupBroadcast(a0.y, 0u) * b1_1;
@@ -387,9 +385,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let l0 = (first + min(row + member, rows - 1u)) * 512u;
   let l1 = (first + min(row + 8u + member, rows - 1u)) * 512u;
   let l2 = (first + min(row + 16u + member, rows - 1u)) * 512u;
-  let have0 = row + member < rows;
-  let have1 = row + 8u + member < rows;
-  let have2 = member < 6u && row + 16u + member < rows;
   var s0 = vec4f();
   var s0_1 = vec4f();
   var s1 = vec4f();
@@ -435,16 +430,17 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s21 = vec4f();
   var s21_1 = vec4f();
   let strip = rightStart + (group.y) * 4u;
+  let have = member < 6u && row + 16u + member < rows;
   for (var k = 0u; k < 512u; k++) {
-    let x = (4u * k) % 512u * 16u + local.x;
+    let x = ((4u * k) % 512u) * 16u + local.x;
     let y = strip + (4u * k) / 512u;
-    var a0 = vec4f(); if (have0) { a0 = left[l0 + k]; }
-    var a1 = vec4f(); if (have1) { a1 = left[l1 + k]; }
-    var a2 = vec4f(); if (have2) { a2 = left[l2 + k]; }
+    let a0 = left[l0 + k];
+    let a1 = left[l1 + k];
+    var a2 = vec4f(); if (have) { a2 = left[l2 + k]; }
     let b0 = textureLoad(right, vec2u(x, y));
-    let b1 = textureLoad(right, vec2u(x + 16u, y));
-    let b2 = textureLoad(right, vec2u(x + 32u, y));
-    let b3 = textureLoad(right, vec2u(x + 48u, y));
+    let b1 = textureLoad(right, vec2u(x + 8u, y));
+    let b2 = textureLoad(right, vec2u(x + 16u, y));
+    let b3 = textureLoad(right, vec2u(x + 24u, y));
     s0 += subgroupBroadcast(a0.x, 0u) * b0;
     s0 += subgroupBroadcast(a0.y, 0u) * b1;
     s0 += subgroupBroadcast(a0.z, 0u) * b2;
@@ -533,9 +529,9 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s21 += subgroupBroadcast(a2.y, 5u) * b1;
     s21 += subgroupBroadcast(a2.z, 5u) * b2;
     s21 += subgroupBroadcast(a2.w, 5u) * b3;
-    let b0_1 = textureLoad(right, vec2u(x + 8u, y));
-    let b1_1 = textureLoad(right, vec2u(x + 24u, y));
-    let b2_1 = textureLoad(right, vec2u(x + 40u, y));
+    let b0_1 = textureLoad(right, vec2u(x + 32u, y));
+    let b1_1 = textureLoad(right, vec2u(x + 40u, y));
+    let b2_1 = textureLoad(right, vec2u(x + 48u, y));
     let b3_1 = textureLoad(right, vec2u(x + 56u, y));
     s0_1 += subgroupBroadcast(a0.x, 0u) * b0_1;
     s0_1 += subgroupBroadcast(a0.y, 0u) * b1_1;

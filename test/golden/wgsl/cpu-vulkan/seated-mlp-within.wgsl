@@ -114,7 +114,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 24u;
   let l0 = (sources[first + min(row + member, rows - 1u)]) * 96u;
-  let have0 = row + member < rows;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -123,12 +122,13 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s5 = vec4f();
   var s6 = vec4f();
   var s7 = vec4f();
+  let have = row + member < rows;
   for (var k = 0u; k < 96u; k++) {
     let b0 = right[rightStart + (4u * k) * 24u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 24u + c];
     let b2 = right[rightStart + (4u * k + 2u) * 24u + c];
     let b3 = right[rightStart + (4u * k + 3u) * 24u + c];
-    var a0 = vec4f(); if (have0) { a0 = left[l0 + k]; }
+    var a0 = vec4f(); if (have) { a0 = left[l0 + k]; }
     s0 += subgroupBroadcast(a0.x, 0u) * b0;
     s0 += subgroupBroadcast(a0.y, 0u) * b1;
     s0 += subgroupBroadcast(a0.z, 0u) * b2;
@@ -193,7 +193,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 96u;
   let l0 = (first + min(row + member, rows - 1u)) * 24u;
-  let have0 = row + member < rows;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -202,12 +201,13 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s5 = vec4f();
   var s6 = vec4f();
   var s7 = vec4f();
+  let have = row + member < rows;
   for (var k = 0u; k < 24u; k++) {
     let b0 = right[rightStart + (4u * k) * 96u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 96u + c];
     let b2 = right[rightStart + (4u * k + 2u) * 96u + c];
     let b3 = right[rightStart + (4u * k + 3u) * 96u + c];
-    var a0 = vec4f(); if (have0) { a0 = left[l0 + k]; }
+    var a0 = vec4f(); if (have) { a0 = left[l0 + k]; }
     s0 += subgroupBroadcast(a0.x, 0u) * b0;
     s0 += subgroupBroadcast(a0.y, 0u) * b1;
     s0 += subgroupBroadcast(a0.z, 0u) * b2;

@@ -112,9 +112,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let l0 = (sources[first + min(row + member, rows - 1u)]) * 128u;
   let l1 = (sources[first + min(row + 8u + member, rows - 1u)]) * 128u;
   let l2 = (sources[first + min(row + 16u + member, rows - 1u)]) * 128u;
-  let have0 = row + member < rows;
-  let have1 = row + 8u + member < rows;
-  let have2 = member < 6u && row + 16u + member < rows;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -137,12 +134,13 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s19 = vec4f();
   var s20 = vec4f();
   var s21 = vec4f();
+  let have = member < 6u && row + 16u + member < rows;
   for (var k = 0u; k < 128u; k++) {
     let b0 = right[rightStart + (4u * k) * 512u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 512u + c];
     let b2 = right[rightStart + (4u * k + 2u) * 512u + c];
     let b3 = right[rightStart + (4u * k + 3u) * 512u + c];
-    var a0 = vec4f(); if (have0) { a0 = left[l0 + k]; }
+    let a0 = left[l0 + k];
     s0 += subgroupBroadcast(a0.x, 0u) * b0;
     s0 += subgroupBroadcast(a0.y, 0u) * b1;
     s0 += subgroupBroadcast(a0.z, 0u) * b2;
@@ -175,7 +173,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s7 += subgroupBroadcast(a0.y, 7u) * b1;
     s7 += subgroupBroadcast(a0.z, 7u) * b2;
     s7 += subgroupBroadcast(a0.w, 7u) * b3;
-    var a1 = vec4f(); if (have1) { a1 = left[l1 + k]; }
+    let a1 = left[l1 + k];
     s8 += subgroupBroadcast(a1.x, 0u) * b0;
     s8 += subgroupBroadcast(a1.y, 0u) * b1;
     s8 += subgroupBroadcast(a1.z, 0u) * b2;
@@ -208,7 +206,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s15 += subgroupBroadcast(a1.y, 7u) * b1;
     s15 += subgroupBroadcast(a1.z, 7u) * b2;
     s15 += subgroupBroadcast(a1.w, 7u) * b3;
-    var a2 = vec4f(); if (have2) { a2 = left[l2 + k]; }
+    var a2 = vec4f(); if (have) { a2 = left[l2 + k]; }
     s16 += subgroupBroadcast(a2.x, 0u) * b0;
     s16 += subgroupBroadcast(a2.y, 0u) * b1;
     s16 += subgroupBroadcast(a2.z, 0u) * b2;
@@ -271,9 +269,6 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   let l0 = (first + min(row + member, rows - 1u)) * 512u;
   let l1 = (first + min(row + 8u + member, rows - 1u)) * 512u;
   let l2 = (first + min(row + 16u + member, rows - 1u)) * 512u;
-  let have0 = row + member < rows;
-  let have1 = row + 8u + member < rows;
-  let have2 = member < 6u && row + 16u + member < rows;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -296,12 +291,13 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s19 = vec4f();
   var s20 = vec4f();
   var s21 = vec4f();
+  let have = member < 6u && row + 16u + member < rows;
   for (var k = 0u; k < 512u; k++) {
     let b0 = right[rightStart + (4u * k) * 128u + c];
     let b1 = right[rightStart + (4u * k + 1u) * 128u + c];
     let b2 = right[rightStart + (4u * k + 2u) * 128u + c];
     let b3 = right[rightStart + (4u * k + 3u) * 128u + c];
-    var a0 = vec4f(); if (have0) { a0 = left[l0 + k]; }
+    let a0 = left[l0 + k];
     s0 += subgroupBroadcast(a0.x, 0u) * b0;
     s0 += subgroupBroadcast(a0.y, 0u) * b1;
     s0 += subgroupBroadcast(a0.z, 0u) * b2;
@@ -334,7 +330,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s7 += subgroupBroadcast(a0.y, 7u) * b1;
     s7 += subgroupBroadcast(a0.z, 7u) * b2;
     s7 += subgroupBroadcast(a0.w, 7u) * b3;
-    var a1 = vec4f(); if (have1) { a1 = left[l1 + k]; }
+    let a1 = left[l1 + k];
     s8 += subgroupBroadcast(a1.x, 0u) * b0;
     s8 += subgroupBroadcast(a1.y, 0u) * b1;
     s8 += subgroupBroadcast(a1.z, 0u) * b2;
@@ -367,7 +363,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     s15 += subgroupBroadcast(a1.y, 7u) * b1;
     s15 += subgroupBroadcast(a1.z, 7u) * b2;
     s15 += subgroupBroadcast(a1.w, 7u) * b3;
-    var a2 = vec4f(); if (have2) { a2 = left[l2 + k]; }
+    var a2 = vec4f(); if (have) { a2 = left[l2 + k]; }
     s16 += subgroupBroadcast(a2.x, 0u) * b0;
     s16 += subgroupBroadcast(a2.y, 0u) * b1;
     s16 += subgroupBroadcast(a2.z, 0u) * b2;
