@@ -71,7 +71,7 @@ export function regBody(plan: Plan): string {
     ),
     ...rows.flatMap((r) => vectors.map((j) => `var ${named(`s${r}`, j)} = vec4f();`)),
     ...(right.strips ? [`let strip = ${sum(startOf("right", plan), product(x, right.strips.rows))};`] : []),
-    ...innerLoop(plan),
+    ...loopsByRows(plan),
     ...(split ? [...gathered(tile, split, rows), "if (local.z > 0u) { return; }"] : []),
     ...(together ? [`if (column >= ${columns}u) { return; }`] : []),
     ...stores,
@@ -168,6 +168,23 @@ function gathered({ wx, wy, tm }: Tile, split: number, rows: readonly number[]):
     ),
     "}",
   ];
+}
+
+/**
+ * The inner loop; where rows are listed, one for each number of turns in which they are loaded, down to half of the most: so
+ * tiles that are not full compute and load less in vain.
+ */
+function loopsByRows(plan: Plan): string[] {
+  const { tile, tiles } = plan;
+  const { wx, tm, broadcast } = tile;
+  const turns = Math.ceil(tm / wx);
+  if (!tiles || !broadcast || turns === 1) return innerLoop(plan);
+  const fewer = Array.from({ length: Math.floor(turns / 2) }, (_, i) => wx * (turns - 1 - i));
+  const branches = [tm, ...fewer].map((rows, i) => {
+    const condition = i < fewer.length ? `if (rows > ${fewer[i]}u) ` : "";
+    return `${condition}{\n${block(2, innerLoop({ ...plan, tile: { ...tile, tm: rows } }))}\n}`;
+  });
+  return [branches.join(" else ")];
 }
 
 /** Statements that add up the products of the thread's rows with its columns, over the inner axis. */
