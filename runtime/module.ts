@@ -19,8 +19,8 @@ export interface Place {
   readonly bytes: number;
 }
 
-/** Texels of four floats, by WebGPU's names. */
-export type ImageFormat = "rgba32float" | "rgba16float";
+/** Texels of four floats, or of sixteen integers of 8 or 4 bits in words; WebGPU's names. */
+export type ImageFormat = "rgba32float" | "rgba16float" | "rgba32uint" | "rg32uint";
 
 /** Weights that are read as texels: rows of `width` texels, one after the other. */
 export interface ModuleImage {
@@ -52,14 +52,16 @@ export interface JoinedPart {
 }
 
 /**
- * Matrices [K, N] as strips of `columns` columns, four rows at a time: of each first `run` columns, then the next. Beyond the
- * last column and the last row there are zeros.
+ * Matrices [K, N] as strips of `columns` columns, four rows at a time: of each first `run` columns, then the next. Of integers of
+ * 8 or 4 bits the four rows of four columns lie together, row by row. Beyond the last column and the last row there are zeros.
  */
 export interface StripLayout {
   readonly K: number;
   readonly N: number;
   readonly columns: number;
   readonly run: number;
+  /** Bits of an element: 32 or 16 of floats, 8 or 4 of integers. */
+  readonly bits: 32 | 16 | 8 | 4;
 }
 
 /**

@@ -1,39 +1,41 @@
 /** Weights that products alone read, as their right factors. */
-import { type Graph, type Node, ops, sameShape, type Value } from "../../ir/index.ts";
+import { type Graph, sameShape, type Value } from "../../ir/index.ts";
 import { isFactor } from "./kernels/index.ts";
-import { isPacked } from "./transfer.ts";
+import { type Stored, storedOf } from "./stored.ts";
 import { unviewed } from "./views.ts";
 
-/** Each weight that products alone read, with the right factor [..., K, N] that it is to all of them. */
+/** Each weight that products alone read, whole, with the right factor [..., K, N] that it is to all of them. */
 export function factorWeights(graph: Graph): ReadonlyMap<Value, Value> {
   const factors = new Map<Value, Value>();
-  const others = new Set(weightsOf([...graph.outputs.values()]));
-  for (const node of graph.nodes) {
-    if (node.op.has("view") || isWidening(node)) continue;
+  const others = new Set([...graph.outputs.values()].map(unviewed));
+  const read = new Set(others);
+  for (const node of graph.nodes.toReversed()) {
+    // What products alone read, as it is stored, is never computed, and reads nothing itself.
+    if (node.op.has("view") || !node.results.some((result) => read.has(result))) continue;
     for (const [i, operand] of node.operands.entries()) {
-      for (const leaf of weightsOf([operand])) {
-        const known = factors.get(leaf) ?? operand;
-        if (
-          isFactor(node, i) &&
-          operand.type.shape.length >= 2 &&
-          sameShape(known.type.shape, operand.type.shape)
-        )
-          factors.set(leaf, known);
-        else others.add(leaf);
+      const isRight = isFactor(node, i);
+      const stored = isRight ? storedOf(operand) : undefined;
+      const words = stored?.words ?? unviewed(operand);
+      const known = factors.get(words) ?? operand;
+      if (isRight && isWhole(operand, stored) && sameShape(known.type.shape, operand.type.shape))
+        factors.set(words, known);
+      else others.add(words);
+      read.add(words);
+      if (stored?.scales) {
+        others.add(stored.scales.value);
+        read.add(stored.scales.value);
       }
     }
   }
-  return new Map([...factors].filter(([leaf]) => !others.has(leaf)));
+  return new Map(
+    graph.weights.flatMap((leaf) => {
+      const factor = factors.get(leaf);
+      return factor && !others.has(leaf) ? [[leaf, factor] as const] : [];
+    }),
+  );
 }
 
-/** The weights that values are, at most viewed otherwise, or packed. */
-const weightsOf = (values: readonly Value[]): Value[] =>
-  values.flatMap((value) => {
-    const origin = unviewed(value);
-    const leaf = origin.node && isWidening(origin.node) ? unviewed(origin.node.operands[0] as Value) : origin;
-    return leaf.leaf?.kind === "weight" ? [leaf] : [];
-  });
-
-/** Whether an application makes float32 of a packed weight. */
-const isWidening = ({ op, operands, results }: Node): boolean =>
-  op === ops.cast && results[0]?.type.dtype === "f32" && isPacked(unviewed(operands[0] as Value));
+/** Whether a factor is matrices, and all that is stored of them. */
+function isWhole({ type: { shape } }: Value, stored: Stored | undefined): boolean {
+  return shape.length >= 2 && (stored === undefined || stored.stride === shape.at(-1));
+}

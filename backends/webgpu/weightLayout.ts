@@ -4,7 +4,8 @@ import { factorWeights } from "./factors.ts";
 import { joinWeights, type WithJoinedWeights } from "./joinWeights.ts";
 import { padWeights } from "./padWeights.ts";
 import { type Profile, stripWidth } from "./profile.ts";
-import { entriesPerImage, type Strips, stripsOf } from "./strips.ts";
+import { storedOf } from "./stored.ts";
+import { canLieInStrips, entriesPerImage, type Strips, stripsOf } from "./strips.ts";
 import { widenPacked } from "./widenPacked.ts";
 
 /** A program on its weights as they lie on a device, and those of them that lie in strips. */
@@ -26,6 +27,11 @@ export function layWeights(given: Graph, profile: Profile): LaidWeights {
 function stripsAmong(factors: ReadonlyMap<Value, Value>, profile: Profile): ReadonlyMap<Value, Strips> {
   const width = stripWidth(profile);
   if (!width) return new Map();
-  const laid = [...factors].map(([leaf, factor]) => [leaf, stripsOf(factor.type, width)] as const);
+  const laid = [...factors].flatMap(([leaf, factor]) => {
+    const stored = storedOf(factor) ?? { bits: 32 };
+    return canLieInStrips(factor.type, stored)
+      ? [[leaf, stripsOf(factor.type, stored.bits, width)] as const]
+      : [];
+  });
   return new Map(laid.filter(([leaf, strips]) => entriesPerImage(leaf, strips, profile.limits) > 0));
 }

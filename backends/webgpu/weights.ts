@@ -16,7 +16,7 @@ import type { Limits, ModuleBuffer, StripLayout, WeightPart } from "../../runtim
 import type { Part } from "../../runtime/program.ts";
 import { alignment } from "./arenas.ts";
 import type { Shard } from "./kernel.ts";
-import { entriesPerImage, imageBytes, imageOf, inStrips, type Strips } from "./strips.ts";
+import { areIntegers, entriesPerImage, imageBytes, imageOf, inStrips, type Strips } from "./strips.ts";
 import { weightBytesOf, weightData } from "./transfer.ts";
 import type { LaidWeights } from "./weightLayout.ts";
 
@@ -90,16 +90,16 @@ export function packWeights(
   }
   for (const [value, layout] of strips) {
     const { dtype, shape } = value.type;
-    const { K, N, columns, run, matrices } = layout;
+    const { K, N, columns, run, bits, matrices } = layout;
     const name = value.leaf?.name ?? "";
     const [entries = 1] = shape;
     const joined = joins.get(value);
     const placed = cut(value, entriesPerImage(value, layout, limits)).map((shard): PlacedShard => {
       const { start, stop } = shard;
-      const image = imageOf(value, { ...layout, matrices: (matrices / entries) * (stop - start) });
+      const image = imageOf({ ...layout, matrices: (matrices / entries) * (stop - start) });
       const bytes = imageBytes(image);
       const place = { buffer: buffers.push({ label: name, bytes, image }) - 1, offset: 0, bytes };
-      const lies = { ...(joined && { joined }), strips: { K, N, columns, run }, place };
+      const lies = { ...(joined && { joined }), strips: { K, N, columns, run, bits }, place };
       const part = { name, dtype, shape, start, stop, ...lies };
       parts.push(part);
       return { ...shard, part };
@@ -153,7 +153,8 @@ async function* stripBytes(
 ): AsyncGenerator<Part> {
   const { dtype, shape, start, stop, place } = part;
   const entry = shape.slice(1);
-  const isMatrix = sizeOf(entry) === strips.K * strips.N;
+  const inWord = areIntegers(strips) ? 32 / strips.bits : 1;
+  const isMatrix = inWord * sizeOf(entry) === strips.K * strips.N;
   const step = isMatrix
     ? Math.max(1, Math.floor(readBytes / byteLength({ dtype, shape: entry })))
     : stop - start;

@@ -72,7 +72,7 @@ const families: readonly (readonly [string, Profile])[] = [
   ["reg", software],
   ["tile", { ...generic, minWorkgroups: 1 }],
   // One expert at a time of float16, two of integers.
-  ["reg, in shards", { ...software, limits: { ...software.limits, maxStorageBufferBindingSize: 32_768 } }],
+  ["tile, in shards", { ...generic, limits: { ...generic.limits, maxStorageBufferBindingSize: 32_768 } }],
 ];
 
 describe.each(families)("family %s", (family, profile) => {

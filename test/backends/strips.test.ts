@@ -22,22 +22,23 @@ const [software, generic] = profiles as [Profile, Profile];
 const widened = (half: Value): Value => ops.cast(half, { to: "f32" });
 const single = (name: string, ...shape: number[]): Value => weight(name, f32(shape));
 
-test("every element lies in its strip, four rows of a run at a time, and zeros between", () => {
-  const sizes = fc.record({
-    matrices: fc.integer({ min: 1, max: 3 }),
-    K: fc.oneof(fc.integer({ min: 1, max: 40 }), fc.constantFrom(511, 512, 513, 1030)),
-    N: fc.integer({ min: 1, max: 150 }),
-    run: fc.constantFrom(16, 32),
-    vectors: fc.integer({ min: 1, max: 4 }),
-  });
+const layouts = fc.record({
+  matrices: fc.integer({ min: 1, max: 3 }),
+  K: fc.oneof(fc.integer({ min: 1, max: 40 }), fc.constantFrom(511, 512, 513, 1030, 2049)),
+  N: fc.integer({ min: 1, max: 150 }),
+  run: fc.constantFrom(16, 32),
+  vectors: fc.integer({ min: 1, max: 4 }),
+});
+
+test("every float lies in its strip, four rows of a run at a time, and zeros between", () => {
   fc.assert(
-    fc.property(sizes, ({ matrices, K, N, run, vectors }) => {
+    fc.property(layouts, ({ matrices, K, N, run, vectors }) => {
       const columns = vectors * run;
-      const strips = stripsOf({ shape: [matrices, K, N] }, { columns, run });
-      const { width, height } = imageOf(weight("w", f32([matrices, K, N])), strips);
+      const strips = stripsOf({ shape: [matrices, K, N] }, 32, { columns, run });
+      const { width, height } = imageOf(strips);
       expect(width).toBeLessThanOrEqual(8192);
       const elements = Float32Array.from({ length: matrices * K * N }, (_, i) => i + 1);
-      const laid = inStrips(elements, { K, N, columns, run });
+      const laid = inStrips(elements, { K, N, columns, run, bits: 32 });
       expect(laid.length).toBe(4 * width * height);
       const { rows, steps, across } = strips;
       // No more is added than what makes rows of one length.
@@ -56,6 +57,34 @@ test("every element lies in its strip, four rows of a run at a time, and zeros b
       expect(found).toBe(true);
     }),
     { numRuns: runs(60) },
+  );
+});
+
+test.each([8, 4] as const)("every integer of %i bits lies in its texel, row by row", (bits) => {
+  fc.assert(
+    fc.property(layouts, ({ matrices, K, N: words, run, vectors }) => {
+      const [each, columns] = [32 / bits, vectors * run];
+      const N = words * each;
+      const { across, rows, steps, ...strips } = stripsOf({ shape: [matrices, K, N] }, bits, {
+        columns,
+        run,
+      });
+      const image = imageOf({ across, rows, steps, ...strips });
+      expect(image.width).toBeLessThanOrEqual(8192);
+      const given = Uint32Array.from({ length: matrices * K * words }, (_, i) => (i + 1) * 2_654_435_761);
+      const laid = inStrips(given, { K, N, columns, run, bits });
+      expect(laid.byteLength).toBe(imageBytes(image));
+      const field = ({ buffer }: ArrayBufferView, i: number): number =>
+        (new Uint32Array(buffer)[Math.floor(i / each)]! >>> (bits * (i % each))) % 2 ** bits;
+      for (let n = 0, at = 0; n < 50; n++, at = (at + 7919) % (matrices * K * N)) {
+        const [matrix, k, column] = [Math.floor(at / (K * N)), Math.floor(at / N) % K, at % N];
+        const y = (matrix * across + Math.floor(column / columns)) * rows + Math.floor(k / steps);
+        const x = (Math.floor((k % steps) / 4) * columns + (column % columns)) / 4;
+        const texel = y * image.width + Math.floor(x);
+        expect(field(laid, 16 * texel + 4 * (k % 4) + (column % 4))).toBe(field(given, at));
+      }
+    }),
+    { numRuns: runs(40) },
   );
 });
 
@@ -92,17 +121,46 @@ describe("which weights lie in strips", () => {
     const limits = { ...software.limits, maxTextureDimension2D: 31 };
     expect(namesFor([ops.matmul(x, w)], { ...software, limits })).toEqual([]);
     expect(namesFor([ops.matmul(x, w)], generic)).toEqual([]);
+    const wide = single("wide", 8, 12);
+    expect(namesFor([ops.matmul(x, ops.slice(wide, { start: [0, 0], limit: [8, 8] }))])).toEqual([]);
+  });
+
+  test("integers whose rows are whole words, in blocks of whole vectors of rows", () => {
+    const left = input("left", f32([1, 6, 12]));
+    const right = (bits: 8 | 4, N: number, block: number, scales?: Value): Value =>
+      ops.dequantize(
+        weight("q", { dtype: "u32", shape: [1, Math.ceil((12 * N * bits) / 32)] }),
+        scales ?? single("scales", 1, Math.ceil(12 / block), N),
+        { bits, rows: 12, block },
+      );
+    expect(namesFor([ops.matmul(left, right(8, 4, 4))])).toEqual(["q"]);
+    expect(namesFor([ops.matmul(left, right(4, 8, 13))])).toEqual(["q"]);
+    expect(namesFor([ops.matmul(left, right(8, 6, 4))])).toEqual([]);
+    expect(namesFor([ops.matmul(left, right(4, 4, 4))])).toEqual([]);
+    expect(namesFor([ops.matmul(left, right(8, 4, 6))])).toEqual([]);
+    const both = right(8, 4, 4);
+    expect(namesFor([ops.matmul(left, both), ops.tanh(both)])).toEqual([]);
+    const scales = single("scales", 1, 12, 4);
+    expect(namesFor([ops.matmul(left, right(8, 4, 1, scales)), ops.matmul(left, scales)])).toEqual([]);
   });
 });
 
 /** Inner axes of one row of an image and of several, whole and not; columns that end before a strip does. */
 const sizes: readonly (readonly [M: number, K: number, N: number])[] = [
   [1, 8, 64],
-  [5, 516, 70],
+  [5, 516, 72],
   [25, 1027, 36],
+  [3, 2114, 72],
   [50, 7, 129],
   [17, 512, 4],
 ];
+
+/** Two matrices of integers that are a weight with its scales, a row of them for some rows of the matrix. */
+function integers(bits: 8 | 4, K: number, N: number): Value {
+  const [rows, block] = [K, Math.min(32, K)];
+  const words = weight(`words${bits}`, { dtype: "u32", shape: [2, Math.ceil((K * N * bits) / 32)] });
+  return ops.dequantize(words, single(`scales${bits}`, 2, Math.ceil(K / block), N), { bits, rows, block });
+}
 
 /** The program of products of every kind of weight in strips, with numbers for it. */
 function products(M: number, K: number, N: number): { graph: Graph; tensors: Map<string, Tensor> } {
@@ -112,11 +170,20 @@ function products(M: number, K: number, N: number): { graph: Graph; tensors: Map
     ["linear", ops.gelu(ops.linear(x, single("w", K, N), single("b", N)), { approximate: "tanh" })],
     ["batch", ops.matmul(x, single("v", 2, K, N))],
     ["half", ops.matmul(ops.reshape(x, { shape: [2 * M, K] }), widened(halves))],
+    ...([8, 4] as const).map((bits): [string, Value] => [`int${bits}`, ops.matmul(x, integers(bits, K, N))]),
   ];
   const graph = new Graph("products", [x], outputs);
   const tensors = new Map(
     [x, ...graph.weights].map(({ leaf, type }) => {
       const tensor = drawn(leaf!.name, type.shape);
+      if (type.dtype === "u32")
+        return [
+          leaf!.name,
+          Tensor.from(
+            type,
+            tensor.numbers().map((n) => Math.floor(Math.abs(n) * 2 ** 29)),
+          ),
+        ];
       return [leaf!.name, type.dtype === "f16" ? Tensor.from(type, tensor.numbers()) : tensor];
     }),
   );
@@ -133,7 +200,14 @@ test.skipIf(noStrips).each(someOf(sizes, 1))(
     const device = await Device.open(gpu);
     try {
       const module = compile(graph, asCpu);
-      expect(module.weights.filter(({ strips }) => strips).map(({ name }) => name)).toEqual(["w", "v", "h"]);
+      expect(module.weights.filter(({ strips }) => strips).map(({ name }) => name)).toEqual([
+        "w",
+        "v",
+        "h",
+        // Rows of others are no whole words.
+        ...(N % 4 === 0 ? ["words8"] : []),
+        ...(N % 8 === 0 ? ["words4"] : []),
+      ]);
       const images = module.buffers.flatMap(({ image, bytes }) => (image ? [{ image, bytes }] : []));
       expect(images.map(({ bytes }) => bytes)).toEqual(images.map(({ image }) => imageBytes(image)));
       expect(module.limits.maxTextureDimension2D).toBe(
@@ -209,5 +283,7 @@ test("the bytes of an image are those of the strips, one after the other", async
     got.push(...(bytes as Float32Array));
   }
   expect(buffers[0]!.bytes).toBe(4 * got.length);
-  expect(got).toEqual([...inStrips(all.data as Float32Array, { K: 20, N: 70, columns: 64, run: 32 })]);
+  expect(got).toEqual([
+    ...inStrips(all.data as Float32Array, { K: 20, N: 70, columns: 64, run: 32, bits: 32 }),
+  ]);
 });

@@ -122,6 +122,14 @@ const shown: Readonly<Record<string, Value>> = {
       block: 32,
     }),
   ),
+  "matmul-int8-of-weights": ops.matmul(
+    f32(8, 16, 512),
+    ops.dequantize(weight("w", { dtype: "u32", shape: [8, 65_536] }), single("scales", 8, 16, 512), {
+      bits: 8,
+      rows: 512,
+      block: 32,
+    }),
+  ),
   "matmul-int4": ops.matmul(
     f32(8, 108, 512),
     ops.dequantize(input("i", { dtype: "u32", shape: [8, 131_072] }), f32(8, 16, 2048), {

@@ -100,6 +100,9 @@ export const block = (margin: number, code: readonly string[]): string =>
     .map((line) => " ".repeat(margin) + line)
     .join("\n");
 
+/** The name of what belongs to vector `j` of a thread's columns. */
+export const named = (name: string, j: number): string => (j === 0 ? name : `${name}_${j}`);
+
 /** `statement`, under a condition where it needs one. */
 export const guarded = (condition: string | undefined, statement: string): string =>
   condition ? `if (${condition}) { ${statement} }` : statement;
@@ -147,17 +150,21 @@ export function leftColumn({ left, vec }: Plan, k: string): string {
 /** WGSL for element (or vector) `at` of row `row` of the right factor's array. */
 export function rightEntry(plan: Plan, row: string, at: string): string {
   const { narrow, stride } = plan.right;
-  const width = stride / (plan.vec.right ? 4 : 1);
-  const index = sum(startOf("right", plan), product(row, width), at);
+  const index = sum(startOf("right", plan), product(row, stride / (plan.vec.right ? 4 : 1)), at);
   if (!narrow) return `right[${index}]`;
   if (!narrow.scales) return `rightAt(${index})`;
-  const { block: height, start } = narrow.scales;
-  const scale = sum(
-    start && "scalesStart",
-    product(`${/^\w+$/.test(row) ? row : `(${row})`} / ${height}u`, width),
-    at,
-  );
-  return `rightAt(${index}) * scales[${scale}]`;
+  const blockOfRow = `${/^\w+$/.test(row) ? row : `(${row})`} / ${narrow.scales.block}u`;
+  return `rightAt(${index}) * ${scaleEntry(plan, narrow.scales, blockOfRow, at)}`;
+}
+
+/** WGSL for element (or vector) `at` of what block `rows` of the right factor's rows is multiplied by. */
+export function scaleEntry(
+  { vec }: Plan,
+  { stride, start }: NonNullable<Narrow["scales"]>,
+  rows: string,
+  at: string,
+): string {
+  return `scales[${sum(start && "scalesStart", product(rows, stride / (vec.right ? 4 : 1)), at)}]`;
 }
 
 /** WGSL for entries (k, 4c .. 4c+3) of the right factor, as a vec4f; see `columnsOf`. */

@@ -14,7 +14,7 @@ import { chooseTile, tileOfListing } from "./choice.ts";
 import { downFirst, type Gemm, type Matrix, type Plan, whole } from "./description.ts";
 import { regBody, regDirectives, regMemory } from "./reg.ts";
 import { sgmatBody, sgmatDirectives, sgmatMemory } from "./sgmat.ts";
-import { storedElement, storedModule } from "./storage.ts";
+import { rightModule, storedElement } from "./storage.ts";
 import { sumParts } from "./sum.ts";
 import { tileBody, tileMemory } from "./tile.ts";
 
@@ -87,7 +87,7 @@ function multiply(spec: Multiplication): Launch {
     module: [
       ...[spec.module ?? []].flat(),
       ...output.module,
-      ...(narrow ? [storedModule(narrow, lanes, "right")] : []),
+      ...(narrow ? [rightModule(spec.right, narrow, lanes)] : []),
       ...family.module,
     ],
   });

@@ -4,9 +4,8 @@ import {
   block,
   columnsOf,
   downFirst,
-  type Gemm,
-  leftColumn,
   leftRow,
+  named,
   type Plan,
   plus,
   product,
@@ -19,6 +18,8 @@ import {
   times,
   xyzw,
 } from "./description.ts";
+import { haveRow, leftEntry, leftLoads, loadedRows } from "./regLeft.ts";
+import { loopOverStrips } from "./regStrips.ts";
 
 /** Declarations of what the threads that share an inner axis exchange. */
 export const regMemory = ({ wx, wy, tm, split }: Tile): readonly string[] =>
@@ -30,9 +31,6 @@ export const regDirectives = ({ broadcast, strips }: Tile): readonly string[] =>
   ...(strips ? ["requires readonly_and_readwrite_storage_textures;"] : []),
   ...(broadcast ? ["diagnostic(off, subgroup_uniformity);"] : []),
 ];
-
-/** The name of what belongs to vector `j` of a thread's columns. */
-const named = (name: string, j: number): string => (j === 0 ? name : `${name}_${j}`);
 
 /** WGSL for which workgroup it is across the result, and down. */
 const axes = (plan: Plan): readonly [across: string, down: string] =>
@@ -103,16 +101,6 @@ function storesInLoop(plan: Plan, limit: string, own: (row: string) => string): 
   ];
 }
 
-/** Rows of the left factor that a thread loads: those of its sums; or one for each thread, all of which get all. */
-const loadedRows = ({ wx, tm, broadcast }: Tile): string[] =>
-  broadcast
-    ? times(Math.ceil(tm / wx), (i) => `${plus("row", i * wx)} + member`)
-    : times(tm, (r) => plus("row", r));
-
-/** WGSL for part `part` of what has been loaded of row `r` of the left factor. */
-const leftEntry = ({ wx, broadcast }: Tile, r: number, part: string): string =>
-  broadcast ? `subgroupBroadcast(a${Math.floor(r / wx)}${part}, ${r % wx}u)` : `a${r}${part}`;
-
 /** Statements that load the left factor at column `k`, and after each load those that `use` makes of its rows. */
 function eachLoad(
   plan: Plan,
@@ -126,31 +114,6 @@ function eachLoad(
   const [loads, rows] = [leftLoads(plan, k), [...Array(tm).keys()]];
   if (!broadcast) return [...loads, ...used(rows)];
   return loads.flatMap((load, i) => [load, ...used(rows.slice(i * wx, (i + 1) * wx))]);
-}
-
-/** Statements that load the left factor at column `k`: nothing for threads without a row. */
-function leftLoads(plan: Plan, k: string): string[] {
-  const zero = plan.vec.left ? "vec4f()" : "0.0f";
-  return loadedRows(plan.tile).map((_, i, { length }) => {
-    const load = `left[l${i} + ${leftColumn(plan, k)}]`;
-    return i === length - 1 && haveRow(plan)
-      ? `var a${i} = ${zero}; if (have) { a${i} = ${load}; }`
-      : `let a${i} = ${load};`;
-  });
-}
-
-/**
- * WGSL for whether a thread has a row to load for the others in the last turn; undefined where all have one. Rows beyond
- * the last are loaded, too, but for listed ones, of which most tiles have fewer than they could.
- */
-function haveRow({ tile: { wx, tm, broadcast }, tiles }: Plan): string | undefined {
-  if (!broadcast) return undefined;
-  const before = wx * (Math.ceil(tm / wx) - 1);
-  const conditions = [
-    ...(tm - before < wx ? [`member < ${tm - before}u`] : []),
-    ...(tiles ? [`${plus("row", before)} + member < rows`] : []),
-  ];
-  return conditions.join(" && ") || undefined;
 }
 
 /** Statements that add up the sums of the threads that share an inner axis, in their order, for the first of them. */
@@ -193,17 +156,16 @@ function innerLoop(plan: Plan): string[] {
   const { split } = tile;
   const have = haveRow(plan);
   const before = have ? [`let have = ${have};`] : [];
+  if (right.strips) return [...before, ...loopOverStrips(plan, right.strips)];
   const loop = (steps: number): string =>
     split
       ? `for (var k = local.z; k < ${steps}u; k += ${split}u) {`
       : `for (var k = 0u; k < ${steps}u; k++) {`;
   if (!vec.left) {
-    const step = right.strips
-      ? stripSteps(plan, right.strips, "k", "k", [""])
-      : [
-          `let b = ${rightColumns(plan, "k", "c")};`,
-          ...eachLoad(plan, "k", (r, entry) => [`s${r} += ${entry("")} * b;`]),
-        ];
+    const step = [
+      `let b = ${rightColumns(plan, "k", "c")};`,
+      ...eachLoad(plan, "k", (r, entry) => [`s${r} += ${entry("")} * b;`]),
+    ];
     return [...before, loop(K), block(2, step), "}"];
   }
   const [vectors, rest] = [Math.floor(K / 4), K % 4];
@@ -220,45 +182,9 @@ function innerLoop(plan: Plan): string[] {
 /** `count` inner steps from vector `k` on: each column of the left rows times a row of four of the right. */
 function innerStep(plan: Plan, k: string, count: number): string[] {
   const parts = times(count, (i) => `.${xyzw[i]}`);
-  if (plan.right.strips) return stripSteps(plan, plan.right.strips, k, `4u * ${k}`, parts);
   return [
     ...rightSteps(plan, k, count),
     ...eachLoad(plan, k, (r, entry) => parts.map((part, i) => `s${r} += ${entry(part)} * b${i};`)),
-  ];
-}
-
-/**
- * The inner steps from `step` on, one for each of `parts` of what the left factor has at column `k`, where the right
- * factor lies in strips. One vector of columns after the other, whose sums and factors registers can then hold.
- */
-function stripSteps(
-  plan: Plan,
-  { rows: imageRows, steps, columns, run }: NonNullable<Gemm["right"]["strips"]>,
-  k: string,
-  step: string,
-  parts: readonly string[],
-): string[] {
-  const { tile, vec } = plan;
-  const { tm, tv } = tile;
-  const [first, y] =
-    imageRows === 1 ? [step, "strip"] : [`(${step}) % ${steps}u`, `strip + (${step}) / ${steps}u`];
-  // Vectors of the left factor begin where four rows of a strip do.
-  const x = vec.left
-    ? product(first, columns / 4)
-    : `${first} / 4u * ${columns}u + ${product(`${first} % 4u`, run / 4)}`;
-  return [
-    `let x = ${x} + local.x;`,
-    `let y = ${y};`,
-    ...leftLoads(plan, k),
-    ...[...Array(tv).keys()].flatMap((j) => [
-      ...parts.map(
-        (_, i) =>
-          `let ${named(`b${i}`, j)} = textureLoad(right, vec2u(${plus("x", (4 * j + i) * (run / 4))}, y));`,
-      ),
-      ...[...Array(tm).keys()].flatMap((r) =>
-        parts.map((part, i) => `${named(`s${r}`, j)} += ${leftEntry(tile, r, part)} * ${named(`b${i}`, j)};`),
-      ),
-    ]),
   ];
 }
 

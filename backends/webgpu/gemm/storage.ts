@@ -31,25 +31,21 @@ export function rightFactor(
   const stored = storedOf(value);
   const { words = value, bits = 32 } = stored ?? {};
   const binding = { ...read("right", words), ...(part && { resource: part }) };
-  if (strips) {
-    const start = entry ? { start: () => `${entry} * ${strips.across * strips.rows}u` } : {};
-    const matrices = part ? part.stop - part.start : strips.matrices;
-    return {
-      binding: { ...binding, image: imageOf(words, { ...strips, matrices }) },
-      bits,
-      stride: N,
-      ...start,
-      strips,
-    };
-  }
-  const factor = {
-    binding,
-    bits,
-    stride: stored?.stride ?? N,
-    ...startOf(entry, stored?.pitch ?? K * N),
-  };
-  if (!stored || bits === 32) return factor;
-  const { scales } = stored;
+  const factor = strips
+    ? {
+        binding: {
+          ...binding,
+          image: imageOf(part ? { ...strips, matrices: part.stop - part.start } : strips),
+        },
+        bits,
+        stride: N,
+        ...(entry && { start: () => `${entry} * ${strips.across * strips.rows}u` }),
+        strips,
+      }
+    : { binding, bits, stride: stored?.stride ?? N, ...startOf(entry, stored?.pitch ?? K * N) };
+  const { scales } = stored ?? {};
+  // Texels of floats are read as f32.
+  if (bits === 32 || (strips && !scales)) return factor;
   if (!scales) return { ...factor, narrow: { bits } };
   const { value: factors, block } = scales;
   const start = startOf(scalesEntry, Math.ceil(K / block) * N);
@@ -80,17 +76,32 @@ function elementsAt(bits: Narrow["bits"], lanes: Lanes, name: string): string[] 
     if (lanes === 1) return [`return unpack2x16float(${name}[i / 2u])[i % 2u]`];
     return [`let words = ${name}[i]`, "return vec4f(unpack2x16float(words.x), unpack2x16float(words.y))"];
   }
-  const [each, mask, zero] = [32 / bits, `${2 ** bits - 1}u`, `${2 ** (bits - 1)}.0f`];
-  if (lanes === 1) {
-    return [
-      `let field = (${name}[i / ${each}u] >> (${bits}u * (i % ${each}u))) & ${mask}`,
-      `return f32(field) - ${zero}`,
-    ];
-  }
-  const shifts = [0, 1, 2, 3].map((n) => `${bits * n}u`).join(", ");
+  if (lanes === 4) return fieldsOf(bits, name);
+  const each = 32 / bits;
   return [
-    `let word = ${bits === 8 ? `${name}[i]` : `${name}[i / 2u] >> (16u * (i % 2u))`}`,
-    `let fields = (vec4u(word) >> vec4u(${shifts})) & vec4u(${mask})`,
-    `return vec4f(fields) - ${zero}`,
+    `let field = (${name}[i / ${each}u] >> (${bits}u * (i % ${each}u))) & ${2 ** bits - 1}u`,
+    `return f32(field) - ${2 ** (bits - 1)}.0f`,
   ];
 }
+
+/** Statements that return the `i`th four of the integers in `words`, an array or a vector. */
+function fieldsOf(bits: 8 | 4, words: string): string[] {
+  const shifts = [0, 1, 2, 3].map((n) => `${bits * n}u`).join(", ");
+  return [
+    `let word = ${bits === 8 ? `${words}[i]` : `${words}[i / 2u] >> (16u * (i % 2u))`}`,
+    `let fields = (vec4u(word) >> vec4u(${shifts})) & vec4u(${2 ** bits - 1}u)`,
+    `return vec4f(fields) - ${2 ** (bits - 1)}.0f`,
+  ];
+}
+
+/** Declares `rowOf`, row `i` of the four rows of integers in a texel of strips, as f32. */
+const texelModule = (bits: 8 | 4): string =>
+  [
+    "fn rowOf(texel: vec4u, i: u32) -> vec4f {",
+    ...fieldsOf(bits, "texel").map((line) => `  ${line};`),
+    "}",
+  ].join("\n");
+
+/** Declares how a right factor that is stored in fewer bits becomes f32: `rightAt`, or `rowOf` where it lies in strips. */
+export const rightModule = ({ strips }: Gemm["right"], { bits }: Narrow, lanes: Lanes): string =>
+  strips && bits !== 16 ? texelModule(bits) : storedModule({ bits }, lanes, "right");

@@ -65,7 +65,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s23_1 = vec4f();
   let strip = group.y;
   for (var k = 0u; k < 128u; k++) {
-    let x = (4u * k) * 16u + local.x;
+    let x = k * 64u + local.x;
     let y = strip;
     let a0 = left[l0 + k];
     let a1 = left[l1 + k];

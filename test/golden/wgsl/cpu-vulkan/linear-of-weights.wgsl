@@ -65,8 +65,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s23_1 = vec4f();
   let strip = (group.y) * 4u;
   for (var k = 0u; k < 512u; k++) {
-    let x = ((4u * k) % 512u) * 16u + local.x;
-    let y = strip + (4u * k) / 512u;
+    let x = (k % 128u) * 64u + local.x;
+    let y = strip + k / 128u;
     let a0 = left[l0 + k];
     let a1 = left[l1 + k];
     let a2 = left[l2 + k];

@@ -161,7 +161,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (rows > 16u) {
     let have = member < 6u && row + 16u + member < rows;
     for (var k = 0u; k < 128u; k++) {
-      let x = (4u * k) * 16u + local.x;
+      let x = k * 64u + local.x;
       let y = strip;
       let a0 = left[l0 + k];
       let a1 = left[l1 + k];
@@ -354,7 +354,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   } else {
     let have = row + 8u + member < rows;
     for (var k = 0u; k < 128u; k++) {
-      let x = (4u * k) * 16u + local.x;
+      let x = k * 64u + local.x;
       let y = strip;
       let a0 = left[l0 + k];
       var a1 = vec4f(); if (have) { a1 = left[l1 + k]; }
@@ -579,8 +579,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (rows > 16u) {
     let have = member < 6u && row + 16u + member < rows;
     for (var k = 0u; k < 512u; k++) {
-      let x = ((4u * k) % 512u) * 16u + local.x;
-      let y = strip + (4u * k) / 512u;
+      let x = (k % 128u) * 64u + local.x;
+      let y = strip + k / 128u;
       let a0 = left[l0 + k];
       let a1 = left[l1 + k];
       var a2 = vec4f(); if (have) { a2 = left[l2 + k]; }
@@ -772,8 +772,8 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   } else {
     let have = row + 8u + member < rows;
     for (var k = 0u; k < 512u; k++) {
-      let x = ((4u * k) % 512u) * 16u + local.x;
-      let y = strip + (4u * k) / 512u;
+      let x = (k % 128u) * 64u + local.x;
+      let y = strip + k / 128u;
       let a0 = left[l0 + k];
       var a1 = vec4f(); if (have) { a1 = left[l1 + k]; }
       let b0 = textureLoad(right, vec2u(x, y));
