@@ -92,7 +92,12 @@ describe("a run of it", async () => {
     [
       "a tile of other strips",
       { ...one, tile: { ...tile, tv: 4, strips: true } },
-      /tuned\.0\.tile: must be as wide .* 64 columns; got 128.*\[W1\]$/,
+      /tuned\.0\.tile: must have wx and tv of the first tile with strips, 8 and 2; got 8 and 4.*\[W1\]$/,
+    ],
+    [
+      "a tile of strips that are as wide, and lie otherwise",
+      { ...one, tile: { ...tile, wx: 4, tv: 4, strips: true } },
+      /tuned\.0\.tile: must have wx and tv of the first tile with strips, 8 and 2; got 4 and 4.*\[W1\]$/,
     ],
     ["no product", { ...one, K: -1 }, /: tuned\.0\.K: .*\[W1\]$/],
   ])("is no target where the file is broken: %s", async (_, broken, message) => {
