@@ -259,17 +259,19 @@ export function roundItems(
   through: DType,
   profile: Profile,
 ): Launch {
-  const { workgroups, index } = grid(length, profile);
+  const lanes: Lanes = length % 4 === 0 ? 4 : 1;
+  const element = typeOf("f32", lanes);
+  const { workgroups, index } = grid(length / lanes, profile);
   return launch({
     label: "round tokens",
-    bindings: [read("x", x), bind("items", items, "f32", "read_write")],
+    bindings: [{ ...read("x", x), element }, bind("items", items, element, "read_write")],
     workgroups,
     workgroupSize: [profile.workgroup],
-    module: roundingModule(through),
+    module: roundingModule(through, lanes),
     body: `
       ${index}
-      if (i >= ${length}u) { return; }
-      items[i] = ${rounded(through, "x[i]")};`,
+      if (i >= ${length / lanes}u) { return; }
+      items[i] = ${rounded(through, "x[i]", lanes)};`,
   });
 }
 

@@ -4,6 +4,7 @@
  * needs of the others, with integers, so that the result depends on no scheduling.
  */
 import type { Value } from "../../../ir/index.ts";
+import { smallestSubgroup } from "../exchange.ts";
 import { bind, launch, type Launch, type LaunchSpec, type Resource, type Scratch, write } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
 
@@ -77,7 +78,7 @@ export function seat(seating: Seating, profile: Profile): Launch {
   });
 }
 
-type Form = Pick<LaunchSpec, "workgroups" | "workgroupSize" | "module" | "body">;
+type Form = Pick<LaunchSpec, "workgroups" | "workgroupSize" | "directives" | "module" | "body">;
 
 /** How many groups are counted, and in rounds of how many. */
 interface Counting {
@@ -113,39 +114,31 @@ const urgencyOf = ({ sizes: { T }, urgency }: Seating, t: string): string | unde
 
 /** One thread a choice. */
 function seatAlone(seating: Seating, counting: Counting, profile: Profile): Form {
-  const { sizes, limits, rows } = seating;
+  const { sizes, rows } = seating;
   const { G, T, k, experts: E, capacity } = sizes;
   const { maxComputeInvocationsPerWorkgroup } = profile.limits;
   const threads = Math.min(Math.ceil((T * k) / 8) * 8, mostThreads, maxComputeInvocationsPerWorkgroup);
   const across = Math.ceil((T * k) / threads);
-  const [urgent, other] = [urgencyOf(seating, "token"), urgencyOf(seating, "t")];
+  const subgroup = Math.min(smallestSubgroup(profile) ?? 1, threads, 8);
+  const urgent = urgencyOf(seating, "token");
   return {
     workgroups: [across, G, 1],
     workgroupSize: [threads],
+    directives: subgroup > 1 ? ["enable subgroups;"] : [],
     module: countersOf(seating, counting),
     body: `${limitsOf(seating)}
       ${countChoices(seating, counting, threads)}
       let base = group.y * ${T * k}u;
       let buffers = group.y * ${E * capacity}u;${emptied(seating, across * threads)}
       ${rows ? listRows(E, threads, rows) : ""}
-      let i = id.x;
-      if (i >= ${T * k}u) { return; }
+      let i = ${(T * k) % threads === 0 ? "id.x" : `min(id.x, ${T * k - 1}u)`};
       let token = i / ${k}u;
+      let mine = i % ${k}u;
       let expert = choices[base + i];
-      var place = room;
-      if (expert >= 0 && i % ${k}u < most) {
-        place = 0u;
-        ${urgent ? `let urgent = ${urgent};` : ""}
-        for (var t = 0u; t < ${T}u; t++) {
-          ${other ? `let other = ${other};` : ""}
-          let isFirst = ${before(other !== undefined, limits !== undefined)};
-          // Of each token the choices before this one's place count, and that at the same place where it is served first.
-          let end = i % ${k}u + select(0u, 1u, isFirst);
-          for (var c = 0u; c < end; c++) {
-            place += select(0u, 1u, choices[base + t * ${k}u + c] == expert);
-          }
-        }
-      }
+      ${urgent ? `let urgent = ${urgent};` : ""}
+      var count = 0u;${countAhead(seating, subgroup)}
+      if (id.x >= ${T * k}u) { return; }
+      let place = select(room, count, expert >= 0 && mine < most);
       let kept = place < room;
       slots[base + i] = select(-1, expert * ${capacity} + i32(place), kept);
       ${rows ? `places[base + i] = ${noRow};` : ""}
@@ -158,9 +151,36 @@ function seatAlone(seating: Seating, counting: Counting, profile: Profile): Form
   };
 }
 
+/**
+ * Statements that add to `count` the choices of `expert` that are served before choice `mine` of `token`; the threads of a
+ * subgroup, `subgroup` of them at least, each load another token for all.
+ */
+function countAhead(seating: Seating, subgroup: number): string {
+  const { T, k } = seating.sizes;
+  const theirs = urgencyOf(seating, "there");
+  const from = (name: string, j: number): string =>
+    subgroup === 1 ? name : `subgroupBroadcast(${name}, ${j}u)`;
+  const each = (line: (j: number) => string): string =>
+    Array.from({ length: subgroup }, (_, j) => line(j)).join("\n          ");
+  const loaded = `choices[base + there * ${k}u + c]`;
+  const chosen = T % subgroup === 0 ? loaded : `select(-1, ${loaded}, t + member < ${T}u)`;
+  return `
+      for (var t = 0u; t < ${T}u; t += ${subgroup}u) {
+        let there = ${subgroup === 1 ? "t" : `min(t + member, ${T - 1}u)`};
+        ${theirs ? `let theirs = ${theirs};` : ""}
+        ${theirs ? each((j) => `let other${j} = ${from("theirs", j)};`) : ""}
+        ${each((j) => `let isFirst${j} = ${before(seating, `t + ${j}u`, theirs && `other${j}`)};`)}
+        for (var c = 0u; c < ${k}u; c++) {
+          let chosen = ${chosen};
+          ${each((j) => `let chosen${j} = ${from("chosen", j)};`)}
+          ${each((j) => `count += select(0u, 1u, chosen${j} == expert && (c < mine || (c == mine && isFirst${j})));`)}
+        }
+      }`;
+}
+
 /** Several threads a choice, each with a part of the tokens; no count waits for another, and one thread a choice adds up. */
 function seatTogether(seating: Seating, counting: Counting, profile: Profile): Form {
-  const { sizes, limits, rows } = seating;
+  const { sizes, rows } = seating;
   const { G, T, k, experts: E, capacity } = sizes;
   const threads = Math.min(mostThreads, profile.limits.maxComputeInvocationsPerWorkgroup);
   let lanes = mostLanes;
@@ -185,7 +205,7 @@ function seatTogether(seating: Seating, counting: Counting, profile: Profile): F
       var count = 0u;
       for (var t = part; t < ${T}u; t += ${lanes}u) {
         ${other ? `let other = ${other};` : ""}
-        let isFirst = ${before(other !== undefined, limits !== undefined)};
+        let isFirst = ${before(seating, "t", other && "other")};
         // Of each token the choices before this one's place count, and that at the same place where it is served first.
         for (var c = 0u; c < ${k}u; c++) {
           let chosen = choices[base + t * ${k}u + c];
@@ -214,11 +234,12 @@ function seatTogether(seating: Seating, counting: Counting, profile: Profile): F
   };
 }
 
-/** Whether token `t` is served before `token`. */
-function before(urgency: boolean, isLive: boolean): string {
-  if (!urgency) return "t < token";
-  const ranked = "other > urgent || (other == urgent && t < token)";
-  return isLive ? `select((t < token), ${ranked}, limits[2] == 1)` : ranked;
+/** Whether token `t`, as urgent as `other` where urgency matters, is served before `token`. */
+function before({ limits }: Seating, t: string, other: string | undefined): string {
+  const isEarlier = `${t} < token`;
+  if (!other) return isEarlier;
+  const ranked = `${other} > urgent || (${other} == urgent && ${isEarlier})`;
+  return limits ? `select((${isEarlier}), ${ranked}, limits[2] == 1)` : ranked;
 }
 
 /**

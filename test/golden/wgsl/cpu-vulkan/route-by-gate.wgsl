@@ -29,6 +29,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 }
 
 // seat tokens: 4 x 1 x 1 workgroups
+enable subgroups;
 @group(0) @binding(0) var<storage, read> choices: array<i32>;
 @group(0) @binding(1) var<storage, read> urgency: array<f32>;
 @group(0) @binding(2) var<storage, read_write> tokens: array<i32>;
@@ -36,7 +37,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 var<workgroup> counts: array<atomic<u32>, 8>;
 var<workgroup> own: array<u32, 8>;
 @compute @workgroup_size(256)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) member: u32) {
   const most = 2u;
   const room = 108u;
   let begin = group.y * 800u;
@@ -53,24 +54,53 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
   for (var slot = id.x; slot < 864u; slot += 1024u) {
     if (slot % 108u >= own[slot / 108u]) { tokens[buffers + slot] = -1; }
   }
-  let i = id.x;
-  if (i >= 800u) { return; }
+  let i = min(id.x, 799u);
   let token = i / 2u;
+  let mine = i % 2u;
   let expert = choices[base + i];
-  var place = room;
-  if (expert >= 0 && i % 2u < most) {
-    place = 0u;
-    let urgent = urgency[(group.y * 400u + token) * 2u];
-    for (var t = 0u; t < 400u; t++) {
-      let other = urgency[(group.y * 400u + t) * 2u];
-      let isFirst = other > urgent || (other == urgent && t < token);
-      // Of each token the choices before this one's place count, and that at the same place where it is served first.
-      let end = i % 2u + select(0u, 1u, isFirst);
-      for (var c = 0u; c < end; c++) {
-        place += select(0u, 1u, choices[base + t * 2u + c] == expert);
-      }
+  let urgent = urgency[(group.y * 400u + token) * 2u];
+  var count = 0u;
+  for (var t = 0u; t < 400u; t += 8u) {
+    let there = min(t + member, 399u);
+    let theirs = urgency[(group.y * 400u + there) * 2u];
+    let other0 = subgroupBroadcast(theirs, 0u);
+      let other1 = subgroupBroadcast(theirs, 1u);
+      let other2 = subgroupBroadcast(theirs, 2u);
+      let other3 = subgroupBroadcast(theirs, 3u);
+      let other4 = subgroupBroadcast(theirs, 4u);
+      let other5 = subgroupBroadcast(theirs, 5u);
+      let other6 = subgroupBroadcast(theirs, 6u);
+      let other7 = subgroupBroadcast(theirs, 7u);
+    let isFirst0 = other0 > urgent || (other0 == urgent && t + 0u < token);
+      let isFirst1 = other1 > urgent || (other1 == urgent && t + 1u < token);
+      let isFirst2 = other2 > urgent || (other2 == urgent && t + 2u < token);
+      let isFirst3 = other3 > urgent || (other3 == urgent && t + 3u < token);
+      let isFirst4 = other4 > urgent || (other4 == urgent && t + 4u < token);
+      let isFirst5 = other5 > urgent || (other5 == urgent && t + 5u < token);
+      let isFirst6 = other6 > urgent || (other6 == urgent && t + 6u < token);
+      let isFirst7 = other7 > urgent || (other7 == urgent && t + 7u < token);
+    for (var c = 0u; c < 2u; c++) {
+      let chosen = choices[base + there * 2u + c];
+      let chosen0 = subgroupBroadcast(chosen, 0u);
+      let chosen1 = subgroupBroadcast(chosen, 1u);
+      let chosen2 = subgroupBroadcast(chosen, 2u);
+      let chosen3 = subgroupBroadcast(chosen, 3u);
+      let chosen4 = subgroupBroadcast(chosen, 4u);
+      let chosen5 = subgroupBroadcast(chosen, 5u);
+      let chosen6 = subgroupBroadcast(chosen, 6u);
+      let chosen7 = subgroupBroadcast(chosen, 7u);
+      count += select(0u, 1u, chosen0 == expert && (c < mine || (c == mine && isFirst0)));
+      count += select(0u, 1u, chosen1 == expert && (c < mine || (c == mine && isFirst1)));
+      count += select(0u, 1u, chosen2 == expert && (c < mine || (c == mine && isFirst2)));
+      count += select(0u, 1u, chosen3 == expert && (c < mine || (c == mine && isFirst3)));
+      count += select(0u, 1u, chosen4 == expert && (c < mine || (c == mine && isFirst4)));
+      count += select(0u, 1u, chosen5 == expert && (c < mine || (c == mine && isFirst5)));
+      count += select(0u, 1u, chosen6 == expert && (c < mine || (c == mine && isFirst6)));
+      count += select(0u, 1u, chosen7 == expert && (c < mine || (c == mine && isFirst7)));
     }
   }
+  if (id.x >= 800u) { return; }
+  let place = select(room, count, expert >= 0 && mine < most);
   let kept = place < room;
   slots[base + i] = select(-1, expert * 108 + i32(place), kept);
   if (kept) {

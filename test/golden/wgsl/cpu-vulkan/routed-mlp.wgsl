@@ -44,18 +44,18 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   }
 }
 
-// round tokens: 25600 x 1 x 1 workgroups
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> items: array<f32>;
-fn bfloat(x: f32) -> f32 {
-  let bits = bitcast<u32>(x);
-  return bitcast<f32>((bits + 0x7fffu + ((bits >> u32(16u)) & u32(1u))) & u32(0xffff0000u));
+// round tokens: 6400 x 1 x 1 workgroups
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> items: array<vec4f>;
+fn bfloat4(x: vec4f) -> vec4f {
+  let bits = bitcast<vec4u>(x);
+  return bitcast<vec4f>((bits + 0x7fffu + ((bits >> vec4u(16u)) & vec4u(1u))) & vec4u(0xffff0000u));
 }
 @compute @workgroup_size(8)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let i = id.x;
-  if (i >= 204800u) { return; }
-  items[i] = bfloat(x[i]);
+  if (i >= 51200u) { return; }
+  items[i] = bfloat4(x[i]);
 }
 
 // experts, first layer: 40 x 64 x 1 workgroups
