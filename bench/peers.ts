@@ -110,6 +110,7 @@ const compared: readonly Compared[] = isFull
       ...sparse("vmoe-s32-every2", [8], [1]),
       ...layers("vmoe-s32-every2", [8, 32], [1, 8]),
       ...capacities("vmoe-s32-every2", 1),
+      ...sparse("vmoe-b16-every2", [8], [1]),
     ];
 
 /** An engine with a program of its own. */
