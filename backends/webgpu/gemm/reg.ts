@@ -134,15 +134,16 @@ function gathered({ wx, wy, tm }: Tile, split: number, rows: readonly number[]):
 }
 
 /**
- * The inner loop; where rows are listed, one for each number of turns in which they are loaded, down to half of the most: so
- * tiles that are not full compute and load less in vain.
+ * The inner loop; where rows are listed, one for each number of turns in which they are loaded, and of few rows twice as many,
+ * down to half of the most: so tiles that are not full compute and load less in vain.
  */
 function loopsByRows(plan: Plan): string[] {
   const { tile, tiles } = plan;
   const { wx, tm, broadcast } = tile;
-  const turns = Math.ceil(tm / wx);
-  if (!tiles || !broadcast || turns === 1) return innerLoop(plan);
-  const fewer = Array.from({ length: Math.floor(turns / 2) }, (_, i) => wx * (turns - 1 - i));
+  if (!tiles || !broadcast || tm <= wx) return innerLoop(plan);
+  const step = tm > 2 * wx ? wx : wx / 2;
+  const steps = Math.ceil(tm / step);
+  const fewer = Array.from({ length: Math.floor(steps / 2) }, (_, i) => step * (steps - 1 - i));
   const branches = [tm, ...fewer].map((rows, i) => {
     const condition = i < fewer.length ? `if (rows > ${fewer[i]}u) ` : "";
     return `${condition}{\n${block(2, innerLoop({ ...plan, tile: { ...tile, tm: rows } }))}\n}`;
