@@ -23,6 +23,8 @@ const forms: readonly (readonly [name: string, profile: Profile])[] = [
   ["several subgroups of unknown size", { ...generic, features, lanesPerRow: 64 }],
   ["no subgroups, 8 threads", { ...generic, lanesPerRow: 8 }],
   ["no subgroups, 64 threads", { ...generic, lanesPerRow: 64 }],
+  ["a row a thread, in subgroups", { ...generic, features, subgroupMinSize, lanesPerRow: 1 }],
+  ["a row a thread, no subgroups", { ...generic, lanesPerRow: 1 }],
 ];
 
 type Numbers = (i: number) => number;
@@ -236,5 +238,5 @@ test("a row within a subgroup takes no barrier, and several subgroups one for ea
       (sum, { wgsl }) => sum + wgsl.split("workgroupBarrier").length - 1,
       0,
     );
-  expect(forms.map(([, profile]) => barriers(profile))).toEqual([0, 2, 2, 4, 4]);
+  expect(forms.map(([, profile]) => barriers(profile))).toEqual([0, 2, 2, 4, 4, 0, 0]);
 });

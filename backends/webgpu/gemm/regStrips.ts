@@ -8,10 +8,9 @@ import type { Narrow } from "./storage.ts";
 export function loopOverStrips(plan: Plan, strips: Strips): string[] {
   const { K, vec, right } = plan;
   const { scales } = right.narrow ?? {};
-  const scalesOf = (at: string): string[] => (scales ? stripScales(plan, scales, at) : []);
   if (!vec.left) {
-    const step = [...scalesOf(`k / ${scales?.block}u`), ...stripSteps(plan, strips, "k", 1)];
-    return loop("k", "0u", `${K}u`, 1, step);
+    const before = scales ? stripScales(plan, scales, `k / ${scales.block}u`) : [];
+    return loop("k", "0u", `${K}u`, 1, [...before, ...stripSteps(plan, strips, "k", 1)]);
   }
   const [vectors, rest] = [Math.floor(K / 4), K % 4];
   const last = rest ? stripSteps(plan, strips, `${vectors}u`, rest) : [];
@@ -19,12 +18,12 @@ export function loopOverStrips(plan: Plan, strips: Strips): string[] {
   if (!scales) return [...loop("k", "0u", `${vectors}u`, 1, steps), ...last];
   const height = Math.min(scales.block / 4, Math.ceil(K / 4));
   const ofBlock = [
-    ...scalesOf(`k0 / ${height}u`),
+    ...stripScales(plan, scales, `k0 / ${height}u`),
     ...loop("k", "k0", `min(k0 + ${height}u, ${vectors}u)`, 1, steps),
   ];
   return [
     ...loop("k0", "0u", `${vectors}u`, height, ofBlock),
-    ...(rest ? [...scalesOf(`${Math.floor(vectors / height)}u`), ...last] : []),
+    ...(rest ? [...stripScales(plan, scales, `${Math.floor(vectors / height)}u`), ...last] : []),
   ];
 }
 
