@@ -128,7 +128,8 @@ function planOf(spec: Gemm, profile: Profile, given?: Tile): Multiplication {
   const product: Product = { M, N, K, batch, transposed, strips, bits, experts: tiles?.experts ?? 0 };
   const inner = accessible(left) && (!transposed || accessible(right));
   const plain = {
-    left: inner,
+    // Four rows of a strip are read for a vector, and no fewer.
+    left: inner && (!strips || whole(K)),
     bias: whole(N) && (bias?.aligned ?? true),
     result: accessible(result) && whole(N),
   };
