@@ -120,7 +120,6 @@ function seatAlone(seating: Seating, counting: Counting, profile: Profile): Form
   const threads = Math.min(Math.ceil((T * k) / 8) * 8, mostThreads, maxComputeInvocationsPerWorkgroup);
   const across = Math.ceil((T * k) / threads);
   const subgroup = Math.min(smallestSubgroup(profile) ?? 1, threads, 8);
-  const urgent = urgencyOf(seating, "token");
   return {
     workgroups: [across, G, 1],
     workgroupSize: [threads],
@@ -132,31 +131,45 @@ function seatAlone(seating: Seating, counting: Counting, profile: Profile): Form
       let buffers = group.y * ${E * capacity}u;${emptied(seating, across * threads)}
       ${rows ? listRows(E, threads, rows) : ""}
       let i = ${(T * k) % threads === 0 ? "id.x" : `min(id.x, ${T * k - 1}u)`};
+${choiceOf(seating)}
+      var count = 0u;${countAhead(seating, "0u", subgroup, true)}
+      if (id.x >= ${T * k}u) { return; }
+      let place = select(room, count, expert >= 0 && mine < most);
+${seated(seating, "let row = first[expert] + place;")}`,
+  };
+}
+
+/** Statements that say what choice `i` of the group is. */
+function choiceOf(seating: Seating): string {
+  const { k } = seating.sizes;
+  const urgent = urgencyOf(seating, "token");
+  return `
       let token = i / ${k}u;
       let mine = i % ${k}u;
       let expert = choices[base + i];
-      ${urgent ? `let urgent = ${urgent};` : ""}
-      var count = 0u;${countAhead(seating, subgroup)}
-      if (id.x >= ${T * k}u) { return; }
-      let place = select(room, count, expert >= 0 && mine < most);
+      ${urgent ? `let urgent = ${urgent};` : ""}`;
+}
+
+/** Statements that seat the choice at `place`, where there is room; `row` defines `row`, its row among those of all experts. */
+function seated({ sizes: { T, capacity }, rows }: Seating, row: string): string {
+  return `
       let kept = place < room;
       slots[base + i] = select(-1, expert * ${capacity} + i32(place), kept);
       ${rows ? `places[base + i] = ${noRow};` : ""}
       if (kept) {
         tokens[buffers + u32(expert) * ${capacity}u + place] = i32(token);
-        ${rows ? `let row = first[expert] + place;` : ""}
-        ${rows ? `places[base + i] = row;` : ""}
-        ${rows ? `sources[row] = group.y * ${T}u + token;` : ""}
-      }`,
-  };
+        ${rows ? `${row}\n        places[base + i] = row;\n        sources[row] = group.y * ${T}u + token;` : ""}
+      }`;
 }
 
 /**
- * Statements that add to `count` the choices of `expert` that are served before choice `mine` of `token`; the threads of a
- * subgroup, `subgroup` of them at least, each load another token for all.
+ * Statements that add to `count` the choices of `expert` that are served before choice `mine` of `token`: of each token those
+ * before that choice's place, and that at the same place where the token is served first. A thread counts every `step`th
+ * token from `begin` on; or all, of which `step` threads of a subgroup load one each for the others.
  */
-function countAhead(seating: Seating, subgroup: number): string {
+function countAhead(seating: Seating, begin: string, step: number, isShared = false): string {
   const { T, k } = seating.sizes;
+  const subgroup = isShared ? step : 1;
   const theirs = urgencyOf(seating, "there");
   const from = (name: string, j: number): string =>
     subgroup === 1 ? name : `subgroupBroadcast(${name}, ${j}u)`;
@@ -165,11 +178,11 @@ function countAhead(seating: Seating, subgroup: number): string {
   const loaded = `choices[base + there * ${k}u + c]`;
   const chosen = T % subgroup === 0 ? loaded : `select(-1, ${loaded}, t + member < ${T}u)`;
   return `
-      for (var t = 0u; t < ${T}u; t += ${subgroup}u) {
+      for (var t = ${begin}; t < ${T}u; t += ${step}u) {
         let there = ${subgroup === 1 ? "t" : `min(t + member, ${T - 1}u)`};
         ${theirs ? `let theirs = ${theirs};` : ""}
         ${theirs ? each((j) => `let other${j} = ${from("theirs", j)};`) : ""}
-        ${each((j) => `let isFirst${j} = ${before(seating, `t + ${j}u`, theirs && `other${j}`)};`)}
+        ${each((j) => `let isFirst${j} = ${before(seating, j === 0 ? "t" : `t + ${j}u`, theirs && `other${j}`)};`)}
         for (var c = 0u; c < ${k}u; c++) {
           let chosen = ${chosen};
           ${each((j) => `let chosen${j} = ${from("chosen", j)};`)}
@@ -187,7 +200,8 @@ function seatTogether(seating: Seating, counting: Counting, profile: Profile): F
   while (lanes > 1 && (lanes >= 2 * T || G * T * k * lanes > mostWorkgroups * threads)) lanes /= 2;
   const each = Math.floor(threads / lanes);
   const across = Math.ceil((T * k) / each);
-  const [urgent, other] = [urgencyOf(seating, "token"), urgencyOf(seating, "t")];
+  const rowOfAll = `var row = first[expert] + place;
+        for (var e = 0; e < ${E}; e++) { row += select(0u, total[e], e < expert); }`;
   return {
     workgroups: [across, G, 1],
     workgroupSize: [each * lanes],
@@ -198,39 +212,14 @@ function seatTogether(seating: Seating, counting: Counting, profile: Profile): F
       let one = group.x * ${each}u + lane / ${lanes}u;
       let part = lane % ${lanes}u;
       let i = ${(T * k) % each === 0 ? "one" : `min(one, ${T * k - 1}u)`};
-      let token = i / ${k}u;
-      let mine = i % ${k}u;
-      let expert = choices[base + i];
-      ${urgent ? `let urgent = ${urgent};` : ""}
-      var count = 0u;
-      for (var t = part; t < ${T}u; t += ${lanes}u) {
-        ${other ? `let other = ${other};` : ""}
-        let isFirst = ${before(seating, "t", other && "other")};
-        // Of each token the choices before this one's place count, and that at the same place where it is served first.
-        for (var c = 0u; c < ${k}u; c++) {
-          let chosen = choices[base + t * ${k}u + c];
-          count += select(0u, 1u, chosen == expert && (c < mine || (c == mine && isFirst)));
-        }
-      }
+${choiceOf(seating)}
+      var count = 0u;${countAhead(seating, "part", lanes)}
       atomicAdd(&ahead[lane / ${lanes}u], count);
       ${countChoices(seating, counting, each * lanes)}${emptied(seating, across * each * lanes)}
       ${rows ? listTiles(E, each * lanes, rows) : ""}
       if (part > 0u || one >= ${T * k}u) { return; }
       let place = select(room, atomicLoad(&ahead[lane / ${lanes}u]), expert >= 0 && mine < most);
-      let kept = place < room;
-      slots[base + i] = select(-1, expert * ${capacity} + i32(place), kept);
-      ${rows ? `places[base + i] = ${noRow};` : ""}
-      if (kept) {
-        tokens[buffers + u32(expert) * ${capacity}u + place] = i32(token);
-        ${
-          rows
-            ? `var row = first[expert] + place;
-        for (var e = 0; e < ${E}; e++) { row += select(0u, total[e], e < expert); }
-        places[base + i] = row;
-        sources[row] = group.y * ${T}u + token;`
-            : ""
-        }
-      }`,
+${seated(seating, rowOfAll)}`,
   };
 }
 

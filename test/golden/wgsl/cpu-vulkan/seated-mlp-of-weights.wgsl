@@ -73,7 +73,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
             let other5 = subgroupBroadcast(theirs, 5u);
             let other6 = subgroupBroadcast(theirs, 6u);
             let other7 = subgroupBroadcast(theirs, 7u);
-          let isFirst0 = other0 > urgent || (other0 == urgent && t + 0u < token);
+          let isFirst0 = other0 > urgent || (other0 == urgent && t < token);
             let isFirst1 = other1 > urgent || (other1 == urgent && t + 1u < token);
             let isFirst2 = other2 > urgent || (other2 == urgent && t + 2u < token);
             let isFirst3 = other3 > urgent || (other3 == urgent && t + 3u < token);

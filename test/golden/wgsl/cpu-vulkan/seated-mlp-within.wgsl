@@ -77,7 +77,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
       let other5 = subgroupBroadcast(theirs, 5u);
       let other6 = subgroupBroadcast(theirs, 6u);
       let other7 = subgroupBroadcast(theirs, 7u);
-    let isFirst0 = select((t + 0u < token), other0 > urgent || (other0 == urgent && t + 0u < token), limits[2] == 1);
+    let isFirst0 = select((t < token), other0 > urgent || (other0 == urgent && t < token), limits[2] == 1);
       let isFirst1 = select((t + 1u < token), other1 > urgent || (other1 == urgent && t + 1u < token), limits[2] == 1);
       let isFirst2 = select((t + 2u < token), other2 > urgent || (other2 == urgent && t + 2u < token), limits[2] == 1);
       let isFirst3 = select((t + 3u < token), other3 > urgent || (other3 == urgent && t + 3u < token), limits[2] == 1);

@@ -51,12 +51,14 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
   let urgent = urgency[(group.y * 400u + token) * 2u];
   var count = 0u;
   for (var t = part; t < 400u; t += 32u) {
-    let other = urgency[(group.y * 400u + t) * 2u];
-    let isFirst = other > urgent || (other == urgent && t < token);
-    // Of each token the choices before this one's place count, and that at the same place where it is served first.
+    let there = t;
+    let theirs = urgency[(group.y * 400u + there) * 2u];
+    let other0 = theirs;
+    let isFirst0 = other0 > urgent || (other0 == urgent && t < token);
     for (var c = 0u; c < 2u; c++) {
-      let chosen = choices[base + t * 2u + c];
-      count += select(0u, 1u, chosen == expert && (c < mine || (c == mine && isFirst)));
+      let chosen = choices[base + there * 2u + c];
+      let chosen0 = chosen;
+      count += select(0u, 1u, chosen0 == expert && (c < mine || (c == mine && isFirst0)));
     }
   }
   atomicAdd(&ahead[lane / 32u], count);
