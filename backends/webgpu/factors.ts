@@ -1,8 +1,16 @@
-/** Weights that products alone read, as their right factors. */
-import { type Graph, sameShape, type Value } from "../../ir/index.ts";
+/** What applications read of their operands, and which weights products alone read, as their right factors. */
+import { type Graph, type Node, sameShape, type Value } from "../../ir/index.ts";
 import { isFactor } from "./kernels/index.ts";
-import { type Stored, storedOf } from "./stored.ts";
+import { storedOf } from "./stored.ts";
 import { unviewed } from "./views.ts";
+
+/** What the launches of an application read for operand `i`: of a stored factor what it is made of, its words first. */
+export function readAs(node: Node, i: number): readonly [words: Value, ...scales: Value[]] {
+  const operand = node.operands[i] as Value;
+  const stored = isFactor(node, i) ? storedOf(operand) : undefined;
+  if (!stored) return [unviewed(operand)];
+  return stored.scales ? [stored.words, stored.scales.value] : [stored.words];
+}
 
 /** Each weight that products alone read, whole, with the right factor [..., K, N] that it is to all of them. */
 export function factorWeights(graph: Graph): ReadonlyMap<Value, Value> {
@@ -13,18 +21,13 @@ export function factorWeights(graph: Graph): ReadonlyMap<Value, Value> {
     // What products alone read, as it is stored, is never computed, and reads nothing itself.
     if (node.op.has("view") || !node.results.some((result) => read.has(result))) continue;
     for (const [i, operand] of node.operands.entries()) {
-      const isRight = isFactor(node, i);
-      const stored = isRight ? storedOf(operand) : undefined;
-      const words = stored?.words ?? unviewed(operand);
+      const [words, ...scales] = readAs(node, i);
       const known = factors.get(words) ?? operand;
-      if (isRight && isWhole(operand, stored) && sameShape(known.type.shape, operand.type.shape))
+      if (isFactor(node, i) && isWhole(operand) && sameShape(known.type.shape, operand.type.shape))
         factors.set(words, known);
       else others.add(words);
-      read.add(words);
-      if (stored?.scales) {
-        others.add(stored.scales.value);
-        read.add(stored.scales.value);
-      }
+      for (const value of scales) others.add(value);
+      for (const value of [words, ...scales]) read.add(value);
     }
   }
   return new Map(
@@ -36,6 +39,8 @@ export function factorWeights(graph: Graph): ReadonlyMap<Value, Value> {
 }
 
 /** Whether a factor is matrices, and all that is stored of them. */
-function isWhole({ type: { shape } }: Value, stored: Stored | undefined): boolean {
-  return shape.length >= 2 && (stored === undefined || stored.stride === shape.at(-1));
+function isWhole(factor: Value): boolean {
+  const { shape } = factor.type;
+  const columns = shape.at(-1);
+  return shape.length >= 2 && (storedOf(factor)?.stride ?? columns) === columns;
 }

@@ -2,6 +2,7 @@
 import type { Graph, Node, Value } from "../../ir/index.ts";
 import { sizeOf } from "../../ir/index.ts";
 import { Elements } from "./elements.ts";
+import { readAs } from "./factors.ts";
 import {
   bind,
   type Context,
@@ -17,9 +18,8 @@ import {
   typeOf,
   write,
 } from "./kernel.ts";
-import { isFactor, kernels } from "./kernels/index.ts";
+import { kernels } from "./kernels/index.ts";
 import type { Profile } from "./profile.ts";
-import { storedOf } from "./stored.ts";
 import { originOf, unviewed, viewOf } from "./views.ts";
 import { rounded, roundingModule } from "./wgsl.ts";
 
@@ -58,15 +58,6 @@ interface Members {
 const kernelOf = (node: Node): Kernel => kernels.get(node.op) as Kernel;
 const operandsOf = (node: Node): Value[] => node.operands.map(unviewed);
 const onlyResult = (node: Node): Value => node.results[0] as Value;
-
-/** What the launches of an application read for its operands: of stored factors, what they are made of. */
-function readAs(node: Node): Value[] {
-  return node.operands.flatMap((operand, i) => {
-    const stored = isFactor(node, i) ? storedOf(operand) : undefined;
-    if (!stored) return [unviewed(operand)];
-    return stored.scales ? [stored.words, stored.scales.value] : [stored.words];
-  });
-}
 
 class Grouping {
   readonly #profile: Profile;
@@ -178,7 +169,7 @@ class Grouping {
   /** The values that a group reads from buffers; twice what its main application reads and the others do. */
   #reads({ main, leaves }: Members): Value[] {
     const gathered = main && this.#gathered(main);
-    const own = main ? readAs(main) : [];
+    const own = main?.operands.flatMap((_, i) => readAs(main, i)) ?? [];
     const read = own.map((value) => (value === gathered?.made ? unviewed(gathered.rows.value) : value));
     return [...read, ...leaves];
   }
