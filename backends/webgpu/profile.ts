@@ -148,7 +148,10 @@ export const isFor = (tile: Tile, { strips }: Pick<Product, "strips">): boolean 
 export const tilesOf = ({ tiles }: Profile, product: Pick<Product, "strips">): readonly Tile[] =>
   tiles.filter((tile) => isFor(tile, product));
 
-/** How wide the strips are that a profile's products read: as blocks, in runs of what threads read at once; undefined where they read none. */
+/**
+ * How wide the strips are that a profile's products read: as blocks, in runs of what threads read at once; undefined where
+ * they read none.
+ */
 export function stripWidth({ tiles }: Pick<Profile, "tiles">): StripWidth | undefined {
   const tile = tiles.find(({ strips }) => strips);
   return tile && { columns: blockOf(tile).columns, run: 4 * tile.wx };

@@ -110,10 +110,9 @@ export function inStrips(
   layout: StripLayout,
 ): Float32Array | Int32Array | Uint32Array | Uint16Array {
   const { K, bits } = layout;
-  // Four columns of integers move as one, and lie as far apart as there are rows.
-  const [units, each, apart] = areIntegers(layout)
-    ? [bits === 4 ? halvesOf(elements) : elements, lanes, lanes]
-    : [elements, 1, 1];
+  // Four columns of integers move as one, with those of three other rows between them and the next.
+  const each = areIntegers(layout) ? lanes : 1;
+  const units = bits === 4 ? halvesOf(elements) : elements;
   const [N, columns, run] = [layout.N / each, layout.columns / each, layout.run / each];
   const { across, rows, steps } = stripsOf({ shape: [K, layout.N] }, bits, layout);
   const [matrices, height] = [units.length / (K * N), rows * steps];
@@ -127,8 +126,8 @@ export function inStrips(
       const width = Math.min(run, N - first);
       for (let k = 0; k < K; k++) {
         const [from, row] = [(matrix * K + k) * N + first, k % lanes];
-        const at = strip + (k - row) * columns + column * lanes + (apart === 1 ? row * run : row);
-        for (let n = 0; n < width; n++) laid[at + n * apart] = units[from + n] as number;
+        const at = strip + (k - row) * columns + column * lanes + row * (each === 1 ? run : 1);
+        for (let n = 0; n < width; n++) laid[at + n * each] = units[from + n] as number;
       }
     }
   }

@@ -87,7 +87,7 @@ export async function readProfile(path: string): Promise<Profile> {
     ...data.tiles.map((tile, i) => [`tiles.${i}`, tile] as const),
     ...(data.tuned ?? []).map(({ tile }, i) => [`tuned.${i}.tile`, tile] as const),
   ];
-  const inStrips = data.tiles.find(({ strips }) => strips);
+  const ofStrips = data.tiles.find(({ strips }) => strips);
   for (const [where, tile] of all) {
     if (!fits(tile, data))
       throw fileError(path, `${where}: takes more threads, workgroup memory or subgroups than there are`);
@@ -95,10 +95,10 @@ export async function readProfile(path: string): Promise<Profile> {
       throw fileError(path, `${where}: must have tv 1 where bk is 0 and strips is not set; got ${tile.tv}`);
     if (tile.strips && (!tile.broadcast || tile.bk > 0 || tile.split !== undefined))
       throw fileError(path, `${where}: must have broadcast, bk 0 and no split where strips is set`);
-    if (tile.strips && (tile.wx !== inStrips?.wx || tile.tv !== inStrips.tv))
+    if (tile.strips && (tile.wx !== ofStrips?.wx || tile.tv !== ofStrips.tv))
       throw fileError(
         path,
-        `${where}: must have wx and tv of the first tile with strips, ${inStrips?.wx} and ${inStrips?.tv}; got ${tile.wx} and ${tile.tv}`,
+        `${where}: must have wx and tv of the first tile with strips, ${ofStrips?.wx} and ${ofStrips?.tv}; got ${tile.wx} and ${tile.tv}`,
       );
     if (tile.bk === 0 && tile.parts !== undefined)
       throw fileError(path, `${where}: must have bk above 0 where it has parts; got 0`);
