@@ -4,7 +4,7 @@ import { z } from "zod";
 import { ops, type Value } from "../../ir/index.ts";
 import type { Loss } from "./options.ts";
 import { defineRouter, type Router } from "./router.ts";
-import { weightOf } from "./tokenChoice.ts";
+import { loadLossOf, weightOf } from "./tokenChoice.ts";
 
 /** The original iterates in blocks of so many. */
 const block = 10;
@@ -38,15 +38,15 @@ export const klProjection: Router = defineRouter({
   // As in the original, whose noisy gates are made of the logits before noise.
   weights: ({ clean, compared }, _, { use_softmax_combine_weights: soft }) =>
     soft ? ops.softmax(clean) : compared,
-  metrics({ clean, logits, sigma }, { G }, options) {
-    const none = ops.constant({ value: 0, to: "f32", shape: [G] });
+  metrics(scores, context, options) {
+    const { clean, logits } = scores;
+    const none = ops.constant({ value: 0, to: "f32", shape: [context.G] });
     // What has no weight the original does not compute.
     const counted = (name: Loss, loss: () => Value): Value => (weightOf(options, name) > 0 ? loss() : none);
-    const { num_selected_experts: k } = options;
     return {
       importance_loss: counted("importance_loss", () => ops.importanceLoss(ops.softmax(clean))),
       ...(logits !== clean && {
-        load_loss: counted("load_loss", () => ops.loadLoss(clean, logits, { k, sigma })),
+        load_loss: counted("load_loss", () => loadLossOf(scores, options, context)),
       }),
     };
   },

@@ -22,7 +22,7 @@ export const noisyTopExpertsEnsemble: Router = defineRouter({
     const { G, members: M } = context;
     const own = ofMembers(clean, context);
     const noisy = logits === clean ? own : ofMembers(logits, context);
-    const losses = lossesOf({ clean: own, logits: noisy, sigma }, ops.softmax, options);
+    const losses = lossesOf({ clean: own, logits: noisy, sigma }, ops.softmax, options, context);
     return Object.fromEntries(
       Object.entries(losses).map(([name, loss]) => [name, ops.reshape(loss, { shape: [G, M] })]),
     );

@@ -80,7 +80,7 @@ export function chosenByTokens<O extends Selection>(
   const scores = { clean, logits, sigma, gates: gatesOf(logits) };
   const metrics =
     rule.metrics?.(scores, context, options) ??
-    lossesOf(scores, gatesOf, options, choosesLargestLogits(rule));
+    lossesOf(scores, gatesOf, options, context, choosesLargestLogits(rule));
   const terms = losses.flatMap((name) => {
     const [loss, weight] = [metrics[name], weightOf(options, name)];
     return loss && weight > 0 ? [scaled(loss, weight)] : [];
@@ -136,18 +136,34 @@ function countedOr(other: number, x: Value, { limits }: RoutingContext): Value {
 
 /** The losses of a choice by the logits, f32[G] each. */
 export function lossesOf(
-  { clean, logits, sigma }: Omit<Scores, "gates">,
+  scores: Omit<Scores, "gates">,
   gatesOf: (logits: Value) => Value,
   options: Selection,
+  context: RoutingContext,
   choosesLargest = true,
 ): Readonly<Record<string, Value>> {
-  const { num_selected_experts: k } = options;
+  const { clean, logits } = scores;
   return {
     importance_loss: ops.importanceLoss(gatesOf(clean)),
     gshard_loss: ops.gshardLoss(gatesOf(logits)),
-    ...(logits !== clean && choosesLargest && { load_loss: ops.loadLoss(clean, logits, { k, sigma }) }),
+    ...(logits !== clean && choosesLargest && { load_loss: loadLossOf(scores, options, context) }),
     ...(weightOf(options, "z_loss") > 0 && { z_loss: ops.zLoss(logits) }),
   };
+}
+
+/** The load loss of a choice by noisy logits, f32[G], for the k of this run. */
+export function loadLossOf(
+  { clean, logits, sigma }: Omit<Scores, "gates">,
+  { num_selected_experts: k }: Selection,
+  { limits }: RoutingContext,
+): Value {
+  const { values } = ops.topK(logits, { k });
+  const [G = 1, T = 1] = values.type.shape;
+  const most = limits && ops.slice(limits, { start: [0], limit: [1] });
+  const least = most
+    ? ops.take(values, ops.broadcast(ops.subtract(most, filled(1, most)), { shape: [G, T, 1] }))
+    : ops.slice(values, { start: [0, 0, k - 1], limit: [G, T, k] });
+  return ops.loadLoss(clean, ops.reshape(least, { shape: [G, T] }), { sigma });
 }
 
 function gatesBy<O>(

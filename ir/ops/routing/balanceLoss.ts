@@ -1,14 +1,14 @@
 /** Auxiliary losses that keep the experts evenly used, one number a group. */
 import { defineOp, type Op, type Value } from "../../op.ts";
 import { add, divide, erf, exp, log, multiply, subtract } from "../elementwise.ts";
-import { slice, transpose } from "../movement.ts";
+import { transpose } from "../movement.ts";
 import { descending, errorFunction, logSumExp, rows } from "../numeric.ts";
 import { reduceMax, reduceSum, topK } from "../reduction.ts";
 import { oneHot, over, plus, shaped, spread, sumRows, times } from "../shorthand.ts";
 
 const ofGates = "gates: f32<positive>[G, T, E] -> loss: f32[G]";
 const ofOne = "logits: f32[G, T, E] -> loss: f32[G]";
-const ofLogits = "logits: f32[G, T, E], noisy: f32[G, T, E]; k, sigma: real -> loss: f32[G]";
+const ofThreshold = "logits: f32[G, T, E], threshold: f32[G, T]; sigma: real -> loss: f32[G]";
 
 /** Squared coefficient of variation, variance / mean^2; defined also for equal entries, unlike its root's slope. */
 function variation(xs: readonly number[]): number {
@@ -72,19 +72,16 @@ export const gshardLoss: Op<typeof ofGates> = defineOp({
   },
 });
 
-export const loadLoss: Op<typeof ofLogits> = defineOp({
+export const loadLoss: Op<typeof ofThreshold> = defineOp({
   name: "load_loss",
   summary:
-    "Squared coefficient of variation over the experts of their mean probability to be chosen again if the noise, of standard deviation sigma, were drawn anew: the logit must pass the token's k-th largest noisy logit.",
+    "Squared coefficient of variation over the experts of their mean probability to be chosen again if the noise, of standard deviation sigma, were drawn anew: the logit must pass the token's threshold, the k-th largest of its noisy logits.",
   source: "Riquelme et al. 2021, arXiv 2106.05974, appendix A",
-  signature: ofLogits,
-  where: {
-    C1: ["1 <= k <= E", ({ k, E }) => 1 <= k && k <= E],
-    C2: ["sigma > 0", ({ sigma }) => sigma > 0],
-  },
-  sample: ({ E }, pick) => ({ k: 1 + pick(E), sigma: 2 + pick(8) / 4 }),
-  evaluate({ logits, noisy }, { G, T, E, k, sigma }) {
-    const thresholds = rows(noisy, E).map((row) => row[descending(row)[k - 1] ?? 0] as number);
+  signature: ofThreshold,
+  where: { C1: ["sigma > 0", ({ sigma }) => sigma > 0] },
+  sample: (_, pick) => ({ sigma: 2 + pick(8) / 4 }),
+  evaluate({ logits, threshold }, { G, T, E, sigma }) {
+    const thresholds = threshold.numbers();
     const chances = rows(logits, E).map((row, t) =>
       row.map((logit) => (1 - errorFunction(((thresholds[t] as number) - logit) / sigma / Math.SQRT2)) / 2),
     );
@@ -94,10 +91,9 @@ export const loadLoss: Op<typeof ofLogits> = defineOp({
       ),
     };
   },
-  decompose({ logits, noisy }, { G, T, E, k, sigma }) {
-    const { values } = topK(noisy, { k });
-    const threshold = spread(slice(values, { start: [0, 0, k - 1], limit: [G, T, k] }), [G, T, E]);
-    const distance = times(subtract(threshold, logits), Math.SQRT1_2 / sigma);
+  decompose({ logits, threshold }, { G, T, E, sigma }) {
+    const needed = spread(shaped(threshold, [G, T, 1]), [G, T, E]);
+    const distance = times(subtract(needed, logits), Math.SQRT1_2 / sigma);
     const chance = times(plus(times(erf(distance), -1), 1), 0.5);
     return { loss: variationOf(over(sumTokens(chance), T)) };
   },
