@@ -109,6 +109,17 @@ export const blockOf = ({
 export const threadsOf = ({ wx, wy, split = 1, matrix }: Tile): number =>
   wx * wy * split * (matrix?.subgroup ?? 1);
 
+/**
+ * Rows that loops of family `reg` compute, most first, where rows are listed: one for each number of turns in which a subgroup
+ * loads them, and of few rows twice as many, down to half of the most; so tiles that are not full compute and load less in vain.
+ */
+export function rowLoops({ wx, tm, broadcast }: Tile): readonly number[] {
+  if (!broadcast || tm <= wx) return [tm];
+  const step = tm > 2 * wx ? wx : wx / 2;
+  const steps = Math.ceil(tm / step);
+  return [tm, ...Array.from({ length: Math.floor(steps / 2) }, (_, i) => step * (steps - 1 - i))];
+}
+
 /** Elements after each row in the workgroup memory of family `sgmat`, so that rows begin in other banks. */
 export const rowPadding = 8;
 

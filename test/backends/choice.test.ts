@@ -76,6 +76,30 @@ const listing = (M: number, experts: number, usual = M): Listing =>
   listingOf({ ...productOf(M, 2048, 512, { experts }), usual }, nvidia);
 const height = (...of: Parameters<typeof listing>): number => listing(...of).height;
 
+const cpu = profiles.find(({ name }) => name === "cpu-vulkan") as Profile;
+
+test.each([
+  [9, 9],
+  [12, 12],
+  [24, 24],
+  [26, 26],
+  [33, 17],
+  [50, 25],
+  [400, 24],
+])("on CPU drivers %i rows go in as few blocks as pay, of %i rows each", (M, tm) => {
+  expect(chooseTile(productOf(M, 3072, 768, { strips: true }), ways, cpu).tm).toBe(tm);
+});
+
+test.each([
+  ["as many as there may be", 13, 12, 13],
+  ["far fewer than there may be", 100, 3, 4],
+  ["twice as many as the tile that suits", 100, 30, 15],
+  ["as many as a loop for fewer rows has", 200, 8, 16],
+])("on CPU drivers the height of a list suits experts' rows, %s", (_, M, usual, most) => {
+  const of = { ...productOf(M, 3072, 768, { experts: 32, strips: true }), usual };
+  expect(listingOf(of, cpu)).toEqual({ height: most, parts: 1 });
+});
+
 test("rows of experts are listed in tiles that suit both layers", () => {
   expect(height(16, 8)).toBeLessThanOrEqual(16);
   expect(height(4, 32)).toBeLessThanOrEqual(8);

@@ -4,6 +4,7 @@ import {
   isFor,
   type Product,
   type Profile,
+  rowLoops,
   sameProduct,
   threadsOf,
   type Tile,
@@ -70,16 +71,19 @@ export function chooseTile(product: Product, ways: Ways, profile: Profile, usual
     (tile) => serves(tile, product, ways) && isShared(tile, product),
   );
   const last = tilesOf(profile, product).at(-1) as Tile;
-  const expected = { ...product, M: usual ?? product.M };
+  const rows = usual ?? product.M;
   const byRule = isEstimated(profile)
-    ? quickest(tiles, expected, profile)
-    : firstThatSuits(tiles, expected, profile);
+    ? quickest(tiles, { ...product, M: rows }, profile)
+    : firstThatSuits(tiles, product, rows, profile);
   const chosen = tunedTile(product, ways, profile) ?? byRule ?? last;
-  if (chosen.bk > 0) return chosen;
-  // Rows that do not exist need no sums: as many blocks, as low as they can be.
-  const blocks = Math.ceil(product.M / heightOf(chosen)) * chosen.wy;
-  return { ...chosen, tm: Math.ceil(product.M / blocks) };
+  return chosen.bk > 0 ? chosen : lowered(chosen, product);
 }
+
+/** The tile as low as it can be for as many blocks: rows that do not exist need no sums. */
+const lowered = (tile: Tile, { M }: Pick<Product, "M">): Tile => ({
+  ...tile,
+  tm: Math.ceil(M / (Math.ceil(M / heightOf(tile)) * tile.wy)),
+});
 
 /** Into how many parts the second layer's inner axis may go. */
 const partings = [1, 2, 4, 8];
@@ -161,15 +165,30 @@ function workgroupsOf(tile: Tile, { M, N, batch, experts }: Product): number {
   return blocks * (tile.parts ?? 1);
 }
 
-/** How many rows more than the smallest tile a tile may compute in vain. */
-const waste = 1.25;
+/** Rows for which a block could add up products in the time in which it reads the right factor. */
+const readingRows = 6;
+/** How many times as much as with any other tile a larger one may cost. */
+const waste = 1.1;
 
-/** The first tile, largest first, whose grid keeps the device busy and whose height suits the rows. */
-function firstThatSuits(tiles: readonly Tile[], product: Product, profile: Profile): Tile | undefined {
-  const padded = (tile: Tile): number => Math.ceil(product.M / heightOf(tile)) * heightOf(tile);
-  const fewest = Math.min(...tiles.map(padded));
+/** The first tile, largest first, whose grid keeps the device busy and whose height suits the rows, of which there are `usual`. */
+function firstThatSuits(
+  tiles: readonly Tile[],
+  product: Product,
+  usual: number,
+  profile: Profile,
+): Tile | undefined {
+  const cost = (tile: Tile): number => {
+    const by = lowered(tile, product);
+    const height = heightOf(by);
+    const whole = Math.floor(usual / height);
+    const rest = usual - whole * height;
+    const computed = (product.experts > 0 && rowLoops(by).findLast((rows) => rows >= rest)) || height;
+    return whole * (height + readingRows) + (rest > 0 ? computed + readingRows : 0);
+  };
+  const least = Math.min(...tiles.map(cost));
   return tiles.find(
-    (tile) => workgroupsOf(tile, product) >= profile.minWorkgroups && padded(tile) <= waste * fewest,
+    (tile) =>
+      workgroupsOf(tile, { ...product, M: usual }) >= profile.minWorkgroups && cost(tile) <= waste * least,
   );
 }
 

@@ -1,5 +1,5 @@
 /** Family `reg`: a block of rows times four columns in each thread, straight from global memory; no barrier. */
-import type { Tile } from "../profile.ts";
+import { rowLoops, type Tile } from "../profile.ts";
 import {
   block,
   columnsOf,
@@ -133,19 +133,14 @@ function gathered({ wx, wy, tm }: Tile, split: number, rows: readonly number[]):
   ];
 }
 
-/**
- * The inner loop; where rows are listed, one for each number of turns in which they are loaded, and of few rows twice as many,
- * down to half of the most: so tiles that are not full compute and load less in vain.
- */
+/** The inner loop; where rows are listed, `rowLoops` of them, of which a tile takes the lowest that has its rows. */
 function loopsByRows(plan: Plan): string[] {
   const { tile, tiles } = plan;
-  const { wx, tm, broadcast } = tile;
-  if (!tiles || !broadcast || tm <= wx) return innerLoop(plan);
-  const step = tm > 2 * wx ? wx : wx / 2;
-  const steps = Math.ceil(tm / step);
-  const fewer = Array.from({ length: Math.floor(steps / 2) }, (_, i) => step * (steps - 1 - i));
-  const branches = [tm, ...fewer].map((rows, i) => {
-    const condition = i < fewer.length ? `if (rows > ${fewer[i]}u) ` : "";
+  const loops = tiles ? rowLoops(tile) : [tile.tm];
+  if (loops.length === 1) return innerLoop(plan);
+  const branches = loops.map((rows, i) => {
+    const fewer = loops[i + 1];
+    const condition = fewer === undefined ? "" : `if (rows > ${fewer}u) `;
     return `${condition}{\n${block(2, innerLoop({ ...plan, tile: { ...tile, tm: rows } }))}\n}`;
   });
   return [branches.join(" else ")];
