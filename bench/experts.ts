@@ -1,8 +1,8 @@
 /**
  * The experts' products of an MoE layer on one WebGPU adapter, beside the products of a dense MLP on as many rows, and beside
  * dense products that read as many weights, too; and what routing, dispatch and combination take of the layer. Prints a
- * table; `--json` prints one line, for bench/results; after `--budget <seconds>` no layer is begun; `--only <text>` leaves
- * out what is named otherwise. Traps: bench/traps.md.
+ * table; `--json` prints one line, for bench/results; after `--budget <seconds>` no layer is begun; `--full` adds what
+ * is for GPUs; `--only <text>` leaves out what is named otherwise. Traps: bench/traps.md.
  */
 import type { Executable, Span } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
@@ -11,14 +11,23 @@ import { median } from "../backends/statistics.ts";
 import { takeTurns } from "../backends/turns.ts";
 import { table } from "../cli/terminal.ts";
 import { mergeConfig, presets } from "../models/index.ts";
-import { type Case, isJson, measureAll } from "./measure.ts";
+import { type Case, isFull, isJson, measureAll } from "./measure.ts";
 import { denseMlp, type Measured, moeLayer, wideProducts } from "./programs.ts";
 
 const rounds = 15;
-const config = presets.get("vmoe-s32-every2") ?? {};
+
+/** What is measured: MoE layers of the paper's models, of images of 224 pixels. */
+interface Layer {
+  /** A preset, and what it is called. */
+  readonly preset: string;
+  readonly model: string;
+  readonly experts: number;
+  readonly batch: number;
+}
 
 /** What is measured of a layer; medians of turns. */
 interface Row {
+  readonly model: string;
   readonly experts: number;
   readonly batch: number;
   /** Choices that are served: rows of the experts, and of the dense MLP. */
@@ -78,7 +87,8 @@ const each = (turns: readonly (readonly Spent[])[], of: (spent: Spent) => number
 const rate = (first: readonly number[], second: readonly number[], work = 1): number =>
   median(first.map((ms, turn) => (second[turn] ?? Number.NaN) / work / ms));
 
-async function measure(experts: number, batch: number): Promise<Row> {
+async function measure({ preset, model, experts, batch }: Layer): Promise<Row> {
+  const config = presets.get(preset) ?? {};
   const layer = moeLayer(mergeConfig(config, { encoder: { moe: { num_experts: experts } } }), batch);
   const sparse = await Timed.of(layer);
   const slots = (await sparse.executable.run(layer.inputs)).get("slots");
@@ -96,6 +106,7 @@ async function measure(experts: number, batch: number): Promise<Row> {
   // A dense MLP is products alone, with the launches that add up parts of them.
   const [denseMs = [], wideMs = []] = others.map((one) => each(one, (spent) => spent.all));
   return {
+    model,
     experts,
     batch,
     rows,
@@ -117,9 +128,21 @@ function report(rows: readonly Row[]): void {
     console.log(JSON.stringify({ date, device: engine.device, rounds, rows }));
     return;
   }
-  console.log(`${engine.device}, ${date}, MoE layers of V-MoE-S/32, medians of ${rounds} turns\n`);
-  const head = ["experts", "batch", "rows", "ms", "dense ms", "wide ms", "of dense", "of wide", "no product"];
+  console.log(`${engine.device}, ${date}, MoE layers, medians of ${rounds} turns\n`);
+  const head = [
+    "model",
+    "experts",
+    "batch",
+    "rows",
+    "ms",
+    "dense ms",
+    "wide ms",
+    "of dense",
+    "of wide",
+    "no product",
+  ];
   const cells = rows.map((row) => [
+    row.model,
     row.experts,
     row.batch,
     row.rows,
@@ -133,12 +156,19 @@ function report(rows: readonly Row[]): void {
   console.log(table([head, ...cells]));
 }
 
-const cases = [8, 32].flatMap((experts) =>
-  [1, 8, 32].map((batch): Case<Row> => ({
-    what: `E = ${experts}, batch ${batch}`,
-    measure: () => measure(experts, batch),
-  })),
-);
+const layersOf = (model: string, preset: string, experts: number, batches: readonly number[]): Layer[] =>
+  batches.map((batch) => ({ preset, model, experts, batch }));
+
+const layers = [
+  ...layersOf("S/32", "vmoe-s32-every2", 8, [1, 8, 32]),
+  ...layersOf("S/32", "vmoe-s32-every2", 32, [1, 8, 32]),
+  ...layersOf("B/16", "vmoe-b16-every2", 8, isFull ? [1, 8, 32] : [1, 8]),
+  ...layersOf("B/16", "vmoe-b16-every2", 32, isFull ? [1, 8, 32] : [1]),
+];
+const cases = layers.map((layer): Case<Row> => ({
+  what: `${layer.model}, E = ${layer.experts}, batch ${layer.batch}`,
+  measure: () => measure(layer),
+}));
 await measureAll(cases, ({ ofDense }) => `${percent(ofDense)} of the dense rate`, report);
 engine.close();
 process.exit();
