@@ -1,6 +1,6 @@
 /**
  * The dense product beside what the adapter can do at most: fused multiply-adds alone, and a copy of memory, by the device's
- * clock. Prints a table; `--json` prints one line, for bench/results. Traps: bench/traps.md.
+ * clock. Options: bench/measure.ts. Traps: bench/traps.md.
  */
 import { median } from "../backends/statistics.ts";
 import { takeTurns } from "../backends/turns.ts";
@@ -11,7 +11,7 @@ import { ownProfile } from "../backends/webgpu/targetFile.ts";
 import { table } from "../cli/terminal.ts";
 import { type Device, usage } from "../runtime/device.ts";
 import { timePasses } from "../runtime/timing.ts";
-import { isJson } from "./measure.ts";
+import { tell } from "./measure.ts";
 import { denseProduct } from "./programs.ts";
 
 const rounds = 7;
@@ -111,20 +111,17 @@ const timers = await Promise.all(kernels.map((kernel) => timer(device, kernel)))
 const turns = await takeTurns([...timers, product], { rounds });
 const ms = turns.map((each) => median(each.map((turn) => median(turn))));
 const [fma = 0, bytes = 0, dense = 0] = ms.map((time, i) => (kernels[i]?.amount ?? flops) / time / 1e6);
-const date = new Date().toISOString().slice(0, 10);
-const found = { date, device: device.description, side, gflops: { fma, dense }, gigabytesPerSecond: bytes };
-if (isJson) console.log(JSON.stringify(found));
-else {
-  console.log(`${device.description}, ${date}, medians of ${rounds} turns, by the device's clock\n`);
-  console.log(
-    table([
-      ["what", "GFLOP/s", "GB/s"],
-      ["fused multiply-adds alone", fma.toFixed(0), ""],
-      [`dense product, ${side}`, dense.toFixed(0), ""],
-      ["copy, bytes read and written", "", bytes.toFixed(0)],
-    ]),
-  );
-  console.log(`\nthe product is ${((100 * dense) / fma).toFixed(0)} % of the multiply-adds`);
-}
+const rates = table([
+  ["what", "GFLOP/s", "GB/s"],
+  ["fused multiply-adds alone", fma.toFixed(0), ""],
+  [`dense product, ${side}`, dense.toFixed(0), ""],
+  ["copy, bytes read and written", "", bytes.toFixed(0)],
+]);
+tell({
+  device: device.description,
+  how: `medians of ${rounds} turns, by the device's clock`,
+  numbers: { side, gflops: { fma, dense }, gigabytesPerSecond: bytes },
+  text: `${rates}\n\nthe product is ${((100 * dense) / fma).toFixed(0)} % of the multiply-adds`,
+});
 device.close();
 process.exit(0);

@@ -1,6 +1,6 @@
 /**
- * V-MoE-S/32 Last-2 with 8 experts, 8 images of 224 pixels, by ONNX Runtime on the CPU, beside the best dense product
- * of the same engine. Prints a table; `--json` prints one line, for bench/results. Traps: bench/traps.md.
+ * V-MoE-S/32 Last-2 with 8 experts, 8 images of 224 pixels, by ONNX Runtime on the CPU, beside the best dense product of the
+ * same engine. Options: bench/measure.ts. Traps: bench/traps.md.
  */
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
@@ -11,6 +11,7 @@ import { median } from "../backends/statistics.ts";
 import { table } from "../cli/terminal.ts";
 import { mergeConfig, presets } from "../models/index.ts";
 import { Distance, stayOnFirstCore } from "./cores.ts";
+import { tell } from "./measure.ts";
 import { denseProduct, imageModel, type Measured } from "./programs.ts";
 import { inTurns, type Runner, shares } from "./turns.ts";
 
@@ -72,31 +73,39 @@ const [model, ...products] = rows;
 const best = products.reduce((a, b) => (a.gflops >= b.gflops ? a : b));
 const ratios = shares(model ?? best, best);
 const share = await sparseShare(whole);
-const date = new Date().toISOString().slice(0, 10);
 const processor = `${cpus()[0]?.model.trim()}, ${cpus().length} threads`;
-if (process.argv.includes("--json")) {
-  const figures = { ofBest: median(ratios), ofBestByMedians: (model?.gflops ?? 0) / best.gflops, share };
-  console.log(JSON.stringify({ date, processor, onFirstCore, turns, apart, ratios, ...figures, rows }));
-} else {
-  console.log(
-    `ONNX Runtime on ${processor}, ${date}, medians of ${turns.rounds} turns of ${turns.runs} runs and more\n`,
-  );
-  const cells = rows.map((row) => [
-    row.what,
-    row.ms.toFixed(1),
-    row.gflops.toFixed(1),
-    percent(median(shares(row, best))),
-    percent(row.gflops / best.gflops),
-  ]);
-  console.log(table([["what", "ms", "GFLOP/s", "of the best product beside it", "by medians"], ...cells]));
-  const isNear = (_: number, round: number): boolean => (apart[round] ?? 0) < near;
-  for (const [where, those] of [
-    ["near each other", ratios.filter(isNear)],
-    ["far apart", ratios.filter((ratio, round) => !isNear(ratio, round))],
-  ] as const) {
-    if (those.length > 0)
-      console.log(`cores ${where} in ${those.length} rounds: ${percent(median(those))} of the best product`);
-  }
-  console.log(`sparse layers take ${percent(share)} of the model's time`);
-}
+const cells = rows.map((row) => [
+  row.what,
+  row.ms.toFixed(1),
+  row.gflops.toFixed(1),
+  percent(median(shares(row, best))),
+  percent(row.gflops / best.gflops),
+]);
+const isNear = (_: number, round: number): boolean => (apart[round] ?? 0) < near;
+const places = [
+  ["near each other", ratios.filter(isNear)],
+  ["far apart", ratios.filter((ratio, round) => !isNear(ratio, round))],
+] as const;
+const ofBest = (those: readonly number[]): string =>
+  `in ${those.length} rounds: ${percent(median(those))} of the best product`;
+tell({
+  device: `ONNX Runtime on ${processor}`,
+  how: `medians of ${turns.rounds} turns of ${turns.runs} runs and more`,
+  numbers: {
+    processor,
+    onFirstCore,
+    turns,
+    apart,
+    ratios,
+    ofBest: median(ratios),
+    ofBestByMedians: (model?.gflops ?? 0) / best.gflops,
+    share,
+    rows,
+  },
+  text: [
+    table([["what", "ms", "GFLOP/s", "of the best product beside it", "by medians"], ...cells]),
+    ...places.flatMap(([where, those]) => (those.length > 0 ? [`cores ${where} ${ofBest(those)}`] : [])),
+    `sparse layers take ${percent(share)} of the model's time`,
+  ].join("\n"),
+});
 process.exit(0);

@@ -1,8 +1,7 @@
 /**
- * The experts' products of an MoE layer on one WebGPU adapter, beside the products of a dense MLP on as many rows, and beside
- * dense products that read as many weights, too; and what routing, dispatch and combination take of the layer. Prints a
- * table; `--json` prints one line, for bench/results; after `--budget <seconds>` no layer is begun; `--full` adds what
- * is for GPUs; `--only <text>` leaves out what is named otherwise. Traps: bench/traps.md.
+ * The experts' products of an MoE layer on one WebGPU adapter, beside the products of a dense MLP on as many rows, and
+ * beside dense products that read as many weights, too; and what routing, dispatch and combination take of the layer.
+ * Options: bench/measure.ts. Traps: bench/traps.md.
  */
 import type { Executable, Span } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
@@ -11,7 +10,7 @@ import { median } from "../backends/statistics.ts";
 import { takeTurns } from "../backends/turns.ts";
 import { table } from "../cli/terminal.ts";
 import { mergeConfig, presets } from "../models/index.ts";
-import { type Case, isFull, isJson, measureAll } from "./measure.ts";
+import { type Case, isFull, measureAll, tell } from "./measure.ts";
 import { denseMlp, type Measured, moeLayer, wideProducts } from "./programs.ts";
 
 const rounds = 15;
@@ -123,12 +122,6 @@ async function measure({ preset, model, experts, batch }: Layer): Promise<Row> {
 const percent = (share: number, digits = 0): string => `${(100 * share).toFixed(digits)} %`;
 
 function report(rows: readonly Row[]): void {
-  const date = new Date().toISOString().slice(0, 10);
-  if (isJson) {
-    console.log(JSON.stringify({ date, device: engine.device, rounds, rows }));
-    return;
-  }
-  console.log(`${engine.device}, ${date}, MoE layers, medians of ${rounds} turns\n`);
   const head = [
     "model",
     "experts",
@@ -153,7 +146,12 @@ function report(rows: readonly Row[]): void {
     percent(row.ofWide),
     percent(row.routing, 1),
   ]);
-  console.log(table([head, ...cells]));
+  tell({
+    device: engine.device,
+    how: `MoE layers, medians of ${rounds} turns`,
+    numbers: { rounds, rows },
+    text: table([head, ...cells]),
+  });
 }
 
 const layersOf = (model: string, preset: string, experts: number, batches: readonly number[]): Layer[] =>

@@ -1,13 +1,12 @@
 /**
- * What k and the capacity ratio cost: one live program of V-MoE-S/32 Last-2 with 8 experts under batch prioritized
- * routing, beside the dense ViT-S/32 with the same head, on WebGPU. Prints a table; `--json` prints one line, for
- * bench/results; after `--budget <seconds>` no round but the first is begun. Traps: bench/traps.md.
+ * What k and the capacity ratio cost: one live program of V-MoE-S/32 Last-2 with 8 experts under batch prioritized routing,
+ * beside the dense ViT-S/32 with the same head, on WebGPU. Options: bench/measure.ts. Traps: bench/traps.md.
  */
 import { openBackend } from "../backends/choose.ts";
 import { median } from "../backends/statistics.ts";
 import { table } from "../cli/terminal.ts";
 import { createModel, knobsOf, mergeConfig, presets, probing, randomWeights } from "../models/index.ts";
-import { isJson, msLeft } from "./measure.ts";
+import { msLeft, tell } from "./measure.ts";
 import { pictures } from "./programs.ts";
 import { inTurns, type Runner, timesAs } from "./turns.ts";
 
@@ -42,14 +41,13 @@ const rows = rest.map((each) => ({
   ms: each.ms,
   ofDense: median(timesAs(each, first ?? each)),
 }));
-const date = new Date().toISOString().slice(0, 10);
-if (isJson) {
-  console.log(JSON.stringify({ date, device: engine.device, batch, turns, dense: first?.ms, rows }));
-} else {
-  console.log(`${engine.device}, ${date}, batch ${batch}, medians of at most ${turns.rounds} turns\n`);
-  const cells = rows.map(({ what, ms, ofDense }) => [what, ms.toFixed(2), ofDense.toFixed(3)]);
-  const base = [first?.what ?? "", first?.ms.toFixed(2) ?? "", "1"];
-  console.log(table([["what", "ms", "of the dense model's time"], base, ...cells]));
-}
+const cells = rows.map(({ what, ms, ofDense }) => [what, ms.toFixed(2), ofDense.toFixed(3)]);
+const base = [first?.what ?? "", first?.ms.toFixed(2) ?? "", "1"];
+tell({
+  device: engine.device,
+  how: `batch ${batch}, medians of at most ${turns.rounds} turns`,
+  numbers: { batch, turns, dense: first?.ms, rows },
+  text: table([["what", "ms", "of the dense model's time"], base, ...cells]),
+});
 engine.close();
 process.exit();

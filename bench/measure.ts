@@ -1,29 +1,75 @@
 /** What benchmarks share: their options, one case after the other, and an end with what there is, whatever ends them. */
+import { accessSync, constants as access, renameSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
-import { parseArgs } from "node:util";
+import { dirname } from "node:path";
 
-const { values } = parseArgs({
-  options: {
-    json: { type: "boolean", default: false },
-    full: { type: "boolean", default: false },
-    only: { type: "string", default: "" },
-    budget: { type: "string", default: "Infinity" },
-  },
-});
+import { Command, InvalidArgumentError, Option } from "commander";
 
-/** `--json`: one line, for bench/results. */
-export const isJson: boolean = values.json;
+/** What `--json`, `--out`, `--full`, `--only` and `--budget` say. */
+interface Options {
+  readonly json?: boolean;
+  readonly out?: string;
+  readonly full?: boolean;
+  readonly only: string;
+  readonly budget: number;
+}
+
+const options = new Command("bench")
+  .option("--json", "print one line of JSON in place of a table")
+  .option("--out <file>", "write that line to a file, too", writable)
+  .option("--full", "with what only a GPU can measure, the most telling first")
+  .option("--only <text>", "only what has the text in its name", "")
+  .addOption(
+    new Option("--budget <seconds>", "begin nothing more after so many")
+      .argParser(seconds)
+      .default(Number.POSITIVE_INFINITY, "none"),
+  )
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2))
+  .parse()
+  .opts<Options>();
+
+function writable(file: string): string {
+  try {
+    accessSync(dirname(file), access.W_OK);
+  } catch {
+    throw new InvalidArgumentError("its folder must be there, and writable");
+  }
+  return file;
+}
+
+function seconds(text: string): number {
+  const number = Number(text);
+  if (!(number > 0)) throw new InvalidArgumentError("must be a number of seconds");
+  return number;
+}
 
 /** `--full`: what only a GPU can measure, where a benchmark has such cases. */
-export const isFull: boolean = values.full;
+export const isFull: boolean = options.full === true;
 
 /** Milliseconds until `--budget <seconds>` of this process are over; 0 from then on. */
-export const msLeft = (): number => Math.max(0, 1000 * budget - performance.now());
+export const msLeft = (): number => Math.max(0, 1000 * options.budget - performance.now());
 
-const budget = Number(values.budget);
-if (!(budget > 0)) {
-  console.error(`--budget: must be a number of seconds; got ${values.budget}`);
-  process.exit(2);
+/** What a benchmark found. */
+export interface Findings {
+  /** The device, and how it was measured. */
+  readonly device: string;
+  readonly how: string;
+  /** For other programs, beside the device and the date. */
+  readonly numbers: object;
+  /** For people. */
+  readonly text: string;
+}
+
+/** Prints the text, or with `--json` one line of numbers, which `--out <file>` writes to a file, too. */
+export function tell({ device, how, numbers, text }: Findings): void {
+  const date = new Date().toISOString().slice(0, 10);
+  const line = JSON.stringify({ date, device, ...numbers });
+  console.log(options.json ? line : `${device}, ${date}, ${how}\n\n${text}`);
+  const { out } = options;
+  if (out === undefined) return;
+  // At once, since a process that is told to end waits for nothing.
+  writeFileSync(`${out}.part`, `${line}\n`);
+  renameSync(`${out}.part`, out);
 }
 
 /** One thing that a benchmark measures. */
@@ -49,7 +95,7 @@ export async function measureAll<R>(
       process.exit(128 + constants.signals[signal]);
     });
   }
-  for (const { what, measure } of cases.filter((each) => each.what.includes(values.only))) {
+  for (const { what, measure } of cases.filter((each) => each.what.includes(options.only))) {
     if (msLeft() === 0) break;
     try {
       const row = await measure();

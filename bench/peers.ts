@@ -1,8 +1,6 @@
 /**
- * moec beside what a user would pick instead, on one WebGPU adapter in one run: ONNX Runtime's WebGPU engine on the
- * exported program, and TensorFlow.js on the dense model with the same weights. Prints a table of times and ratios;
- * `--json` prints one line, for bench/results; `--full` measures what only a GPU can, the most telling first; after
- * `--budget <seconds>` no case is begun; `--only <text>` leaves out what is named otherwise. Traps: bench/traps.md.
+ * moec beside what a user would pick instead, on one WebGPU adapter in one run: ONNX Runtime's WebGPU engine on the exported
+ * program, and TensorFlow.js on the dense model with the same weights. Options: bench/measure.ts. Traps: bench/traps.md.
  */
 import type { Engine } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
@@ -10,7 +8,7 @@ import { onnx } from "../backends/onnx/runtime.ts";
 import { median } from "../backends/statistics.ts";
 import { table } from "../cli/terminal.ts";
 import { type Json, mergeConfig, presets } from "../models/index.ts";
-import { type Case, isFull, isJson, measureAll } from "./measure.ts";
+import { type Case, isFull, measureAll, tell } from "./measure.ts";
 import { denseProduct, imageModel, type Measured, moeLayer } from "./programs.ts";
 import { closeTfjs, openTfjs, type TfjsProgram, tfjsProduct, tfjsVit } from "./tfjs.ts";
 import { inTurns, type Runner, type Timed, timesAs } from "./turns.ts";
@@ -198,12 +196,6 @@ const line = ({ ours, onnxRatio, tfjsRatio }: Row): string =>
   ].join(", ");
 
 function report(rows: readonly Row[]): void {
-  const date = new Date().toISOString().slice(0, 10);
-  if (isJson) {
-    console.log(JSON.stringify({ date, device: engine.device, peer: peer.device, rows }));
-    return;
-  }
-  console.log(`${engine.device}; ${peer.device}; ${date}, medians of at most ${turns.rounds} turns\n`);
   const cells = rows.map((row) => [
     row.what,
     row.batch,
@@ -226,7 +218,12 @@ function report(rows: readonly Row[]): void {
     "tfjs : ours",
     "differs",
   ];
-  console.log(table([head, ...cells]));
+  tell({
+    device: engine.device,
+    how: `beside ${peer.device}, medians of at most ${turns.rounds} turns`,
+    numbers: { peer: peer.device, rows },
+    text: table([head, ...cells]),
+  });
 }
 
 const { engine } = await openBackend("webgpu");

@@ -1,14 +1,13 @@
 /**
- * What narrow weights cost or gain in time: one MoE layer alone, its weights stored each way, on WebGPU. Prints a table;
- * `--json` prints one line, for bench/results; after `--budget <seconds>` no layer is begun; `--only <text>` leaves out
- * what is named otherwise. Traps: bench/traps.md.
+ * What narrow weights cost or gain in time: one MoE layer alone, its weights stored each way, on WebGPU. Options:
+ * bench/measure.ts. Traps: bench/traps.md.
  */
 import { openBackend } from "../backends/choose.ts";
 import { median } from "../backends/statistics.ts";
 import { table } from "../cli/terminal.ts";
 import { presets } from "../models/index.ts";
 import { narrowWeights, type WeightPrecision } from "../passes/index.ts";
-import { type Case, isJson, measureAll } from "./measure.ts";
+import { type Case, measureAll, tell } from "./measure.ts";
 import { moeLayer } from "./programs.ts";
 import { inTurns, type Runner, timesAs } from "./turns.ts";
 
@@ -55,19 +54,18 @@ async function measure(preset: string, batch: number): Promise<Row[]> {
 
 function report(layers: readonly Row[][]): void {
   const rows = layers.flat();
-  const date = new Date().toISOString().slice(0, 10);
-  if (isJson) {
-    console.log(JSON.stringify({ date, device: engine.device, turns, rows }));
-    return;
-  }
-  console.log(`${engine.device}, ${date}, medians of ${turns.rounds} turns\n`);
   const cells = rows.map(({ what, ms, gflops, ofSingle }) => [
     what,
     ms.toFixed(2),
     gflops.toFixed(1),
     ofSingle.toFixed(2),
   ]);
-  console.log(table([["MoE layer", "ms", "GFLOP/s, at most", "of float32's time"], ...cells]));
+  tell({
+    device: engine.device,
+    how: `medians of ${turns.rounds} turns`,
+    numbers: { turns, rows },
+    text: table([["MoE layer", "ms", "GFLOP/s, at most", "of float32's time"], ...cells]),
+  });
 }
 
 const { engine } = await openBackend("webgpu");

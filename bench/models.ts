@@ -1,13 +1,12 @@
 /**
- * How long models take on this machine's backends, side by side in one run, beside the backend's own dense product as
- * the ceiling. Prints a table; `--json` prints one line, for bench/results;
- * after `--budget <seconds>` no model is begun; `--only <text>` leaves out what is named otherwise. Traps: bench/traps.md.
+ * How long models take on this machine's backends, side by side in one run, beside the backend's own dense product as the
+ * ceiling. Options: bench/measure.ts. Traps: bench/traps.md.
  */
 import type { Engine } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
 import { table } from "../cli/terminal.ts";
 import { presets } from "../models/index.ts";
-import { type Case, isJson, measureAll } from "./measure.ts";
+import { type Case, measureAll, tell } from "./measure.ts";
 import { denseProduct, imageModel, type Measured } from "./programs.ts";
 import { inTurns } from "./turns.ts";
 
@@ -52,12 +51,6 @@ const caseOf = (what: string, batch: number, program: () => Measured): Case<Row>
 });
 
 function report(rows: readonly Row[]): void {
-  const date = new Date().toISOString().slice(0, 10);
-  if (isJson) {
-    console.log(JSON.stringify({ date, device: engine.device, rounds, rows }));
-    return;
-  }
-  console.log(`${engine.device}, ${date}, median of ${rounds} turns\n`);
   const cells = rows.map((row) => [
     row.what,
     row.batch,
@@ -68,12 +61,13 @@ function report(rows: readonly Row[]): void {
     row.gflops.toFixed(2),
     row.launches ?? "",
   ]);
-  console.log(
-    table([
-      ["what", "batch", "compile ms", "first ms", "warm ms", "ms an image", "GFLOP/s", "launches"],
-      ...cells,
-    ]),
-  );
+  const head = ["what", "batch", "compile ms", "first ms", "warm ms", "ms an image", "GFLOP/s", "launches"];
+  tell({
+    device: engine.device,
+    how: `medians of ${rounds} turns`,
+    numbers: { rounds, rows },
+    text: table([head, ...cells]),
+  });
 }
 
 const { engine } = await openBackend("webgpu");
