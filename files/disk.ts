@@ -1,6 +1,6 @@
 /** Files on disk as ranges of bytes, for Node. */
-import { rmSync } from "node:fs";
-import { access, constants, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { existsSync, renameSync, rmSync } from "node:fs";
+import { access, constants, mkdir, open, readdir, readFile, realpath, rename, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 
 import { type ByteSink, type ByteSource, fileError, parseJson } from "./bytes.ts";
@@ -47,48 +47,69 @@ export async function fileSource(path: string): Promise<ByteSource> {
 
 const endings = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/**
- * Writes a file under a temporary name that becomes `path` only when `write` is done. What is unfinished is removed, also
- * when the process is told to end; one that is killed leaves it under the temporary name.
- */
-export async function writeFileAtomically(
-  path: string,
-  write: (sink: ByteSink) => Promise<void>,
-): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
-  const handle = await open(temporary, "w").catch((error: NodeJS.ErrnoException) => {
-    throw fileError(path, `cannot be written (${error.code})`);
-  });
+/** Does `work`; where the process is told to end meanwhile, `undo` is called before it does. */
+async function undoneAtEnd<T>(undo: () => void, work: () => Promise<T>): Promise<T> {
   const abandon = (signal: NodeJS.Signals): void => {
-    rmSync(temporary, { force: true });
+    undo();
     // The signal's own effect, now that nobody listens any more.
     for (const ending of endings) process.removeListener(ending, abandon);
     process.kill(process.pid, signal);
   };
   for (const ending of endings) process.on(ending, abandon);
   try {
-    await write(async (bytes) => {
-      for (let at = 0; at < bytes.length;) {
-        const { bytesWritten } = await handle.write(bytes, at, Math.min(readLimit, bytes.length - at));
-        at += bytesWritten;
-      }
-    });
-    await handle.close();
-    await rename(temporary, path);
-  } catch (error) {
-    await handle.close().catch(() => undefined);
-    await rm(temporary, { force: true });
-    throw error;
+    return await work();
   } finally {
     for (const ending of endings) process.removeListener(ending, abandon);
   }
 }
 
+/** Throws W1 for what the operating system says against writing to `path`. */
+const cannotWrite =
+  (path: string) =>
+  (error: NodeJS.ErrnoException): never => {
+    throw fileError(path, `cannot be written (${error.code})`);
+  };
+
+/**
+ * Writes a file under a temporary name that becomes `path` only when `write` is done. What is unfinished is removed, also
+ * when the process is told to end; one that is killed leaves it under the temporary name. A link stays, and what it leads
+ * to is written; a device or a pipe is written to as it is. Throws W1.
+ */
+export async function writeFileAtomically(
+  path: string,
+  write: (sink: ByteSink) => Promise<void>,
+): Promise<void> {
+  const cannot = cannotWrite(path);
+  const there = await stat(path).catch(() => undefined);
+  const isFile = there?.isFile() ?? true;
+  const whole = there && isFile ? await realpath(path).catch(cannot) : path;
+  const temporary = isFile ? `${whole}.${process.pid}.tmp` : path;
+  const remove = (): void => (isFile ? rmSync(temporary, { force: true }) : undefined);
+  const handle = await open(temporary, "w").catch(cannot);
+  await undoneAtEnd(remove, async () => {
+    try {
+      await write(async (bytes) => {
+        for (let at = 0; at < bytes.length;) {
+          const want = Math.min(readLimit, bytes.length - at);
+          const { bytesWritten } = await handle.write(bytes, at, want).catch(cannot);
+          at += bytesWritten;
+        }
+      });
+      await handle.close();
+      if (isFile) await rename(temporary, whole).catch(cannot);
+    } catch (error) {
+      await handle.close().catch(() => undefined);
+      remove();
+      throw error;
+    }
+  });
+}
+
 /** Throws W1 when a file cannot be made at `path`, before any work is done. */
 export async function checkWritable(path: string): Promise<void> {
-  await access(dirname(resolve(path)), constants.W_OK).catch((error: NodeJS.ErrnoException) => {
-    throw fileError(path, `cannot be written (${error.code})`);
-  });
+  const there = await stat(path).catch(() => undefined);
+  if (there?.isDirectory()) throw fileError(path, "is a folder; a file was expected");
+  await access(dirname(resolve(path)), constants.W_OK).catch(cannotWrite(path));
 }
 
 /** Adds a file to a folder that is being written. */
@@ -99,48 +120,52 @@ export type AddFile = (
 
 /**
  * Writes a folder under a temporary name that becomes `path` only when `write` is done. A folder that is there already
- * is replaced if it is empty or has the file `mark`, which the new one gets too. Throws W1.
+ * stays until then, and is replaced if it is empty or `isReplaceable`. What is unfinished is removed, also when the process
+ * is told to end. Throws W1.
  */
 export async function writeFolderAtomically(
   path: string,
-  mark: string,
+  isReplaceable: (folder: string) => Promise<boolean>,
   write: (add: AddFile) => Promise<void>,
 ): Promise<void> {
   const whole = resolve(path);
-  await checkReplaceable(whole, mark);
+  await checkReplaceable(whole, isReplaceable);
   const temporary = `${whole}.${process.pid}.tmp`;
   const old = `${whole}.${process.pid}.old`;
-  const cannot = (error: NodeJS.ErrnoException): never => {
-    throw fileError(path, `cannot be written (${error.code})`);
+  const cannot = cannotWrite(path);
+  const remove = (): void => {
+    if (existsSync(old) && !existsSync(whole)) renameSync(old, whole);
+    for (const folder of [temporary, old]) rmSync(folder, { recursive: true, force: true });
   };
   await mkdir(temporary).catch(cannot);
-  try {
-    await write(async (name, bytes) => {
-      const file = join(temporary, name);
-      await mkdir(dirname(file), { recursive: true });
-      await writeFileAtomically(file, async (sink) => {
-        for await (const part of bytes) await sink(part);
+  await undoneAtEnd(remove, async () => {
+    try {
+      await write(async (name, bytes) => {
+        const file = join(temporary, name);
+        await mkdir(dirname(file), { recursive: true }).catch(cannot);
+        await writeFileAtomically(file, async (sink) => {
+          for await (const part of bytes) await sink(part);
+        });
       });
-    });
-    await rename(whole, old).catch(() => undefined);
-    await rename(temporary, whole).catch(cannot);
-  } catch (error) {
-    await rename(old, whole).catch(() => undefined);
-    throw error;
-  } finally {
-    await rm(temporary, { recursive: true, force: true });
-    await rm(old, { recursive: true, force: true });
-  }
+      await rename(whole, old).catch(() => undefined);
+      await rename(temporary, whole).catch(cannot);
+    } finally {
+      remove();
+    }
+  });
 }
 
-/** Throws W1 when a folder of that mark cannot be made at `path`, before any work is done. */
-export async function checkReplaceable(path: string, mark: string): Promise<void> {
-  await checkWritable(path);
+/** Throws W1 when `writeFolderAtomically` cannot make a folder at `path`, before any work is done. */
+export async function checkReplaceable(
+  path: string,
+  isReplaceable: (folder: string) => Promise<boolean>,
+): Promise<void> {
+  await access(dirname(resolve(path)), constants.W_OK).catch(cannotWrite(path));
   const there = await readdir(path).catch((error: NodeJS.ErrnoException): string[] => {
     if (error.code === "ENOENT") return [];
     throw fileError(path, `cannot be replaced by a folder (${error.code})`);
   });
-  if (there.length > 0 && !there.includes(mark)) {
-    throw fileError(path, `is there already and has no ${mark}; give another name, or remove it`);
+  if (there.length > 0 && !(await isReplaceable(path))) {
+    throw fileError(path, "is there already and is something else; give another name, or remove it");
   }
 }

@@ -2,9 +2,9 @@
 import { createReadStream } from "node:fs";
 import { join } from "node:path";
 
-import { writeFolderAtomically } from "../../files/disk.ts";
+import { checkReplaceable, writeFolderAtomically } from "../../files/disk.ts";
 import { CompileError, type WeightSource } from "../../ir/index.ts";
-import { type Manifest, manifestFile, type ReadFile } from "../../runtime/bundle.ts";
+import { type Manifest, readManifest, type ReadFile } from "../../runtime/bundle.ts";
 import { Device } from "../../runtime/device.ts";
 import type { DeviceModule, ModuleKernel } from "../../runtime/module.ts";
 import { bundleFiles } from "./bundle.ts";
@@ -24,7 +24,7 @@ export async function saveBundle(
   onProgress: (done: number) => void = () => undefined,
 ): Promise<void> {
   const total = module.kernels.length + module.weightBuffers;
-  await writeFolderAtomically(path, manifestFile, async (add) => {
+  await writeFolderAtomically(path, isBundle, async (add) => {
     let done = 0;
     for (const file of bundleFiles(module, model, source)) {
       onProgress(Math.min(1, done++ / total));
@@ -32,6 +32,16 @@ export async function saveBundle(
     }
   });
 }
+
+/** Many a folder has a manifest.json, such as that of a web page; a bundle is what has its own. */
+const isBundle = (path: string): Promise<boolean> =>
+  readManifest(folderFiles(path)).then(
+    () => true,
+    () => false,
+  );
+
+/** Throws W1 when `saveBundle` cannot write to `path`, before any work is done. */
+export const checkBundlePath = (path: string): Promise<void> => checkReplaceable(path, isBundle);
 
 /** The files of the bundle in the folder `path`. */
 export const folderFiles =

@@ -3,14 +3,12 @@ import { Command, Option } from "commander";
 
 import { compile } from "../../backends/webgpu/index.ts";
 import type { Profile } from "../../backends/webgpu/profile.ts";
-import { saveBundle, validate } from "../../backends/webgpu/saveBundle.ts";
-import { checkReplaceable } from "../../files/disk.ts";
+import { checkBundlePath, saveBundle, validate } from "../../backends/webgpu/saveBundle.ts";
 import { packageVersion } from "../../files/version.ts";
 import type { WeightSource } from "../../ir/index.ts";
 import { createModel, imageSizeOf, type Model } from "../../models/index.ts";
 import { openWeights } from "../../models/weights/open.ts";
 import { narrowWeights, type WeightPrecision } from "../../passes/index.ts";
-import { manifestFile } from "../../runtime/bundle.ts";
 import type { DeviceModule } from "../../runtime/module.ts";
 import { defaultSize, outputsOf, readConfig, weightsOf } from "../model.ts";
 import {
@@ -76,7 +74,7 @@ async function compileModel(name: string, options: CompileOptions): Promise<void
   const routers = await loadRouters(options.plugin);
   const capacities = await readPlan(options.plan);
   const target = await readTarget(options.target, options.unsafeFeatures);
-  await checkReplaceable(options.output, manifestFile);
+  await checkBundlePath(options.output);
   const file = typeof options.weights === "string" ? await openWeights(options.weights) : undefined;
   const progress = progressBar(options.json === true);
   try {
