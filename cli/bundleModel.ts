@@ -9,7 +9,7 @@ import { folderFiles } from "../backends/webgpu/saveBundle.ts";
 import { fileError } from "../files/bytes.ts";
 import { CompileError, type WeightSource } from "../ir/index.ts";
 import { type Capacities, createModel, type Json, type Model, type Router } from "../models/index.ts";
-import { loadBundle, type Manifest, manifestFile, readManifest } from "../runtime/bundle.ts";
+import { followed, loadBundle, type Manifest, manifestFile, readManifest } from "../runtime/bundle.ts";
 
 /** Whether a command line names a bundle. */
 export const isBundle = (name: string): Promise<boolean> =>
@@ -43,6 +43,15 @@ export async function openBundle(
   isUnsafe = false,
 ): Promise<BundleModel> {
   const manifest = await readManifest(folderFiles(path));
+  return followed(() => modelOf(path, manifest, routers, isUnsafe));
+}
+
+async function modelOf(
+  path: string,
+  manifest: Manifest,
+  routers: readonly Router[],
+  isUnsafe: boolean,
+): Promise<BundleModel> {
   const about = manifest.model as Partial<About>;
   const { config, imageSize, batch, groupSize, live = false, capacities } = about;
   if (!config || !imageSize || batch === undefined) {
@@ -58,7 +67,11 @@ export async function openBundle(
   });
   const outputs = new Set(manifest.module.outputs.map(({ name }) => name));
   const blocks = whole.blocks.filter(({ name }) => outputs.has(`${name}/slots`));
-  return { model: { ...whole, blocks }, imageSize, open: () => choiceOf(path, manifest, isUnsafe) };
+  return {
+    model: { ...whole, blocks },
+    imageSize,
+    open: () => followed(() => choiceOf(path, manifest, isUnsafe)),
+  };
 }
 
 async function choiceOf(path: string, { module }: Manifest, isUnsafe: boolean): Promise<Choice> {
@@ -80,7 +93,9 @@ async function choiceOf(path: string, { module }: Manifest, isUnsafe: boolean): 
             `has no output ${missing}; moec compile --outputs says which it has`,
           );
         }
-        return executableOf((await loadBundle(folderFiles(path), device.gpu, progress)).program);
+        return followed(async () =>
+          executableOf((await loadBundle(folderFiles(path), device.gpu, progress)).program),
+        );
       },
       close: () => device.close(),
     },

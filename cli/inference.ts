@@ -238,6 +238,9 @@ async function openFolder(path: string, options: InferenceOptions, pictures: Pic
     "--precision": options.precision,
     "--quantize-experts": options.quantizeExperts,
     "--backend": backend,
+    "--ep": options.ep,
+    "--threads": options.threads,
+    "--session": Object.keys(options.session)[0],
     "--target": options.target === "auto" ? undefined : options.target,
   });
   const {

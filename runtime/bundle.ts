@@ -46,6 +46,15 @@ export async function loadBundle(
   progress?: OnProgress,
 ): Promise<Bundle> {
   const manifest = await readManifest(read);
+  return followed(() => loadModule(read, manifest, gpu, progress));
+}
+
+async function loadModule(
+  read: ReadFile,
+  manifest: Manifest,
+  gpu: GPU | GPUDevice,
+  progress?: OnProgress,
+): Promise<Bundle> {
   const { weights, module: stored } = manifest;
   if (!weights)
     throw new CompileError("W1", manifestFile, "is of a bundle that was compiled without weights");
@@ -62,7 +71,8 @@ export async function loadBundle(
     return {
       manifest,
       device: device.description,
-      run: async (inputs) => Object.fromEntries(await program.run(new Map(Object.entries(inputs)))),
+      run: (inputs) =>
+        followed(async () => Object.fromEntries(await program.run(new Map(Object.entries(inputs))))),
       program,
       dispose() {
         program.dispose();
@@ -100,6 +110,17 @@ export async function readManifest(read: ReadFile): Promise<Manifest> {
   if (manifest?.format === "moec bundle" && manifest.version === 1) return manifest as Manifest;
   const got = manifest?.format === "moec bundle" ? `version ${manifest.version}` : "something else";
   throw new CompileError("W1", manifestFile, `must be of a moec bundle of version 1; got ${got}`);
+}
+
+/** What `act` makes of a manifest. Throws W1 where it says what nobody can do, which is a TypeError or a RangeError then. */
+export async function followed<T>(act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
+    const [line] = error.message.split("\n");
+    throw new CompileError("W1", manifestFile, `must describe a program and its model; ${line}`);
+  }
 }
 
 async function textOf(read: ReadFile, path: string): Promise<string> {

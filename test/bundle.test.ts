@@ -153,7 +153,7 @@ describe("a bundle of the tiny model", async () => {
   });
 });
 
-const breakers: readonly [string, (path: string) => void, RegExp][] = [
+const breakers: readonly (readonly [string, (path: string) => void, RegExp])[] = [
   [
     "a kernel is missing",
     (path) => rmSync(join(path, "kernels"), { recursive: true }),
@@ -176,6 +176,19 @@ const breakers: readonly [string, (path: string) => void, RegExp][] = [
   ],
   ["the manifest is something else", (path) => edit(path, /^.*$/s, "[]"), /got something else \[W1\]$/],
   ["the manifest is no JSON", (path) => edit(path, /\}\s*$/, ""), /^manifest.json: is not JSON: .*\[W1\]$/],
+  ...[
+    ["no module", /"module":\{.*(?=,"weights":\[)/s, '"module":{}'],
+    ["a launch without bindings", /"bindings":/, '"bound":'],
+    ["a binding of no buffer", /("launches":.*?"buffer":)\d+/s, "$1-1"],
+    ["a buffer of no size", /"bytes":\d+/, '"bytes":"many"'],
+  ].map(
+    ([what, from, to]) =>
+      [
+        `the manifest has ${what as string}`,
+        (path: string) => edit(path, from as RegExp, to as string),
+        /^manifest.json: must describe a program and its model; .*\[W1\]$/,
+      ] as const,
+  ),
   [
     "a kernel is no WGSL",
     (path) => writeFileSync(join(path, "kernels", readdirSync(join(path, "kernels"))[0]!), "fn"),
@@ -330,6 +343,14 @@ describe("moec compile", () => {
     expect(set.stderr).toMatch(
       /^error: --set: is not for .*compiled, which has a model of its own \[U1\]\n$/m,
     );
+    const threads = await moec("run", target, "--image", coffee, coffee, "--threads", "2");
+    expect(threads.stderr).toMatch(/^error: --threads: is not for .*compiled, which .* \[U1\]\n$/m);
+    const broken = join(folder, "no-features");
+    cpSync(target, broken, { recursive: true });
+    edit(broken, /"features":\[[^\]]*\]/, '"features":7');
+    const run = await moec("run", broken, "--image", coffee, coffee);
+    expect(run.stderr).toMatch(/^error: manifest.json: must describe a program and its model; .*\[W1\]\n$/m);
+    expect(run.code).toBe(2);
   });
 
   test("replaces a bundle, and nothing else", async () => {
