@@ -82,10 +82,21 @@ function explain(error: unknown): number {
     return exitCodes.badInput;
   }
   const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof RangeError && /array.*(length|allocation failed)/i.test(message)) {
+    console.error(`error: this needs more memory than there is: ${message}`);
+    return exitCodes.badInput;
+  }
   console.error(`error: unexpected: ${message.split("\n")[0]} (MOEC_DEBUG=1 shows where)`);
   if (process.env["MOEC_DEBUG"]) console.error(error);
   return exitCodes.internal;
 }
+
+process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {
+  // Who reads has enough, as `head` does.
+  if (code === "EPIPE") process.exit();
+  console.error(`error: the output: cannot be written (${code})`);
+  process.exit(exitCodes.badInput);
+});
 
 try {
   await program.parseAsync();
@@ -93,4 +104,4 @@ try {
   process.exitCode = explain(error);
 }
 // Dawn keeps the process alive while its objects are; what was printed must be out before it ends.
-process.stdout.write("", () => process.exit());
+process.stdout.write("", () => setImmediate(() => process.exit()));

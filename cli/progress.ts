@@ -1,6 +1,8 @@
 /** Progress of long work, on terminals only. */
 import { SingleBar } from "cli-progress";
 
+import { beforeEnding } from "../files/ending.ts";
+
 /** Shows `done` from 0 to 1 with what is being done; quiet where stderr is no terminal. */
 export interface Progress {
   readonly show: (done: number, what: string) => void;
@@ -18,14 +20,21 @@ export function progressBar(quiet: boolean): Progress {
     hideCursor: true,
   });
   const started = performance.now();
-  let shown = false;
+  // A bar hides the cursor and cuts long lines; what is printed after it must not.
+  let stop: (() => void) | undefined;
   return {
     show(done, what) {
-      if (!shown && performance.now() - started < patienceMs) return;
-      if (!shown) bar.start(100, 0, { what });
-      shown = true;
+      if (!stop && performance.now() - started < patienceMs) return;
+      if (!stop) {
+        bar.start(100, 0, { what });
+        const release = beforeEnding(() => bar.stop());
+        stop = () => {
+          release();
+          bar.stop();
+        };
+      }
       bar.update(Math.round(100 * done), { what });
     },
-    stop: () => (shown ? bar.stop() : undefined),
+    stop: () => stop?.(),
   };
 }

@@ -4,6 +4,7 @@ import { access, constants, mkdir, open, readdir, readFile, realpath, rename, st
 import { basename, dirname, join, resolve } from "node:path";
 
 import { type ByteSink, type ByteSource, fileError, parseJson } from "./bytes.ts";
+import { beforeEnding } from "./ending.ts";
 
 /** One read call takes at most this many bytes; the operating systems' limit is 2 GiB. */
 const readLimit = 2 ** 30;
@@ -45,21 +46,13 @@ export async function fileSource(path: string): Promise<ByteSource> {
   };
 }
 
-const endings = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-
 /** Does `work`; where the process is told to end meanwhile, `undo` is called before it does. */
 async function undoneAtEnd<T>(undo: () => void, work: () => Promise<T>): Promise<T> {
-  const abandon = (signal: NodeJS.Signals): void => {
-    undo();
-    // The signal's own effect, now that nobody listens any more.
-    for (const ending of endings) process.removeListener(ending, abandon);
-    process.kill(process.pid, signal);
-  };
-  for (const ending of endings) process.on(ending, abandon);
+  const release = beforeEnding(undo);
   try {
     return await work();
   } finally {
-    for (const ending of endings) process.removeListener(ending, abandon);
+    release();
   }
 }
 

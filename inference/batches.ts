@@ -20,13 +20,14 @@ export async function* batchesOf(images: Images, shape: Shape): AsyncGenerator<B
   let waiting: Tensor["data"][] = [];
   let before: readonly Tensor["data"][] = [];
   const stacked = (): Batch => {
+    // First of all, since there may be no room for it.
+    const stack = Tensor.zeros({ dtype: "f32", shape });
     const [count, missing] = [waiting.length, size - waiting.length];
     const others = before.length > 0 ? before.slice(size - missing) : waiting;
     const filled = [
       ...waiting,
       ...Array.from({ length: missing }, (_, i) => others[i % others.length] as Tensor["data"]),
     ];
-    const stack = Tensor.zeros({ dtype: "f32", shape });
     for (const [i, data] of filled.entries()) stack.data.set(data, i * data.length);
     [before, waiting] = [waiting, []];
     return { images: stack, count };

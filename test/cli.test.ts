@@ -386,6 +386,17 @@ const wrong: readonly (readonly [what: string, args: readonly string[], named: s
     ["run", at("tiny.json"), ...input, "--output", at("no/where.npy")],
     "where.npy",
   ],
+  ["an output that is a folder", ["run", at("tiny.json"), ...input, "--output", folder], "is a folder"],
+  [
+    "a batch beyond memory",
+    ["run", at("tiny.json"), ...input, "--batch", "1000000000", "--backend", "reference"],
+    "memory",
+  ],
+  [
+    "a model beyond memory",
+    ["run", at("tiny.json"), ...input, "--set", "num_classes=1000000000000", "--backend", "reference"],
+    "memory",
+  ],
   ["an unknown backend to verify", ["verify", at("tiny.json"), "--backends", "webgpu,tpu"], "tpu"],
 ];
 
