@@ -111,6 +111,8 @@ test.each([8, 4] as const)("integers of %i bits are taken out of any words by ot
 test("float16 is within 2^-11 of a weight, or 2^-25 of a very small one", async () => {
   await fc.assert(
     fc.asyncProperty(experts, async ({ graph, tensors }) => {
+      // Weights beyond float16's numbers are refused when they are stored.
+      fc.pre([...tensors.values()].every(({ data }) => data.every((v) => Math.abs(v) < 65_520)));
       const values = await meant(narrowWeights(graph, { precision: "half-weights" }), tensors);
       for (const name of ["w1", "w2", "b1"]) {
         const got = values.get(name)!.numbers();
