@@ -30,8 +30,10 @@ const limitsOf = (limits: GPUSupportedLimits): Limits =>
   Object.fromEntries(limitNames.map((name) => [name, limits[name]])) as unknown as Limits;
 
 /** Each limit as wanted, but not more than there is. */
-const smaller = (wanted: Limits, has: Limits): Record<string, number> =>
-  Object.fromEntries(limitNames.map((name) => [name, Math.min(wanted[name], has[name])]));
+const smaller = (wanted: Limits, has: Limits): Limits =>
+  Object.fromEntries(
+    limitNames.map((name) => [name, Math.min(wanted[name], has[name])]),
+  ) as unknown as Limits;
 
 /** A pipeline of one kernel. */
 export interface Pipeline {
@@ -93,7 +95,13 @@ export class Device {
     const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
     if (!adapter) throw new CompileError("B2", "webgpu", "there is no adapter");
     const has = limitsOf(adapter.limits);
-    const requiredLimits = wanted ? smaller(wanted.limits, has) : { ...has };
+    const limits = wanted ? smaller(wanted.limits, has) : has;
+    // A workgroup may have all its threads along x, which is a limit of its own.
+    const threads = Math.min(
+      limits.maxComputeInvocationsPerWorkgroup,
+      adapter.limits.maxComputeWorkgroupSizeX,
+    );
+    const requiredLimits = { ...limits, maxComputeWorkgroupSizeX: threads };
     // Timestamps are for whoever profiles, not for programs.
     const requiredFeatures = [...adapter.features].filter(
       (feature) => !wanted || feature === "timestamp-query" || wanted.features.includes(feature),

@@ -273,6 +273,26 @@ test("an MoE layer is five launches, its norm among them, however many experts t
   });
 });
 
+test("more experts than a workgroup has threads where nobody asks for more", async () => {
+  const [T, k, experts] = [40, 2, 300];
+  const choices = Tensor.of("i32", [1, T, k], (_, t, j) => (7 * t + 61 * j) % experts);
+  const order = Tensor.of("i32", [1, T], (_, t) => (3 * t) % T);
+  const values = [input("choices", choices.type), input("order", order.type)] as const;
+  const { tokens, slots } = ops.assignSlots(...values, { experts, capacity: 1 });
+  const graph = new Graph("seats", values, [
+    ["tokens", tokens],
+    ["slots", slots],
+  ]);
+  const inputs = new Map([
+    ["choices", choices],
+    ["order", order],
+  ]);
+  await withEngine(undefined, async (engine) => {
+    const { got, want } = await bothWays(engine, graph, inputs);
+    expect(got.map(({ data }) => data)).toEqual(want.map(({ data }) => data));
+  });
+});
+
 test("a lost device is an error that names the program, at once and ever after", async () => {
   const engine = await dawn.open();
   const x = f32("x", 4);
