@@ -116,6 +116,9 @@ export const trainedOutputOption = (): Option =>
 export const configOutputOption = (): Option =>
   new Option("--config <file.json>", "the configuration to write; by default beside the weights");
 
+/** What the argument `<model>` may be where a model is made anew. */
+export const configHelp: string = "a preset, or a configuration file in the original's format";
+
 /** What the argument `<model>` may be. */
 export const modelHelp: string =
   "a preset, a configuration file in the original's format, or a file of moec export";

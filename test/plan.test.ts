@@ -55,6 +55,11 @@ test.each([
     ["vmoe-s32-last2", "--drop-rate", "x"],
     "--drop-rate: must be a number; got x [U1]",
   ],
+  [
+    "a picture without a trace",
+    ["vmoe-s32-last2", "--svg", at("never.svg")],
+    "--svg: shows what a trace says; got no --trace [U1]",
+  ],
   ["a trace that is none", ["vmoe-s32-last2", "--trace", at("tiny.json")], "is not a safetensors file"],
 ])("refuses %s, in one line, and writes nothing", async (_, words, message) => {
   const { code, stdout, stderr } = await moec("plan", ...words, "-o", at("never.json"));

@@ -13,6 +13,7 @@ import type { DeviceModule } from "../../runtime/module.ts";
 import { defaultSize, outputsOf, readConfig, weightsOf } from "../model.ts";
 import {
   batchOption,
+  configHelp,
   examples,
   groupOption,
   jsonOption,
@@ -177,7 +178,7 @@ const storedAs = ({ precision, quantizeExperts }: WeightPrecision): string =>
 /** `moec compile`. */
 export const compileCommand: Command = new Command("compile")
   .description("write a model as a bundle that moec/runtime runs, for a kind of device that need not be here")
-  .argument("<model>", "a preset, or a configuration file in the original's format")
+  .argument("<model>", configHelp)
   .requiredOption("-o, --output <folder>", "the folder to write; a bundle that is there is replaced")
   .addOption(targetOption())
   .addOption(unsafeOption())

@@ -19,6 +19,7 @@ import { openWeights } from "../../models/weights/open.ts";
 import { defaultSize, outputsOf, readConfig, weightsOf } from "../model.ts";
 import {
   batchOption,
+  configHelp,
   examples,
   groupOption,
   jsonOption,
@@ -187,7 +188,7 @@ function describe({
 /** `moec export`. */
 export const exportCommand: Command = new Command("export")
   .description("write a model as a file that other engines run")
-  .argument("<model>", "a preset, or a configuration file in the original's format")
+  .argument("<model>", configHelp)
   .requiredOption("--to <format>", "onnx")
   .requiredOption("-o, --output <file>", "the file to write; weights go beside it, to <file>.data")
   .addOption(weightsOption())

@@ -22,10 +22,10 @@ import { readSafetensors } from "../../models/weights/safetensors.ts";
 import { drawChart } from "../chart.ts";
 import { defaultSize, readConfig } from "../model.ts";
 import {
+  configHelp,
   examples,
   groupOption,
   jsonOption,
-  modelHelp,
   parseCount,
   pluginOption,
   setOption,
@@ -66,6 +66,8 @@ interface Curve {
 
 async function plan(name: string, options: PlanOptions): Promise<void> {
   const { output, svg, json } = options;
+  if (svg !== undefined && options.trace === undefined)
+    throw new CompileError("U1", "--svg", "shows what a trace says; got no --trace");
   for (const file of [output, svg]) if (file !== undefined) await checkWritable(file);
   const config = await readConfig(name, options.set);
   const { model, batch } = await modelOf(config, options);
@@ -229,7 +231,7 @@ function parseNumber(option: string, text: string): number {
 /** `moec plan`. */
 export const planCommand: Command = new Command("plan")
   .description("choose the capacities of the sparse blocks, and say what they cost and drop")
-  .argument("<model>", modelHelp)
+  .argument("<model>", configHelp)
   .option("--trace <file>", "what tokens ask for, recorded by moec trace")
   .addOption(
     new Option(

@@ -10,6 +10,7 @@ import { narrowWeights, type WeightPrecision } from "../../passes/index.ts";
 import { defaultSize, outputsOf, readModel } from "../model.ts";
 import {
   batchOption,
+  configHelp,
   examples,
   groupOption,
   jsonOption,
@@ -145,7 +146,7 @@ export const tuneCommand: Command = new Command("tune")
   .description(
     "measure which tiles a model's matrix products are fastest with on this machine's GPU, and keep them",
   )
-  .argument("<model>", "a preset, or a configuration file in the original's format")
+  .argument("<model>", configHelp)
   .addOption(
     new Option("--budget <seconds>", "of measuring; the costliest products come first")
       .argParser(parseSeconds)
