@@ -110,8 +110,9 @@ export async function compile(
       return executable.report;
     },
     async run(images, how = {}) {
-      for await (const result of program.stream([images], how)) return result;
-      throw new RangeError("no image");
+      const [[most = 1], [count = 0]] = [shape, images.type.shape];
+      if (count <= most) for await (const result of program.stream([images], how)) return result;
+      throw new CompileError("B1", "images", `must be 1 to ${most} for one run; got ${count}`);
     },
     async *stream(images, { signal: stop, inputs = new Map(), ...knobs } = {}) {
       const set = knobsOf(model, knobs);

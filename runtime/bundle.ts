@@ -42,9 +42,10 @@ export interface Bundle {
  */
 export async function loadBundle(
   read: ReadFile,
-  gpu: GPU | GPUDevice,
+  gpu: GPU | GPUDevice | undefined,
   progress?: OnProgress,
 ): Promise<Bundle> {
+  if (!gpu) throw new CompileError("B2", "webgpu", "this JavaScript engine has no WebGPU");
   const manifest = await readManifest(read);
   return followed(() => loadModule(read, manifest, gpu, progress));
 }
@@ -71,8 +72,7 @@ async function loadModule(
     return {
       manifest,
       device: device.description,
-      run: (inputs) =>
-        followed(async () => Object.fromEntries(await program.run(new Map(Object.entries(inputs))))),
+      run: async (inputs) => Object.fromEntries(await program.run(new Map(Object.entries(inputs)))),
       program,
       dispose() {
         program.dispose();

@@ -141,6 +141,11 @@ describe("a bundle of the tiny model", async () => {
     expect(readFileSync(join(tiny, module.kernels[0].file), "utf8")).toMatch(/^@group\(0\) @binding\(0\)/m);
   });
 
+  test("says that there is no WebGPU", async () => {
+    const { gpu: none } = {} as { gpu?: GPU };
+    await expect(loadBundle(folderFiles(tiny), none)).rejects.toThrow(/^webgpu: .* no WebGPU \[B2\]$/);
+  });
+
   test("refuses inputs that do not fit", async () => {
     const bundle = await loadBundle(folderFiles(tiny), gpu);
     await expect(bundle.run({})).rejects.toThrow(

@@ -263,6 +263,12 @@ test.each<[string, Knobs, Json, RegExp]>([
     {},
     /^capacity: must give at most the 8 slots .*; got 3, 16 slots \[M6\]$/,
   ],
+  [
+    "an order that is none",
+    { priority: "largest" as "gate" },
+    {},
+    /^priority: must be token or gate; got largest \[M6\]$/,
+  ],
   ["no slots", { capacity: -1 }, {}, /^capacity: must be a positive number; got -1 \[M6\]$/],
   [
     "capacity without drops",

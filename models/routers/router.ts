@@ -287,6 +287,8 @@ function limitsOf(
     const message = `must give at most the ${room} slots that the program was compiled for; got ${factor}, ${slots} slots`;
     throw new CompileError("M6", "capacity", message);
   }
+  if (!["token", "gate"].includes(priority))
+    throw new CompileError("M6", "priority", `must be token or gate; got ${priority}`);
   return [k, slots, priority === "gate" ? 1 : 0];
 }
 

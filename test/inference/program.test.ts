@@ -184,6 +184,16 @@ describe("results", () => {
     expect([...result.outputs.keys()]).toEqual(["encoderblock_1/slots"]);
   });
 
+  test("are of as many images as fit, and of some", async () => {
+    const two = await program(2);
+    for (const count of [0, 3])
+      expect(expectOneLine(await thrownBy(() => two.run(pictures(0, count)))).message).toBe(
+        `images: must be 1 to 2 for one run; got ${count} [B1]`,
+      );
+    expect((await two.run(pictures(0, 1))).count).toBe(1);
+    await two.close();
+  });
+
   test("depend on inputs of their own", async () => {
     const { model, weights } = load(alone, { weights: tiny.weights, batch: 1, noise: true });
     const noisy = await compile({ model, weights }, { engine });
