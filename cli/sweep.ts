@@ -21,7 +21,7 @@ export function parseSweep(text: string, all: Sweep): Sweep {
     const must = "must be like k=1,2 or capacity=0.5,1.05 or priority=token,gate";
     throw new CompileError("U1", "--sweep", `${must}; got ${text}`);
   }
-  return { ...all, [knob]: values };
+  return { ...all, [knob]: [...(all[knob] ?? []), ...values] };
 }
 
 /** The values of each knob that is swept. */

@@ -210,7 +210,7 @@ describe("moec run", () => {
 
   test("sweeps knobs on one compiled program", async () => {
     const args = ["run", at("tiny.json"), "--weights", goldenPath("tiny_vmoe_ckpt"), "--input", at("x.npy")];
-    const sweep = ["--sweep", "k=1,2", "--sweep", "capacity=0.2,0.4", "--sweep", "priority=gate"];
+    const sweep = ["k=1", "capacity=0.2,0.4", "priority=gate", "k=2"].flatMap((each) => ["--sweep", each]);
     const { rows } = await json(...args, "--backend", "webgpu", ...sweep);
     const told = [...(rows as unknown as { knobs: object; limits: { k: number; slots: number }[] }[])];
     expect(told.map(({ knobs }) => knobs)).toEqual(
