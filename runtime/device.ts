@@ -26,8 +26,12 @@ const mapModeRead = 1;
 export const mapModeWrite = 2;
 const computeStage = 4;
 
-const limitsOf = (limits: GPUSupportedLimits): Limits =>
-  Object.fromEntries(limitNames.map((name) => [name, limits[name]])) as unknown as Limits;
+/** Limits by name; those of threads hold along x, too, where a workgroup may have all of its own. */
+function limitsOf(limits: GPUSupportedLimits): Limits {
+  const all = Object.fromEntries(limitNames.map((name) => [name, limits[name]])) as unknown as Limits;
+  const threads = Math.min(all.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
+  return { ...all, maxComputeInvocationsPerWorkgroup: threads };
+}
 
 /** Each limit as wanted, but not more than there is. */
 const smaller = (wanted: Limits, has: Limits): Limits =>
@@ -96,12 +100,7 @@ export class Device {
     if (!adapter) throw new CompileError("B2", "webgpu", "there is no adapter");
     const has = limitsOf(adapter.limits);
     const limits = wanted ? smaller(wanted.limits, has) : has;
-    // A workgroup may have all its threads along x, which is a limit of its own.
-    const threads = Math.min(
-      limits.maxComputeInvocationsPerWorkgroup,
-      adapter.limits.maxComputeWorkgroupSizeX,
-    );
-    const requiredLimits = { ...limits, maxComputeWorkgroupSizeX: threads };
+    const requiredLimits = { ...limits, maxComputeWorkgroupSizeX: limits.maxComputeInvocationsPerWorkgroup };
     // Timestamps are for whoever profiles, not for programs.
     const requiredFeatures = [...adapter.features].filter(
       (feature) => !wanted || feature === "timestamp-query" || wanted.features.includes(feature),
@@ -142,8 +141,9 @@ export class Device {
 
   /** Throws B3 for the first limit or feature of what a program wants that the device does not have. */
   ensure(program: string, { limits, features, subgroupMinSize: threads = 0 }: Wanted): void {
+    const own = this.limits;
     for (const name of limitNames) {
-      const [want, has] = [limits[name], this.gpu.limits[name]];
+      const [want, has] = [limits[name], own[name]];
       if (want > has) throw new CompileError("B3", program, `needs ${name} ${want}; the device has ${has}`);
     }
     const missing = features.find((feature) => !this.features.has(feature));

@@ -5,10 +5,10 @@ import { globals } from "webgpu";
 import type { Engine } from "../../backends/backend.ts";
 import { dawn } from "../../backends/webgpu/dawn.ts";
 import { type Profile, profiles, type Tile, webgpuOn } from "../../backends/webgpu/index.ts";
-import { fits } from "../../backends/webgpu/profile.ts";
+import { defaultLimits, fits } from "../../backends/webgpu/profile.ts";
 import { Graph, input, ops, Tensor, type Value } from "../../ir/index.ts";
 import { createModel, mergeConfig, randomWeights } from "../../models/index.ts";
-import { mapModeWrite } from "../../runtime/device.ts";
+import { Device, mapModeWrite } from "../../runtime/device.ts";
 import { adapter, gpu } from "../support/adapter.ts";
 import { expectClose } from "../support/close.ts";
 import { bothWays, noWeights } from "../support/engines.ts";
@@ -291,6 +291,21 @@ test("more experts than a workgroup has threads where nobody asks for more", asy
     const { got, want } = await bothWays(engine, graph, inputs);
     expect(got.map(({ data }) => data)).toEqual(want.map(({ data }) => data));
   });
+});
+
+test("a device has no more threads in a workgroup than along x", async () => {
+  const found = await gpu.requestAdapter();
+  const { maxComputeInvocationsPerWorkgroup } = found!.limits;
+  const own = new Device(
+    await found!.requestDevice({ requiredLimits: { maxComputeInvocationsPerWorkgroup } }),
+  );
+  const { maxComputeWorkgroupSizeX } = own.gpu.limits;
+  expect(own.limits.maxComputeInvocationsPerWorkgroup).toBeLessThanOrEqual(maxComputeWorkgroupSizeX);
+  const limits = { ...defaultLimits, maxComputeInvocationsPerWorkgroup: maxComputeWorkgroupSizeX + 1 };
+  expect(() => own.ensure("a program", { limits, features: [] })).toThrow(
+    "needs maxComputeInvocationsPerWorkgroup",
+  );
+  own.close();
 });
 
 test("a lost device is an error that names the program, at once and ever after", async () => {
