@@ -19,12 +19,15 @@ export async function openBackend(name: string, options?: EngineOptions): Promis
   return { backend, engine: await backend.open(), reason: "asked for" };
 }
 
-/** A GPU, else ONNX Runtime on the CPU, else a software driver of a GPU, else the reference. */
-export async function chooseBackend(): Promise<Choice> {
-  const gpu = await attempt("webgpu");
+/**
+ * A GPU, else ONNX Runtime on the CPU, else a software driver of a GPU, else the reference; each with those of the options
+ * that are its own.
+ */
+export async function chooseBackend(options?: EngineOptions): Promise<Choice> {
+  const gpu = await attempt("webgpu", options);
   if (typeof gpu !== "string" && !gpu.engine.software) return { ...gpu, reason: "a GPU" };
   const noGpu = typeof gpu === "string" ? `no WebGPU adapter (${gpu})` : "no GPU";
-  const cpu = await attempt("onnx");
+  const cpu = await attempt("onnx", options);
   if (typeof cpu !== "string") {
     if (typeof gpu !== "string") gpu.engine.close();
     return { ...cpu, reason: `${noGpu}; ONNX Runtime on the CPU` };
@@ -35,9 +38,9 @@ export async function chooseBackend(): Promise<Choice> {
 }
 
 /** The opened backend, or why there is none. */
-async function attempt(name: string): Promise<Choice | string> {
+async function attempt(name: string, options: EngineOptions | undefined): Promise<Choice | string> {
   try {
-    return await openBackend(name);
+    return await openBackend(name, options);
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }

@@ -55,7 +55,8 @@ export interface BackendCompileOptions extends ModelCompileOptions, EngineOption
 /** Compiles a model for a backend, which closes with the program. Throws B2 where there is none, W3, B3 to B5. */
 export async function compile(loaded: Loaded, options: BackendCompileOptions = {}): Promise<Program> {
   const { backend = "auto", ...rest } = options;
-  const { engine }: Choice = backend === "auto" ? await chooseBackend() : await openBackend(backend, rest);
+  const { engine }: Choice =
+    backend === "auto" ? await chooseBackend(rest) : await openBackend(backend, rest);
   try {
     return await compileOn(loaded, { ...rest, engine, owned: true });
   } catch (error) {

@@ -300,6 +300,13 @@ describe("loading", () => {
     expect((await node.load("vit-s32", { size: 64 })).model.grid).toMatchObject({ rows: 2, columns: 2 });
   });
 
+  test("chooses a backend that does what it is asked, in Node", async () => {
+    const loaded = load(alone, { weights: tiny.weights });
+    const onNode = await node.compile(loaded, { provider: "abacus" });
+    expect(onNode.device).not.toContain("ONNX Runtime");
+    await onNode.close();
+  });
+
   test("chooses the size that weights were made for, unless it is told", () => {
     expect(grid()).toMatchObject({ rows: 3, columns: 3 });
     expect(grid(20)).toMatchObject({ rows: 5, columns: 5 });
