@@ -1,4 +1,4 @@
-/** Half precision: programs whose weights, or whose arithmetic too, are float16. */
+/** Half precision: weights, or arithmetic too, in float16. */
 import {
   type AttrValue,
   classes,
@@ -18,14 +18,6 @@ const cast = (value: Value, to: "f32" | "f16"): Value =>
 
 /** A float32 weight as a float16 one, widened. */
 export const asHalf = (value: Value): Value => cast(weight(value.leaf?.name ?? "", half(value.type)), "f32");
-
-/** The pass that stores float32 weights as float16, and computes in float32 as before. */
-export const storeHalf: Pass = {
-  name: "store-half",
-  summary: "Weights are float16, widened where they are used.",
-  run: (graph) =>
-    graph.replace(new Map(graph.weights.filter(isSingle).map((value) => [value, asHalf(value)]))),
-};
 
 /**
  * The pass that computes in float16 whatever may be any float; inputs and outputs stay as they are. What an op wants

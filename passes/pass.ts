@@ -1,6 +1,9 @@
 /** Passes: programs to programs, run in sequence, each step verified and traced on request. */
-import { type Graph, verify } from "../ir/index.ts";
+import { type AnyOp, type Graph, type Node, verify } from "../ir/index.ts";
 import type { Rule } from "./rewrite.ts";
+
+/** Whether a target has a kernel for an op; for this very application of it, where one is given. */
+export type Supports = (op: AnyOp, node?: Node) => boolean;
 
 export interface Pass {
   /** kebab-case. */

@@ -1,18 +1,17 @@
 /** The compiler's table of contents: the passes that lower a program to a backend, in order. */
-import type { AnyOp } from "../ir/index.ts";
 import { canonicalize } from "./canonicalize.ts";
 import { fuseExperts } from "./fuseExperts.ts";
 import { fuseRouting } from "./fuseRouting.ts";
 import { joinProjections } from "./joinProjections.ts";
 import { legalize } from "./legalize.ts";
 import { merge } from "./merge.ts";
-import type { Pass } from "./pass.ts";
+import type { Pass, Supports } from "./pass.ts";
 import { prune } from "./prune.ts";
 import { rewritePass } from "./rewrite.ts";
 
 /** What the passes ask of a target. */
 export interface Target {
-  readonly supports: (op: AnyOp) => boolean;
+  readonly supports: Supports;
 }
 
 /** The pipeline to `target` for a caller who wants the given outputs. */

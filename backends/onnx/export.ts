@@ -1,13 +1,14 @@
 /** Programs as ONNX models: nodes of standard ops, routing as model-local functions, weights by reference. */
-import { type AnyOp, CompileError, type Graph } from "../../ir/index.ts";
+import { type AnyOp, CompileError, type Graph, type WeightSource } from "../../ir/index.ts";
 import {
   computeHalf,
-  type Pass,
+  type IntegerType,
+  narrowWeights,
   type PassOptions,
   pipeline,
   prune,
   runPasses,
-  storeHalf,
+  type Supports,
 } from "../../passes/index.ts";
 import { growthOf, type SymbolicBatch, Symbols } from "./batch.ts";
 import { writeGraph } from "./graph.ts";
@@ -15,6 +16,7 @@ import type { Operator } from "./operator.ts";
 import { contribOperators } from "./operators/contrib.ts";
 import { cpuOperators } from "./operators/cpu.ts";
 import { operators } from "./operators/index.ts";
+import { dequantize } from "./operators/quantization.ts";
 import type { ModelProto } from "./proto.ts";
 import type { WeightTensor } from "./weights.ts";
 
@@ -48,6 +50,8 @@ export interface ExportOptions {
    * too, but for routing and what else wants float32; inputs and outputs stay as they are.
    */
   readonly precision?: Precision;
+  /** The experts' matrices as integers of 8 or 4 bits, with a scale for each column of 32 rows: from opset 21 on. */
+  readonly quantizeExperts?: IntegerType;
   /** Leaves the batch open; by default a program is for the batch it was built for. */
   readonly batch?: SymbolicBatch;
   /** How the passes are run. */
@@ -58,12 +62,6 @@ export interface ExportOptions {
 
 export type Precision = "single" | "half-weights" | "half";
 
-const narrowing: Readonly<Record<Precision, readonly Pass[]>> = {
-  single: [],
-  "half-weights": [storeHalf],
-  half: [computeHalf],
-};
-
 /** A model without its weights' numbers. */
 export interface OnnxProgram {
   readonly model: ModelProto;
@@ -72,9 +70,11 @@ export interface OnnxProgram {
 
 /** Whether programs of `opset` have an op; what they have not is decomposed. */
 export const supportsIn =
-  (opset: number = defaultOpset, known: ReadonlyMap<AnyOp, Operator> = operators) =>
-  (op: AnyOp): boolean =>
-    (known.get(op)?.since ?? Number.POSITIVE_INFINITY) <= opset;
+  (opset: number = defaultOpset, known: ReadonlyMap<AnyOp, Operator> = operators): Supports =>
+  (op, node) => {
+    const operator = known.get(op);
+    return operator !== undefined && operator.since <= opset && (node === undefined || operator.takes(node));
+  };
 
 /** `graph` in ONNX. Throws O1 for what cannot be written, such as an unknown opset. */
 export function exportOnnx(graph: Graph, options: ExportOptions = {}): OnnxProgram {
@@ -83,6 +83,8 @@ export function exportOnnx(graph: Graph, options: ExportOptions = {}): OnnxProgr
     inline = false,
     contrib = false,
     cpu = false,
+    precision = "single",
+    quantizeExperts,
     batch,
     metadata = {},
   } = options;
@@ -91,15 +93,26 @@ export function exportOnnx(graph: Graph, options: ExportOptions = {}): OnnxProgr
     const [least, most] = [Math.min(...formats.keys()), Math.max(...formats.keys())];
     throw new CompileError("O1", "opset", `must be from ${least} to ${most}; got ${opset}`);
   }
+  if (quantizeExperts && opset < dequantize.since) {
+    // What it decomposes to takes ONNX Runtime some thirty times the file's size to load.
+    const must = `must be at least ${dequantize.since} for ${quantizeExperts}, which comes in blocks`;
+    throw new CompileError("O1", "opset", `${must}; got ${opset}`);
+  }
   const known = contrib ? contribOperators : cpu ? cpuOperators : operators;
+  const stored = {
+    ...(precision === "half-weights" && { precision }),
+    ...(quantizeExperts && { quantizeExperts }),
+  };
   const lower = (program: Graph): Graph => {
     const outputs = options.outputs ?? [...program.outputs.keys()];
-    const narrow = narrowing[options.precision ?? "single"];
     const lowering = pipeline({ supports: supportsIn(opset, known) }, outputs);
-    return runPasses(program, [prune(outputs), ...narrow, ...lowering], options.passes);
+    const passes = [prune(outputs), ...(precision === "half" ? [computeHalf] : []), ...lowering];
+    return runPasses(program, passes, options.passes);
   };
-  const lowered = lower(graph);
-  const growth = batch && growthOf(lowered, { ...batch, other: lower(batch.other) }, known);
+  const narrow = narrowWeights(graph, stored);
+  const lowered = lower(narrow.graph);
+  const other = batch && lower(narrowWeights(batch.other, stored).graph);
+  const growth = batch && other && growthOf(lowered, { ...batch, other }, known);
   const symbols = growth && new Symbols(growth, batch);
   const written = writeGraph(lowered, { operators: known, opset, inline, symbols });
   const domains = new Set(["", ...(written.graph.node ?? []).map((node) => node.domain ?? "")]);
@@ -111,5 +124,9 @@ export function exportOnnx(graph: Graph, options: ExportOptions = {}): OnnxProgr
     metadataProps: Object.entries(metadata).map(([key, value]) => ({ key, value })),
     graph: written.graph,
   };
-  return { model, weights: written.weights };
+  const weights = written.weights.map((tensor) => ({
+    ...tensor,
+    parts: (source: WeightSource) => tensor.parts(narrow.weightsOf(source)),
+  }));
+  return { model, weights };
 }

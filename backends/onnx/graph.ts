@@ -62,13 +62,13 @@ class Writer {
     for (const { leaf } of [...inputs, ...weights]) this.#body.take(leaf?.name ?? "");
     for (const leaf of [...inputs, ...weights]) this.#enter(leaf);
     for (const node of nodes) this.#apply(node);
-    const node = this.#leave();
+    const node = needed(this.#leave(), [...outputs.keys()]);
     const read = new Set(node.flatMap((each) => each.input ?? []));
     return {
       graph: {
         name,
         node,
-        initializer: this.#initializers,
+        initializer: this.#initializers.filter((tensor) => read.has(tensor.name ?? "")),
         input: inputs.map((value) => this.#declared(value.leaf?.name ?? "", value)),
         output: [...outputs].map(([output, value]) => this.#declared(output, value)),
       },
@@ -173,10 +173,11 @@ class Writer {
   }
 
   #derive(tensor: WeightTensor): string {
-    const known = this.#derived.get(tensor.name);
+    const key = JSON.stringify([tensor.name, tensor.element, tensor.shape]);
+    const known = this.#derived.get(key);
     if (known) return known.name;
     const name = this.#body.unique(tensor.name);
-    this.#derived.set(tensor.name, { ...tensor, name });
+    this.#derived.set(key, { ...tensor, name });
     return name;
   }
 
@@ -211,4 +212,15 @@ class Writer {
       output: (node.output ?? []).map(follow),
     }));
   }
+}
+
+/** The nodes that `outputs` need: an operator may have written something else in place of an operand that it was given. */
+function needed(nodes: readonly NodeProto[], outputs: readonly string[]): NodeProto[] {
+  const read = new Set(outputs);
+  const kept = nodes.toReversed().filter(({ input, output }) => {
+    const isRead = output?.some((name) => read.has(name)) ?? false;
+    if (isRead) for (const name of input ?? []) read.add(name);
+    return isRead;
+  });
+  return kept.toReversed();
 }

@@ -44,7 +44,10 @@ export interface Context {
   readonly node: Node;
   /** The shape of `value` as `Reshape` takes it, with -1 for what grows with a symbolic batch. */
   readonly shape: (value: Value) => string;
-  /** The name of a tensor that the file holds beside the program's weights; the same name stands for one tensor. */
+  /**
+   * The name of a tensor that the file holds beside the program's weights, or in place of those that nothing else reads;
+   * one name, element and shape stand for one tensor.
+   */
   readonly derived: (tensor: WeightTensor) => string;
 }
 
@@ -57,9 +60,20 @@ export interface Operator {
   readonly moves: boolean;
   /** Whether operands may come in any shape that broadcasts to their value's. */
   readonly broadcasts: boolean;
+  /** Whether the op can be written in this application of it; where it cannot, it is decomposed. */
+  readonly takes: (node: Node) => boolean;
   /** Whether entry `axis` of an attribute is a size that is left open where the batch is. */
   open(attribute: string, axis: number, sizes: Sizes): boolean;
-  write(operands: Readonly<Record<string, string>>, sizes: Sizes, context: Context): readonly Out[];
+  readonly write: (
+    operands: Readonly<Record<string, string>>,
+    sizes: Sizes,
+    context: Context,
+  ) => readonly Out[];
+  /**
+   * Writes entry `e` of the first axis of the one result, from the same entry of its operands, all of which are weights;
+   * unset where it needs more of them.
+   */
+  readonly entry?: (e: number, context: Context) => string;
   /** Set where an application becomes a call of a model-local function. */
   readonly routine?: Routine;
 }
@@ -74,9 +88,10 @@ export interface Routine {
   readonly write: (body: Body, operands: Readonly<Record<string, string>>, name: string) => readonly string[];
 }
 
-/** What else an author may say; `open` as in `Operator`, with the sizes' types. */
-interface Options<B> extends Partial<Pick<Operator, "since" | "moves" | "broadcasts">> {
+/** What else an author may say; `open` and `entry` as in `Operator`, with the sizes' types. */
+interface Options<B> extends Partial<Pick<Operator, "since" | "moves" | "broadcasts" | "takes">> {
   open?(attribute: string, axis: number, sizes: B): boolean;
+  readonly entry?: (e: number, sizes: B, context: Context) => string;
 }
 
 /** How an author writes an op with operands `O`, sizes `B` and results `R`; one result may be given bare. */
@@ -90,13 +105,15 @@ export function operator<S extends string>(
   write: Write<Named<Operands<S>, string>, Bound<S>, Named<Results<S>, Out>>,
   options: Options<Bound<S>> = {},
 ): Operator {
-  const { since = 1, moves = false, broadcasts = op.has("elementwise") } = options;
+  const { since = 1, moves = false, broadcasts = op.has("elementwise"), takes = () => true, entry } = options;
   const erased = write as unknown as Write<Names, Sizes, Outs>;
   return {
     op,
     since,
     moves,
     broadcasts,
+    takes,
+    ...(entry && { entry: (e, context) => entry(e, context.node.sizes as Bound<S>, context) }),
     open: (attribute, axis, sizes) => options.open?.(attribute, axis, sizes as Bound<S>) ?? false,
     write(operands, sizes, context) {
       const out = erased(operands, sizes, context);
@@ -129,6 +146,7 @@ export function routine<S extends string>(
     since,
     moves: false,
     broadcasts: false,
+    takes: () => true,
     open: () => false,
     routine: { name, attributes, write: results },
     write: (operands, sizes, { body }) =>

@@ -1,6 +1,8 @@
 /** ONNX's protobuf messages: the one file that knows onnx-proto, with its CommonJS face and its 64-bit integers. */
 import pkg, { type onnx as Onnx } from "onnx-proto";
 
+import { type Shape, sizeOf } from "../../ir/index.ts";
+
 const { onnx } = pkg;
 
 export type ModelProto = Onnx.IModelProto;
@@ -27,25 +29,45 @@ export const element = {
 } as const;
 export type Element = (typeof element)[keyof typeof element];
 
+/** Codes of the small integers, which tensors of files hold and nothing computes in. */
+export const smallElement = { uint8: 2, int8: 3, uint4: 21, int4: 22 } as const;
+export type SmallElement = (typeof smallElement)[keyof typeof smallElement];
+
+/** What a tensor of a file may hold. */
+export type StoredElement = Element | SmallElement;
+
 /** Whether `code` is of an element type that is known here. */
 export const isElement = (code: number | null | undefined): code is Element =>
   Object.values<unknown>(element).includes(code);
 
-/** Bytes of one element in a file. */
-export const elementBytes: Readonly<Record<Element, number>> = {
-  [element.float]: 4,
-  [element.int32]: 4,
-  [element.int64]: 8,
-  [element.bool]: 1,
-  [element.float16]: 2,
-  [element.double]: 8,
-  [element.uint32]: 4,
-  [element.bfloat16]: 2,
+/** Whether `code` is of small integers. */
+export const isSmall = (code: number | null | undefined): code is SmallElement =>
+  Object.values<unknown>(smallElement).includes(code);
+
+/** Bits of one element in a file. */
+export const elementBits: Readonly<Record<StoredElement, number>> = {
+  [element.float]: 32,
+  [element.int32]: 32,
+  [element.int64]: 64,
+  [element.bool]: 8,
+  [element.float16]: 16,
+  [element.double]: 64,
+  [element.uint32]: 32,
+  [element.bfloat16]: 16,
+  [smallElement.uint8]: 8,
+  [smallElement.int8]: 8,
+  [smallElement.uint4]: 4,
+  [smallElement.int4]: 4,
 };
+
+/** Bytes of a tensor in a file: elements follow each other bit by bit, and the last byte is filled up. */
+export const storedBytes = (code: StoredElement, shape: Shape): number =>
+  Math.ceil((sizeOf(shape) * elementBits[code]) / 8);
 
 /** The name of an element type, as errors show it. */
 export const elementName = (code: number): string =>
-  Object.entries(element).find(([, known]) => known === code)?.[0] ?? `element type ${code}`;
+  Object.entries({ ...element, ...smallElement }).find(([, known]) => known === code)?.[0] ??
+  `element type ${code}`;
 
 const { FLOAT, INT, STRING, TENSOR, INTS } = onnx.AttributeProto.AttributeType;
 
@@ -114,7 +136,7 @@ export const nodeProto = (
 /** A tensor that stands in the message itself; `data` is little-endian, row by row. */
 export const tensorProto = (
   name: string,
-  dataType: Element,
+  dataType: StoredElement,
   dims: readonly number[],
   data: ArrayBufferView,
 ): TensorProto => ({
@@ -127,7 +149,7 @@ export const tensorProto = (
 /** A tensor whose bytes stand in another file. */
 export const externalTensorProto = (
   name: string,
-  dataType: Element,
+  dataType: StoredElement,
   dims: readonly number[],
   {
     location,

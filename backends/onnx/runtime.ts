@@ -81,6 +81,16 @@ export const onnx = (options: OnnxOptions = {}): Backend => ({
   },
 });
 
+/**
+ * A session's options by which small integers become floats once, when the program is loaded, as whatever depends on no
+ * input does. By default the runtime would round what is multiplied by them to 8 bits, too.
+ */
+function widening({ extra, ...session }: Session): Session {
+  const more = (extra ?? {}) as { readonly session?: object };
+  return { ...session, extra: { ...more, session: { disable_quant_qdq: "1", ...more.session } } };
+}
+type Session = NonNullable<EngineOptions["session"]>;
+
 async function prepare(
   graph: Graph,
   source: WeightSource,
@@ -95,7 +105,7 @@ async function prepare(
   const discard = (): Promise<void> => rm(folder, { recursive: true, force: true }).catch(() => undefined);
   const create = async (): Promise<OnnxModel> => {
     await saveProgram(path, program, source, (done) => progress?.(done, "reading weights"));
-    return openModel(path, options);
+    return openModel(path, { ...options, session: widening(options.session ?? {}) });
   };
   // What is mapped stays until it is unmapped; where the system keeps the name for as long, `dispose` removes it.
   const model = await create().finally(discard);

@@ -6,18 +6,18 @@ import {
   sameType,
   type Shape,
   showType,
-  sizeOf,
   Tensor,
   type Value,
   type WeightSource,
 } from "../../ir/index.ts";
+import { repacked } from "./fields.ts";
 import { outsideOf } from "./operator.ts";
-import { type Element, elementBytes } from "./proto.ts";
+import { smallElement, storedBytes, type StoredElement } from "./proto.ts";
 
 /** A tensor of the file that is made of a weight when the file is written. */
 export interface WeightTensor {
   readonly name: string;
-  readonly element: Element;
+  readonly element: StoredElement;
   readonly shape: Shape;
   readonly bytes: number;
   /** Its bytes in order, read part by part. */
@@ -37,7 +37,7 @@ export function weightTensor(weight: Value): WeightTensor {
     name,
     element,
     shape,
-    bytes: sizeOf(shape) * elementBytes[element],
+    bytes: storedBytes(element, shape),
     parts: (source) => read(weight, source, cuts(shape, byteLength(type))),
   };
 }
@@ -79,6 +79,44 @@ export function entryTensor(weight: Value, entry: number): WeightTensor {
   };
 }
 
+/** The matrices that words hold; see `dequantize`. */
+export interface Fields {
+  readonly bits: number;
+  readonly rows: number;
+  readonly F: number;
+}
+
+/**
+ * The signed integers [E, rows, F] in `words`, a weight u32[E, Q], in two's complement; or those of the matrix `entry`
+ * alone, [rows, F].
+ */
+export function integersTensor(words: Value, { bits, rows, F }: Fields, entry?: number): WeightTensor {
+  const element = bits === 8 ? smallElement.int8 : smallElement.int4;
+  const [E = 1, Q = 1] = words.type.shape;
+  const matrix = [rows, F];
+  const shape = entry === undefined ? [E, ...matrix] : matrix;
+  // Of an even number of matrices each, but for the last: then a part ends where a byte does.
+  const ranges: Rows[] =
+    entry === undefined ? cuts(words.type.shape, byteLength(words.type), 2) : [[entry, entry + 1]];
+  return {
+    name: [words.leaf?.name ?? "", "signed", ...(entry === undefined ? [] : [entry])].join("/"),
+    element,
+    shape,
+    bytes: storedBytes(element, shape),
+    async *parts(source) {
+      for await (const part of read(words, source, ranges)) {
+        yield repacked(part, {
+          bits,
+          entries: part.length / (4 * Q),
+          size: rows * F,
+          pitch: [(32 / bits) * Q, rows * F],
+          turned: true,
+        });
+      }
+    },
+  };
+}
+
 /** How a file holds the experts' weights for an op that knows neither our order of axes nor drops. */
 export interface ExpertsLayout {
   /** Experts of zeros after the experts' own: a dropped choice goes to one. */
@@ -117,11 +155,14 @@ function turned(bytes: Uint8Array, [M = 1, N = 1]: Shape): Uint8Array {
   return new Uint8Array(to.buffer);
 }
 
-/** Ranges of the first axis, of about `partBytes` each; one of everything where there is no axis. */
-function cuts(shape: Shape, bytes: number): Rows[] {
+/**
+ * Ranges of the first axis, of about `partBytes` each and all but the last of a multiple of `unit` entries; one of
+ * everything where there is no axis.
+ */
+function cuts(shape: Shape, bytes: number, unit = 1): Rows[] {
   const [entries] = shape;
   if (entries === undefined || bytes <= partBytes) return [undefined];
-  const step = Math.max(1, Math.floor((partBytes * entries) / bytes));
+  const step = unit * Math.max(1, Math.floor((partBytes * entries) / bytes / unit));
   return Array.from({ length: Math.ceil(entries / step) }, (_, i) => [
     i * step,
     Math.min(entries, (i + 1) * step),

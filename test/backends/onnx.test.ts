@@ -6,12 +6,13 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 
 import { exportOnnx, type ExportOptions } from "../../backends/onnx/export.ts";
-import { openModel } from "../../backends/onnx/runtime.ts";
+import { onnx, openModel } from "../../backends/onnx/runtime.ts";
 import { saveProgram } from "../../backends/onnx/save.ts";
 import { reference } from "../../backends/reference/index.ts";
-import { Graph, input, ops, type Tensor, type Value, type WeightSource } from "../../ir/index.ts";
+import { Graph, input, ops, type Tensor, type Value, weight, type WeightSource } from "../../ir/index.ts";
 import { anyBatch, createModel, type Model, probing, randomWeights, routers } from "../../models/index.ts";
 import { matchWeights } from "../../models/weights/match.ts";
+import { narrowWeights } from "../../passes/index.ts";
 import { distance } from "../support/close.ts";
 import { tinyVmoe, tinyWith } from "../support/golden.ts";
 
@@ -81,6 +82,10 @@ describe.each(forms)(
   },
 );
 
+const f32 = (...shape: number[]): Value["type"] => ({ dtype: "f32", shape });
+
+const bf16 = (value: Value): Value => ops.cast(value, { to: "bf16" });
+
 describe("a file for the CPU alone", () => {
   const { config } = [...tiny.cases.values()][0]!;
   const { graph } = createModel(config, { batch: 4, imageSize });
@@ -102,9 +107,55 @@ describe("a file for the CPU alone", () => {
     await expect(written).rejects.toThrow(/must read as f32\[1, .*; got f32\[4, .* \[W4\]$/);
   });
 
-  test("leaves experts together whose weights are computed", () => {
-    const half = { precision: "half-weights" } as const;
-    expect(expertWeights({ ...half, cpu: true })).toEqual(expertWeights(half));
+  test.each([
+    ["half-weights", { precision: "half-weights" }, ""],
+    ["int8", { quantizeExperts: "int8" }, "/int8/signed"],
+    ["int4 beside half-weights", { precision: "half-weights", quantizeExperts: "int4" }, "/int4/signed"],
+  ] as const)(
+    "has a matrix of %s for each expert, and their logits are what is meant",
+    async (_, way, form) => {
+      const [whole = ""] = expertWeights({});
+      expect(expertWeights({ ...way, cpu: true }).filter((name) => !name.includes("scales"))).toEqual(
+        [0, 1, 2, 3].map((e) => `${whole}${form}/${e}`),
+      );
+      const model = createModel(config, { batch: 4, imageSize });
+      const narrow = narrowWeights(model.graph, way);
+      // An option of the user's own leaves the others as they are.
+      const mine = { extra: { session: { intra_op: { allow_spinning: "0" } } } };
+      const [apart, together] = await Promise.all(
+        [onnx({ session: mine }), reference].map(async (backend) => {
+          const engine = await backend.open();
+          const source = narrow.weightsOf(weightsOf(model));
+          const executable = await engine.compile(narrow.graph, source, { outputs: ["logits"] });
+          const got = await executable.run(new Map([["image", tiny.image]]));
+          executable.dispose();
+          return got.get("logits")!;
+        }),
+      );
+      expect(distance(apart!, together!)).toBeLessThan(1e-5);
+    },
+  );
+
+  test("rounds each expert's weights as all of them", () => {
+    const [w, b] = [bf16(weight("w", f32(2, 4, 4))), bf16(weight("b", f32(2, 4)))];
+    const x = input("x", f32(1, 2, 3, 4));
+    const y = ops.expertMlp(bf16(x), w, b, w, b, { approximate: "tanh" });
+    const { model } = exportOnnx(new Graph("rounded", [x], [["y", y]]), { cpu: true });
+    const made = new Map((model.graph?.node ?? []).map((node) => [node.output?.[0], node]));
+    const products = [...made.values()].filter(({ opType }) => opType === "MatMul");
+    expect(products).toHaveLength(4);
+    for (const { input: operands } of products) {
+      const widened = made.get(operands?.[1])!;
+      expect([widened, made.get(widened.input![0])].map((node) => node?.opType)).toEqual(["Cast", "Cast"]);
+    }
+  });
+
+  test("leaves experts together whose weights are computed in a run", () => {
+    const [x, w1] = [input("x", f32(1, 2, 3, 4)), input("w1", f32(2, 4, 4))];
+    const [b, w2] = [weight("b", f32(2, 4)), weight("w2", f32(2, 4, 4))];
+    const y = ops.expertMlp(x, w1, b, w2, b, { approximate: "tanh" });
+    const program = exportOnnx(new Graph("computed", [x, w1], [["y", y]]), { cpu: true });
+    expect(program.weights.map(({ name }) => name)).toEqual(["b", "w2"]);
   });
 });
 

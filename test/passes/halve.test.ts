@@ -5,7 +5,7 @@ import { reference } from "../../backends/reference/index.ts";
 import { Graph, input, ops, print, Tensor, verify, weight, type WeightSource } from "../../ir/index.ts";
 import { createModel } from "../../models/index.ts";
 import { matchWeights } from "../../models/weights/match.ts";
-import { computeHalf, prune, storeHalf } from "../../passes/index.ts";
+import { computeHalf, narrowWeights, prune } from "../../passes/index.ts";
 import { tinyVmoe } from "../support/golden.ts";
 
 const tiny = tinyVmoe();
@@ -34,7 +34,7 @@ const rounded = (source: WeightSource): WeightSource => ({
 const types = (graph: Graph): unknown => [...graph.inputs, ...graph.outputs.values()].map(({ type }) => type);
 
 test("float16 storage means weights rounded to float16, bit for bit", async () => {
-  const stored = storeHalf.run(pruned, () => undefined);
+  const { graph: stored } = narrowWeights(pruned, { precision: "half-weights" });
   verify(stored);
   expect(stored.weights.every(({ type }) => type.dtype === "f16")).toBe(true);
   expect(await run(stored, weights)).toEqual(await run(pruned, rounded(weights)));

@@ -1,11 +1,11 @@
 /** One node of a file, as those who read it see it: its inputs' meanings, its attributes, and errors in its name. */
 import { type CompileError, type DType, ops, type Shape, sizeOf, type Value } from "../../../ir/index.ts";
 import { type Attribute, element, elementName, type TensorProto } from "../proto.ts";
-import { dtypeOf, type Item, type Known, shortest } from "./item.ts";
+import { dtypeOf, type Item, type Known, type Named, shortest } from "./item.ts";
 import { problem, type ProblemCode } from "./problem.ts";
 
 /** How a node's op is read: its results, in order; one may be given bare. */
-export type Reader = (call: Call) => Item | readonly Item[];
+export type Reader = (call: Call) => Named | readonly Named[];
 
 /** At most so many numbers of a file are looked at one by one; constants of one number may have any size. */
 export const mostNumbers = 4096;
@@ -39,11 +39,11 @@ export interface CallSpec {
   /** What errors call the node. */
   readonly name: string;
   /** Undefined where an optional input is left out. */
-  readonly inputs: readonly (Item | undefined)[];
+  readonly inputs: readonly (Named | undefined)[];
   /** Undefined where an attribute is of a kind that nothing here has. */
   readonly attributes: ReadonlyMap<string, Attribute | undefined>;
   /** What a tensor in the node itself stands for. */
-  readonly constant: (tensor: TensorProto) => Item;
+  readonly constant: (tensor: TensorProto) => Named;
 }
 
 /** A node as its reader sees it: inputs by place, attributes by name. */
@@ -68,10 +68,21 @@ export class Call {
   }
 
   /** What input `i` stands for. Throws O3 where the node has none. */
+  named(i: number): Named {
+    const named = this.inputs[i];
+    if (!named) throw this.problem(`must have an input ${i}`, "O3");
+    return named;
+  }
+
+  /** What input `i` stands for, which may be computed with. Throws O4 for small integers, O3 where the node has none. */
   item(i: number): Item {
-    const item = this.inputs[i];
-    if (!item) throw this.problem(`must have an input ${i}`, "O3");
-    return item;
+    return this.computable(this.named(i), `input ${i}`);
+  }
+
+  /** `named`, which errors call `what`. Throws O4 for small integers. */
+  computable(named: Named, what: string): Item {
+    if (named.kind !== "packed") return named;
+    throw this.problem(`has ${what} of ${elementName(named.element)}, which only DequantizeLinear may have`);
   }
 
   /** Input `i` as a value of its element's dtype. */
@@ -169,7 +180,7 @@ export class Call {
   }
 
   /** What a tensor in the node stands for. */
-  constant(tensor: TensorProto): Item {
+  constant(tensor: TensorProto): Named {
     return this.#spec.constant(tensor);
   }
 

@@ -6,7 +6,7 @@ import type { TensorProto } from "../proto.ts";
 import { Call } from "./call.ts";
 import { Declarations } from "./declared.ts";
 import { Interpreter } from "./interpreter.ts";
-import { data, type Item } from "./item.ts";
+import { data, type Named } from "./item.ts";
 import { type Model, readModel } from "./model.ts";
 import { problem } from "./problem.ts";
 import { restore } from "./restore.ts";
@@ -41,7 +41,8 @@ export interface ImportedProgram {
  * Values of bfloat16 come back as f32 that is rounded to bf16 after each op, as the file has them. Integers of 64
  * bits may be sizes, indices, and u32 numbers on their way from and to 32 bits; a sum or product of them is known
  * modulo 2^32, and nothing may compare, divide or convert it to a float before it is cut to 32 bits. Doubles may
- * only bound what is converted to integers. Neither may be an input, a weight or an output.
+ * only bound what is converted to integers. Neither may be an input, a weight or an output. Integers of 8 and 4 bits are
+ * initializers of `DequantizeLinear` alone, and stay as small: they become words, of which `dequantize` makes floats.
  *
  * Throws O3 where the file is broken, or is no ONNX model; O4 where it uses what is not read, such as another op;
  * each names the file, and the node, tensor, input or output.
@@ -73,7 +74,7 @@ export async function importModel(
 
 async function program(model: Model, tensors: Tensors, batch: number | undefined): Promise<Graph> {
   const { file, graph } = model;
-  const items = new Map<string, Item>();
+  const items = new Map<string, Named>();
   for (const proto of graph.initializer ?? []) {
     items.set(unique(items, file, proto.name), await tensors.initializer(proto));
   }
@@ -96,9 +97,9 @@ async function program(model: Model, tensors: Tensors, batch: number | undefined
     const item = items.get(info.name ?? "");
     if (!item) throw problem(file, `has an output ${info.name} that nothing defines`);
     const name = `output ${info.name}`;
-    const constant = (tensor: TensorProto): Item => tensors.constant(tensor, name);
+    const constant = (tensor: TensorProto): Named => tensors.constant(tensor, name);
     const call = new Call({ file, name, inputs: [], attributes: new Map(), constant });
-    const value = call.valueOf(item, "numbers");
+    const value = call.valueOf(call.computable(item, "numbers"), "numbers");
     declarations.output(info, value);
     return [info.name ?? "", value];
   });
@@ -113,7 +114,7 @@ const tidy = [
 ];
 
 /** `name`, which nothing may have yet. */
-function unique(items: ReadonlyMap<string, Item>, file: string, name: string | null | undefined): string {
+function unique(items: ReadonlyMap<string, Named>, file: string, name: string | null | undefined): string {
   if (name && !items.has(name)) return name;
   throw problem(file, name ? `defines ${name} twice` : "has a tensor without a name");
 }

@@ -2,7 +2,7 @@
 import { CompileError, inScope } from "../../../ir/index.ts";
 import { type Attribute, attributeOf, type FunctionProto, type NodeProto } from "../proto.ts";
 import { Call, type Reader } from "./call.ts";
-import type { Item } from "./item.ts";
+import type { Named } from "./item.ts";
 import { domainOf, functionKey, type Model, opsetOf } from "./model.ts";
 import { problem } from "./problem.ts";
 import { readers, routines } from "./readers/index.ts";
@@ -16,7 +16,7 @@ const mostScope = 1000;
 
 /** The graph, or one call of a function: what its names stand for. */
 export interface Frame {
-  readonly items: Map<string, Item>;
+  readonly items: Map<string, Named>;
   /** Values of the function's attributes. */
   readonly attributes: ReadonlyMap<string, Attribute | undefined>;
   /** Where the call stands, and the functions that are being called. */
@@ -47,7 +47,7 @@ export class Interpreter {
       if (outputs.length > results.length) throw call.problem("has more outputs than its op", "O3");
       for (const [i, output] of outputs.entries()) {
         if (frame.items.has(output)) throw call.problem(`defines ${output} again`, "O3");
-        if (output) frame.items.set(output, results[i] as Item);
+        if (output) frame.items.set(output, results[i] as Named);
       }
     }
   }
@@ -75,7 +75,7 @@ export class Interpreter {
     });
   }
 
-  #results(node: NodeProto, call: Call, frame: Frame): readonly Item[] {
+  #results(node: NodeProto, call: Call, frame: Frame): readonly Named[] {
     const reader = this.#reader(node, call, frame);
     try {
       const results = reader(call);
@@ -101,14 +101,14 @@ export class Interpreter {
   }
 
   /** The results of a function's body. */
-  #expand(called: FunctionProto, key: string, call: Call, { callers, scope }: Frame): Item[] {
+  #expand(called: FunctionProto, key: string, call: Call, { callers, scope }: Frame): Named[] {
     if (callers.includes(key)) throw call.problem(`calls itself: ${[...callers, key].join(", ")}`, "O3");
     if (callers.length === mostDepth)
       throw call.problem(`is called by ${mostDepth} functions, one in the other`);
     opsetOf(this.#model.file, called.opsetImport);
     const names = called.input ?? [];
     if (call.inputs.length > names.length) throw call.problem("has more inputs than its function", "O3");
-    const items = new Map<string, Item>();
+    const items = new Map<string, Named>();
     for (const [i, item] of call.inputs.entries()) if (item) items.set(names[i] as string, item);
     const frame = { items, attributes: call.allAttributes(), scope, callers: [...callers, key] };
     this.run(called.node ?? [], frame);

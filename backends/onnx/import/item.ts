@@ -1,6 +1,6 @@
 /** What a name in a file stands for while the file is read: numbers that are known, or a value of the program. */
 import { type DType, type Shape, Tensor, type Value } from "../../../ir/index.ts";
-import { type Element, element } from "../proto.ts";
+import { type Element, element, type SmallElement } from "../proto.ts";
 
 /** A tensor whose numbers the file gives: a constant, or a size computed from shapes. */
 export interface Known {
@@ -26,6 +26,23 @@ export interface Data {
 }
 
 export type Item = Known | Data;
+
+/** Small integers that the file gives. Nothing computes in them: `DequantizeLinear` alone takes them. */
+export interface Packed {
+  readonly kind: "packed";
+  readonly element: SmallElement;
+  readonly shape: Shape;
+  /** The one number that they all are; undefined where they differ, or are too many to be looked at. */
+  readonly every: number | undefined;
+  /**
+   * The weight u32[entries, Q] of `dequantize` that holds each of so many equal parts of the tensor apart. Signed integers
+   * are offset to be positive, unsigned ones as they are.
+   */
+  readonly words: (entries: number) => Value;
+}
+
+/** Whatever a name in a file may stand for. */
+export type Named = Item | Packed;
 
 /** The dtype of values of each element type that has one. */
 export const dtypeOf: ReadonlyMap<Element, DType> = new Map<Element, DType>([

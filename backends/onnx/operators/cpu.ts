@@ -3,26 +3,49 @@
  * but the matrices of a batched product in every run: so experts stand one by one, each with weights of its own. And
  * its own attention moves heads about while it computes.
  */
-import { type AnyOp, ops } from "../../../ir/index.ts";
-import { elementOf, type Operator, operator } from "../operator.ts";
+import { type AnyOp, ops, type Value } from "../../../ir/index.ts";
+import { type Context, elementOf, type Operator, operator } from "../operator.ts";
 import { element, microsoft } from "../proto.ts";
 import { entryTensor } from "../weights.ts";
+import { settled } from "./elementwise.ts";
 import { operators } from "./index.ts";
 import { expertMlp } from "./routing.ts";
 import { attention } from "./rows.ts";
+
+const isWeight = ({ leaf }: Value): boolean => leaf?.kind === "weight";
+
+/** Whether each entry of a value's first axis can be had apart: of a weight, or of what one op makes of weights entry by entry. */
+function hasEntries(value: Value): boolean {
+  const { node } = value;
+  if (!node) return isWeight(value);
+  const isApart = node.op.has("elementwise") || operators.get(node.op)?.entry !== undefined;
+  return isApart && node.operands.every(isWeight);
+}
+
+/** The name of entry `e` of a value that has entries. */
+function entryOf(value: Value, e: number, context: Context): string {
+  const { node } = value;
+  const own = (weight: Value): string => context.derived(entryTensor(weight, e));
+  if (!node) return own(value);
+  const { entry, write } = operators.get(node.op) as Operator;
+  const inner = { ...context, node };
+  if (entry) return entry(e, inner);
+  const operands = node.op.operands.map(({ name }, i) => [name, own(node.operands[i] as Value)]);
+  const [out] = write(Object.fromEntries(operands), node.sizes, inner);
+  return settled(context.body, out as string, value.type.dtype);
+}
 
 const experts: Operator = operator(
   ops.expertMlp,
   ({ x, ...given }, { E, capacity, D, approximate }, context) => {
     const { body, node } = context;
     const weights = node.operands.slice(1);
-    // Weights that are computed have nothing that could be laid out before.
-    if (weights.some(({ leaf }) => leaf?.kind !== "weight"))
-      return expertMlp.write({ x, ...given }, node.sizes, context)[0] as string;
+    // Weights that are computed in a run have nothing that could be laid out before.
+    if (!weights.every(hasEntries)) return expertMlp.write({ x, ...given }, node.sizes, context)[0] as string;
     const names = Array.from({ length: E }, (_, e) => String(e));
     const buffers = body.calls("Split", [x], names, { axis: { int: 1 }, num_outputs: { int: E } });
     const outputs = buffers.map((buffer, e) => {
-      const [w1, b1, w2, b2] = weights.map((weight) => context.derived(entryTensor(weight, e)));
+      const [w1, b1, w2, b2] = weights.map((weight) => entryOf(weight, e, context));
       const affine = (v: string, w = "", b = ""): string =>
         body.call("Add", [body.call("MatMul", [v, w]), b]);
       const rows = body.call("Reshape", [buffer, body.ints([-1, D])]);

@@ -192,7 +192,7 @@ const constant: Reader = (call) => {
 
 export const movement: Readonly<Record<string, Reader>> = {
   Constant: constant,
-  Identity: (call) => call.item(0),
+  Identity: (call) => call.named(0),
   Range: range,
   Shape: shape,
   Reshape: reshape,
