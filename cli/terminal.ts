@@ -89,3 +89,12 @@ export function table(rows: readonly (readonly (string | number)[])[]): string {
     })
     .join("\n");
 }
+
+/** How weights are stored, where that is not as float32: `, float16, experts int8`. */
+export const storedAs = ({ precision = "single", quantizeExperts }: Storage): string =>
+  [precision === "single" ? "" : ", float16", quantizeExperts ? `, experts ${quantizeExperts}` : ""].join("");
+
+interface Storage {
+  readonly precision?: string;
+  readonly quantizeExperts?: string;
+}

@@ -11,7 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { afterAll, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 
 import { exportOnnx } from "../backends/onnx/export.ts";
 import { withData } from "../backends/onnx/file.ts";
@@ -187,6 +187,94 @@ test("weights as float16, and arithmetic too", async () => {
   }
 });
 
+describe("the experts as integers", () => {
+  const trained = tiny.slice(0, 3);
+  const stored = ["--quantize-experts", "int4"];
+
+  const known = new Map<string, Float32Array>();
+
+  /** The logits of the model itself with the options `narrow`. */
+  async function narrowLogits(...narrow: string[]): Promise<Float32Array> {
+    const key = narrow.join(" ");
+    await writeNpy(at("x.npy"), image);
+    const to = ["--input", at("x.npy"), "--backend", "reference", "--output", at("y.npy")];
+    if (!known.has(key)) {
+      await json("run", ...trained, ...narrow, ...to);
+      known.set(key, (await readNpy(at("y.npy"))).numbers() as Float32Array);
+    }
+    return known.get(key)!;
+  }
+
+  test.each([
+    ["functions", [], 1e-5],
+    ["plain nodes of the newest opset", ["--inline", "--opset", "26"], 1e-5],
+    ["an open batch, with knobs", ["--batch", "2", "--dynamic-batch", "--live"], 1e-5],
+    ["nodes of the runtime's own, in the file itself", ["--contrib", "--embed"], 1e-5],
+    ["float16 beside them", ["--precision", "half-weights"], 1e-5],
+    ["float16 arithmetic", ["--precision", "half"], 1e-2],
+  ])("in %s", async (_, more, allowed) => {
+    const path = at("integers.onnx");
+    const summary = await json("export", ...tiny, "-o", path, "--batch", "4", ...stored, ...more);
+    expect(summary).toMatchObject({ quantizeExperts: "int4" });
+    const narrow = more.includes("half-weights") ? [...stored, ...more] : stored;
+    const want = await narrowLogits(...narrow);
+    expect(Math.max(...want.map((v, i) => Math.abs(v - logits[i]!)))).toBeGreaterThan(1e-3);
+    const model = await openModel(path);
+    const inputs = new Map([["image", image]]);
+    for (const name of model.inputs.slice(1)) inputs.set(name, knobs(2, 4, 1));
+    const got = (await model.run(inputs)).get("logits")!.numbers();
+    await model.close();
+    expect(Math.max(...want.map((v, i) => Math.abs(v - got[i]!)))).toBeLessThan(allowed);
+  });
+
+  test.each([
+    ["int8", "webgpu"],
+    ["int4", "onnx"],
+  ])("%s: the file is a model again, by %s", async (type, backend) => {
+    const path = at("integers.onnx");
+    const args = [...tiny, "-o", path, "--batch", "4", "--outputs", "all"];
+    const whole = Number((await json("export", ...args))["weightBytes"]);
+    const narrow = Number((await json("export", ...args, "--quantize-experts", type))["weightBytes"]);
+    // Of 4 experts in each of 2 blocks, with matrices [16, 32] and [32, 16]: all rows of a column share a scale.
+    const elements = 2 * 4 * 2 * 16 * 32;
+    const scales = 2 * 4 * (32 + 16);
+    expect(whole - narrow).toBe(4 * elements - elements / (type === "int8" ? 1 : 2) - 4 * scales);
+    await writeNpy(at("x.npy"), image);
+    await json("run", path, "--input", at("x.npy"), "--backend", backend, "--output", at("y.npy"));
+    const got = (await readNpy(at("y.npy"))).numbers();
+    const want = await narrowLogits("--quantize-experts", type);
+    expect(Math.max(...want.map((v, i) => Math.abs(v - got[i]!)))).toBeLessThan(1e-5);
+    const { comparisons } = await json("verify", path, "--backends", "onnx");
+    expect(comparisons?.[0]).toMatchObject({ routingEqual: true, ok: true });
+  });
+
+  test("a model is verified with them", async () => {
+    const args = ["verify", at("tiny.json"), "--size", "12", "--backends", "onnx", "--quantize-experts"];
+    const ways = [["int8"], ["int4"], ["int4", "--precision", "half-weights"]];
+    const errors: unknown[] = [];
+    for (const way of ways) {
+      const { comparisons } = await json(...args, ...way);
+      expect(comparisons?.[0]).toMatchObject({ routingEqual: true, ok: true });
+      errors.push(comparisons?.[0]?.["maxError"]);
+    }
+    // Programs of other weights have other errors.
+    expect(new Set(errors).size).toBe(ways.length);
+  });
+
+  test("for people", async () => {
+    const { stdout } = await moec(
+      "export",
+      ...tiny,
+      "-o",
+      at("integers.onnx"),
+      ...stored,
+      "--precision",
+      "half-weights",
+    );
+    expect(stdout).toMatch(/^weights: .*, [\d.]+ MiB, float16, experts int4$/m);
+  });
+});
+
 test("weights in the file itself, and every output", async () => {
   const path = at("whole.onnx");
   await json("export", ...tiny, "-o", path, "--batch", "4", "--embed", "--outputs", "all");
@@ -218,6 +306,11 @@ test.each([
   ["another format", ["export", at("tiny.json"), "--to", "tflite", "-o", at("x.onnx")], "--to"],
   ["no file to write", ["export", at("tiny.json"), "--to", "onnx"], "--output"],
   ["an opset out of range", ["export", ...tiny, "-o", at("x.onnx"), "--opset", "30"], "opset"],
+  [
+    "integers in an old opset",
+    ["export", ...tiny, "-o", at("x.onnx"), "--opset", "20", "--quantize-experts", "int8"],
+    "opset",
+  ],
   ["an unknown output", ["export", ...tiny, "-o", at("x.onnx"), "--outputs", "logits,grades"], "grades"],
   ["a folder that is not there", ["export", ...tiny, "-o", at("no/x.onnx")], "no/x.onnx"],
   [

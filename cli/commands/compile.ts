@@ -32,7 +32,7 @@ import { readPlan } from "../plan.ts";
 import { loadRouters } from "../plugins.ts";
 import { progressBar } from "../progress.ts";
 import { readTarget } from "../target.ts";
-import { mebibytes } from "../terminal.ts";
+import { mebibytes, storedAs } from "../terminal.ts";
 
 interface CompileOptions extends WeightPrecision {
   readonly output: string;
@@ -167,13 +167,6 @@ function describe(summary: Summary, { limits }: Profile): string {
     `compiled in ${milliseconds.compile} ms`,
   ].join("\n");
 }
-
-/** How weights are stored, where that is not as float32. */
-const storedAs = ({ precision, quantizeExperts }: WeightPrecision): string =>
-  [
-    precision === "half-weights" ? ", float16" : "",
-    quantizeExperts ? `, experts ${quantizeExperts}` : "",
-  ].join("");
 
 /** `moec compile`. */
 export const compileCommand: Command = new Command("compile")

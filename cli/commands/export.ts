@@ -16,6 +16,7 @@ import {
   type ModelOptions,
 } from "../../models/index.ts";
 import { openWeights } from "../../models/weights/open.ts";
+import type { IntegerType } from "../../passes/index.ts";
 import { defaultSize, outputsOf, readConfig, weightsOf } from "../model.ts";
 import {
   batchOption,
@@ -27,6 +28,7 @@ import {
   parseSize,
   planOption,
   pluginOption,
+  quantizeOption,
   seedOption,
   setOption,
   weightsOption,
@@ -34,7 +36,7 @@ import {
 import { readPlan } from "../plan.ts";
 import { loadRouters } from "../plugins.ts";
 import { progressBar } from "../progress.ts";
-import { mebibytes } from "../terminal.ts";
+import { mebibytes, storedAs } from "../terminal.ts";
 
 interface ExportOptions {
   readonly to: string;
@@ -54,6 +56,7 @@ interface ExportOptions {
   readonly contrib?: boolean;
   readonly live?: boolean;
   readonly precision: Precision;
+  readonly quantizeExperts?: IntegerType;
   readonly embed?: boolean;
   readonly json?: boolean;
 }
@@ -66,6 +69,9 @@ interface Summary {
   readonly opset: number;
   readonly nodes: number;
   readonly functions: readonly string[];
+  /** How the file's weights are stored, and the bytes that they take so. */
+  readonly precision: Precision;
+  readonly quantizeExperts?: IntegerType;
   readonly weightBytes: number;
   readonly outputs: readonly string[];
   /** What a batch must be a multiple of, where it is open. */
@@ -108,7 +114,7 @@ function prepare(
   options: ExportOptions,
   file: WeightSource | undefined,
 ): Prepared {
-  const { batch = 1, groupSize, dynamicBatch, opset, inline, contrib, precision } = options;
+  const { batch = 1, groupSize, dynamicBatch, opset, inline, contrib, precision, quantizeExperts } = options;
   const imageSize = options.size ?? (file && imageSizeOf(config, file)) ?? defaultSize;
   const { live = false } = options;
   const chosen = { ...given, batch, imageSize, live, ...(groupSize !== undefined && { groupSize }) };
@@ -130,6 +136,7 @@ function prepare(
     ...(opset !== undefined && { opset }),
     ...(inline !== undefined && { inline }),
     ...(contrib !== undefined && { contrib }),
+    ...(quantizeExperts && { quantizeExperts }),
     precision,
   });
   return { model, program, outputs, batchMultiple: open?.groupImages ?? null };
@@ -159,6 +166,8 @@ function summaryOf(
     opset: Number(opsetImport?.[0]?.version),
     nodes: graph?.node?.length ?? 0,
     functions: (functions ?? []).map((each) => each.name ?? ""),
+    precision: options.precision,
+    ...(options.quantizeExperts && { quantizeExperts: options.quantizeExperts }),
     weightBytes: program.weights.reduce((sum, { bytes }) => sum + bytes, 0),
     outputs,
     batchMultiple,
@@ -166,20 +175,12 @@ function summaryOf(
 }
 
 /** The summary for people. */
-function describe({
-  model,
-  weights,
-  files,
-  opset,
-  nodes,
-  functions,
-  weightBytes,
-  batchMultiple,
-}: Summary): string {
+function describe(summary: Summary): string {
+  const { model, weights, files, opset, nodes, functions, weightBytes, batchMultiple } = summary;
   const calls = functions.length > 0 ? `, functions ${functions.join(", ")}` : "";
   return [
     `${model} in ${files.join(" and ")}`,
-    `weights: ${weights}, ${mebibytes(weightBytes)}`,
+    `weights: ${weights}, ${mebibytes(weightBytes)}${storedAs(summary)}`,
     `opset ${opset}, ${nodes} nodes${calls}`,
     ...(batchMultiple === null ? [] : [`any batch that is a multiple of ${batchMultiple}`]),
   ].join("\n");
@@ -221,6 +222,7 @@ export const exportCommand: Command = new Command("export")
       .choices(["single", "half-weights", "half"])
       .default("single"),
   )
+  .addOption(quantizeOption())
   .option("--embed", "weights in the file itself, for small models")
   .addOption(seedOption())
   .addOption(jsonOption())
@@ -229,6 +231,7 @@ export const exportCommand: Command = new Command("export")
     examples(
       "export vmoe-s32-last2-e8 --to onnx -o model.onnx",
       "export config.json --weights checkpoint --to onnx -o model.onnx --batch 8 --dynamic-batch",
+      "export config.json --weights checkpoint --to onnx -o small.onnx --precision half-weights --quantize-experts int4",
       "export config.json --to onnx -o small.onnx --embed --outputs all",
     ),
   )

@@ -6,6 +6,7 @@ import { backends } from "../../backends/index.ts";
 import { reference } from "../../backends/reference/index.ts";
 import { CompileError, sizeOf, Tensor, type WeightSource } from "../../ir/index.ts";
 import { knobsOf, type Model, normalDraws, probing, randomWeights } from "../../models/index.ts";
+import { narrowWeights, type WeightPrecision } from "../../passes/index.ts";
 import { defaultSize, readModel } from "../model.ts";
 import { isOnnx, openOnnx, refuseOverrides } from "../onnxModel.ts";
 import {
@@ -16,6 +17,8 @@ import {
   jsonOption,
   modelHelp,
   pluginOption,
+  precisionOption,
+  quantizeOption,
   seedOption,
   setOption,
   sizeOption,
@@ -24,7 +27,7 @@ import { loadRouters } from "../plugins.ts";
 import { progressBar } from "../progress.ts";
 import { table } from "../terminal.ts";
 
-interface VerifyOptions {
+interface VerifyOptions extends WeightPrecision {
   readonly set: readonly string[];
   readonly plugin: readonly string[];
   readonly backends?: string;
@@ -64,7 +67,8 @@ async function verify(name: string, options: VerifyOptions): Promise<boolean> {
   const stray = asked?.find((backend) => !(backend in backends));
   if (stray !== undefined)
     throw new CompileError("B2", stray, `is no backend; there is ${Object.keys(backends).join(", ")}`);
-  const { model, weights } = await (isOnnx(name) ? inFile(name, options) : described(name, options));
+  const verified = await (isOnnx(name) ? inFile(name, options) : described(name, options));
+  const { model, weights } = narrowed(verified, options);
   const progress = progressBar(json === true);
   const show =
     (what: string) =>
@@ -119,6 +123,12 @@ async function described(
 async function inFile(path: string, { set, size, groupSize, ...options }: VerifyOptions): Promise<Verified> {
   refuseOverrides(path, { "--set": set, "--size": size, "--group-size": groupSize });
   return openOnnx(path, options.batch, await loadRouters(options.plugin));
+}
+
+/** The model with its weights stored as `precision` says, for the reference as for the others. */
+function narrowed({ model, weights }: Verified, precision: WeightPrecision): Verified {
+  const { graph, weightsOf } = narrowWeights(model.graph, precision);
+  return { model: { ...model, graph }, weights: weightsOf(weights) };
 }
 
 function tableOf(rows: readonly (Comparison | Absence)[]): string {
@@ -207,11 +217,17 @@ export const verifyCommand: Command = new Command("verify")
   .addOption(batchOption())
   .addOption(sizeOption())
   .addOption(groupOption())
+  .addOption(precisionOption())
+  .addOption(quantizeOption())
   .addOption(seedOption())
   .addOption(jsonOption())
   .addHelpText(
     "after",
-    examples("verify vmoe-s32-last2-e8", "verify config.json --backends webgpu --seed 7 --json"),
+    examples(
+      "verify vmoe-s32-last2-e8",
+      "verify config.json --backends webgpu --seed 7 --json",
+      "verify vmoe-s32-last2-e8 --quantize-experts int4",
+    ),
   )
   .action(async (name: string, options: VerifyOptions) => {
     if (!(await verify(name, options))) process.exitCode = exitCodes.failed;
