@@ -30,7 +30,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   "@tensorflow/tfjs-backend-webgpu": ["bench/tfjs.ts"],
   sharp: ["inference/photographs.ts"],
   tinyglobby: ["cli/pictures.ts"],
-  commander: ["cli/main.ts", "cli/options.ts", "cli/commands/"],
+  commander: ["cli/main.ts", "cli/options.ts", "cli/commands/", "bench/measure.ts"],
   "cli-progress": ["cli/progress.ts"],
   zod: ["backends/webgpu/targetFile.ts", "models/"],
   "fast-check": ["testing/"],
