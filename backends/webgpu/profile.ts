@@ -111,11 +111,12 @@ export const threadsOf = ({ wx, wy, split = 1, matrix }: Tile): number =>
 
 /**
  * Rows that loops of family `reg` compute, most first, where rows are listed: one for each number of turns in which a subgroup
- * loads them, and of few rows twice as many, down to half of the most; so tiles that are not full compute and load less in vain.
+ * loads them, of few rows two or four times as many, down to half of the most; so tiles that are not full compute and load less
+ * in vain.
  */
 export function rowLoops({ wx, tm, broadcast }: Tile): readonly number[] {
-  if (!broadcast || tm <= wx) return [tm];
-  const step = tm > 2 * wx ? wx : wx / 2;
+  if (!broadcast) return [tm];
+  const step = tm > 2 * wx ? wx : tm > wx ? wx / 2 : wx / 4;
   const steps = Math.ceil(tm / step);
   return [tm, ...Array.from({ length: Math.floor(steps / 2) }, (_, i) => step * (steps - 1 - i))];
 }

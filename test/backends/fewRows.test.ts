@@ -46,6 +46,7 @@ const isInput = ({ leaf }: Value): boolean => leaf?.kind === "input";
 test.each([
   ["weights", 28, weight],
   ["weights", 12, weight],
+  ["weights", 7, weight],
   ["inputs", 19, input],
 ] as const)("experts that are %s, of at most %i rows", async (_, capacity, leaf) => {
   const { graph, given } = experts(capacity, leaf);

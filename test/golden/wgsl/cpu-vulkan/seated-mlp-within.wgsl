@@ -46,16 +46,16 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     var tile = 0u;
     for (var c = 0u; c < e; c++) {
       row += total[c];
-      tile += (total[c] + 15u) / 16u;
+      tile += (total[c] + 7u) / 8u;
     }
     first[e] += row;
     if (group.x == 0u && group.y == 0u) {
-      for (var done = 0u; done < total[e]; done += 16u) {
-        tiles[tile] = vec4u(e, row + done, min(16u, total[e] - done), 0u);
+      for (var done = 0u; done < total[e]; done += 8u) {
+        tiles[tile] = vec4u(e, row + done, min(8u, total[e] - done), 0u);
         tile++;
       }
       if (e == 299u) {
-        for (; tile < 398u; tile++) { tiles[tile] = vec4u(); }
+        for (; tile < 497u; tile++) { tiles[tile] = vec4u(); }
       }
     }
   }
@@ -118,7 +118,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
   }
 }
 
-// experts, first layer: 398 x 3 x 1 workgroups
+// experts, first layer: 497 x 3 x 1 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -139,12 +139,11 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 16u;
+  let row = local.y * 8u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 24u;
   let l0 = (sources[first + min(row + member, rows - 1u)]) * 96u;
-  let l1 = (sources[first + min(row + 8u + member, rows - 1u)]) * 96u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -153,147 +152,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s5 = vec4f();
   var s6 = vec4f();
   var s7 = vec4f();
-  var s8 = vec4f();
-  var s9 = vec4f();
-  var s10 = vec4f();
-  var s11 = vec4f();
-  var s12 = vec4f();
-  var s13 = vec4f();
-  var s14 = vec4f();
-  var s15 = vec4f();
-  if (rows > 12u) {
-    let have = row + 8u + member < rows;
-    for (var k = 0u; k < 96u; k++) {
-      let b0 = right[rightStart + (4u * k) * 24u + c];
-      let b1 = right[rightStart + (4u * k + 1u) * 24u + c];
-      let b2 = right[rightStart + (4u * k + 2u) * 24u + c];
-      let b3 = right[rightStart + (4u * k + 3u) * 24u + c];
-      let a0 = left[l0 + k];
-      s0 += subgroupBroadcast(a0.x, 0u) * b0;
-      s0 += subgroupBroadcast(a0.y, 0u) * b1;
-      s0 += subgroupBroadcast(a0.z, 0u) * b2;
-      s0 += subgroupBroadcast(a0.w, 0u) * b3;
-      s1 += subgroupBroadcast(a0.x, 1u) * b0;
-      s1 += subgroupBroadcast(a0.y, 1u) * b1;
-      s1 += subgroupBroadcast(a0.z, 1u) * b2;
-      s1 += subgroupBroadcast(a0.w, 1u) * b3;
-      s2 += subgroupBroadcast(a0.x, 2u) * b0;
-      s2 += subgroupBroadcast(a0.y, 2u) * b1;
-      s2 += subgroupBroadcast(a0.z, 2u) * b2;
-      s2 += subgroupBroadcast(a0.w, 2u) * b3;
-      s3 += subgroupBroadcast(a0.x, 3u) * b0;
-      s3 += subgroupBroadcast(a0.y, 3u) * b1;
-      s3 += subgroupBroadcast(a0.z, 3u) * b2;
-      s3 += subgroupBroadcast(a0.w, 3u) * b3;
-      s4 += subgroupBroadcast(a0.x, 4u) * b0;
-      s4 += subgroupBroadcast(a0.y, 4u) * b1;
-      s4 += subgroupBroadcast(a0.z, 4u) * b2;
-      s4 += subgroupBroadcast(a0.w, 4u) * b3;
-      s5 += subgroupBroadcast(a0.x, 5u) * b0;
-      s5 += subgroupBroadcast(a0.y, 5u) * b1;
-      s5 += subgroupBroadcast(a0.z, 5u) * b2;
-      s5 += subgroupBroadcast(a0.w, 5u) * b3;
-      s6 += subgroupBroadcast(a0.x, 6u) * b0;
-      s6 += subgroupBroadcast(a0.y, 6u) * b1;
-      s6 += subgroupBroadcast(a0.z, 6u) * b2;
-      s6 += subgroupBroadcast(a0.w, 6u) * b3;
-      s7 += subgroupBroadcast(a0.x, 7u) * b0;
-      s7 += subgroupBroadcast(a0.y, 7u) * b1;
-      s7 += subgroupBroadcast(a0.z, 7u) * b2;
-      s7 += subgroupBroadcast(a0.w, 7u) * b3;
-      var a1 = vec4f(); if (have) { a1 = left[l1 + k]; }
-      s8 += subgroupBroadcast(a1.x, 0u) * b0;
-      s8 += subgroupBroadcast(a1.y, 0u) * b1;
-      s8 += subgroupBroadcast(a1.z, 0u) * b2;
-      s8 += subgroupBroadcast(a1.w, 0u) * b3;
-      s9 += subgroupBroadcast(a1.x, 1u) * b0;
-      s9 += subgroupBroadcast(a1.y, 1u) * b1;
-      s9 += subgroupBroadcast(a1.z, 1u) * b2;
-      s9 += subgroupBroadcast(a1.w, 1u) * b3;
-      s10 += subgroupBroadcast(a1.x, 2u) * b0;
-      s10 += subgroupBroadcast(a1.y, 2u) * b1;
-      s10 += subgroupBroadcast(a1.z, 2u) * b2;
-      s10 += subgroupBroadcast(a1.w, 2u) * b3;
-      s11 += subgroupBroadcast(a1.x, 3u) * b0;
-      s11 += subgroupBroadcast(a1.y, 3u) * b1;
-      s11 += subgroupBroadcast(a1.z, 3u) * b2;
-      s11 += subgroupBroadcast(a1.w, 3u) * b3;
-      s12 += subgroupBroadcast(a1.x, 4u) * b0;
-      s12 += subgroupBroadcast(a1.y, 4u) * b1;
-      s12 += subgroupBroadcast(a1.z, 4u) * b2;
-      s12 += subgroupBroadcast(a1.w, 4u) * b3;
-      s13 += subgroupBroadcast(a1.x, 5u) * b0;
-      s13 += subgroupBroadcast(a1.y, 5u) * b1;
-      s13 += subgroupBroadcast(a1.z, 5u) * b2;
-      s13 += subgroupBroadcast(a1.w, 5u) * b3;
-      s14 += subgroupBroadcast(a1.x, 6u) * b0;
-      s14 += subgroupBroadcast(a1.y, 6u) * b1;
-      s14 += subgroupBroadcast(a1.z, 6u) * b2;
-      s14 += subgroupBroadcast(a1.w, 6u) * b3;
-      s15 += subgroupBroadcast(a1.x, 7u) * b0;
-      s15 += subgroupBroadcast(a1.y, 7u) * b1;
-      s15 += subgroupBroadcast(a1.z, 7u) * b2;
-      s15 += subgroupBroadcast(a1.w, 7u) * b3;
-    }
-  } else if (rows > 8u) {
-    let have = member < 4u && row + 8u + member < rows;
-    for (var k = 0u; k < 96u; k++) {
-      let b0 = right[rightStart + (4u * k) * 24u + c];
-      let b1 = right[rightStart + (4u * k + 1u) * 24u + c];
-      let b2 = right[rightStart + (4u * k + 2u) * 24u + c];
-      let b3 = right[rightStart + (4u * k + 3u) * 24u + c];
-      let a0 = left[l0 + k];
-      s0 += subgroupBroadcast(a0.x, 0u) * b0;
-      s0 += subgroupBroadcast(a0.y, 0u) * b1;
-      s0 += subgroupBroadcast(a0.z, 0u) * b2;
-      s0 += subgroupBroadcast(a0.w, 0u) * b3;
-      s1 += subgroupBroadcast(a0.x, 1u) * b0;
-      s1 += subgroupBroadcast(a0.y, 1u) * b1;
-      s1 += subgroupBroadcast(a0.z, 1u) * b2;
-      s1 += subgroupBroadcast(a0.w, 1u) * b3;
-      s2 += subgroupBroadcast(a0.x, 2u) * b0;
-      s2 += subgroupBroadcast(a0.y, 2u) * b1;
-      s2 += subgroupBroadcast(a0.z, 2u) * b2;
-      s2 += subgroupBroadcast(a0.w, 2u) * b3;
-      s3 += subgroupBroadcast(a0.x, 3u) * b0;
-      s3 += subgroupBroadcast(a0.y, 3u) * b1;
-      s3 += subgroupBroadcast(a0.z, 3u) * b2;
-      s3 += subgroupBroadcast(a0.w, 3u) * b3;
-      s4 += subgroupBroadcast(a0.x, 4u) * b0;
-      s4 += subgroupBroadcast(a0.y, 4u) * b1;
-      s4 += subgroupBroadcast(a0.z, 4u) * b2;
-      s4 += subgroupBroadcast(a0.w, 4u) * b3;
-      s5 += subgroupBroadcast(a0.x, 5u) * b0;
-      s5 += subgroupBroadcast(a0.y, 5u) * b1;
-      s5 += subgroupBroadcast(a0.z, 5u) * b2;
-      s5 += subgroupBroadcast(a0.w, 5u) * b3;
-      s6 += subgroupBroadcast(a0.x, 6u) * b0;
-      s6 += subgroupBroadcast(a0.y, 6u) * b1;
-      s6 += subgroupBroadcast(a0.z, 6u) * b2;
-      s6 += subgroupBroadcast(a0.w, 6u) * b3;
-      s7 += subgroupBroadcast(a0.x, 7u) * b0;
-      s7 += subgroupBroadcast(a0.y, 7u) * b1;
-      s7 += subgroupBroadcast(a0.z, 7u) * b2;
-      s7 += subgroupBroadcast(a0.w, 7u) * b3;
-      var a1 = vec4f(); if (have) { a1 = left[l1 + k]; }
-      s8 += subgroupBroadcast(a1.x, 0u) * b0;
-      s8 += subgroupBroadcast(a1.y, 0u) * b1;
-      s8 += subgroupBroadcast(a1.z, 0u) * b2;
-      s8 += subgroupBroadcast(a1.w, 0u) * b3;
-      s9 += subgroupBroadcast(a1.x, 1u) * b0;
-      s9 += subgroupBroadcast(a1.y, 1u) * b1;
-      s9 += subgroupBroadcast(a1.z, 1u) * b2;
-      s9 += subgroupBroadcast(a1.w, 1u) * b3;
-      s10 += subgroupBroadcast(a1.x, 2u) * b0;
-      s10 += subgroupBroadcast(a1.y, 2u) * b1;
-      s10 += subgroupBroadcast(a1.z, 2u) * b2;
-      s10 += subgroupBroadcast(a1.w, 2u) * b3;
-      s11 += subgroupBroadcast(a1.x, 3u) * b0;
-      s11 += subgroupBroadcast(a1.y, 3u) * b1;
-      s11 += subgroupBroadcast(a1.z, 3u) * b2;
-      s11 += subgroupBroadcast(a1.w, 3u) * b3;
-    }
-  } else {
+  if (rows > 6u) {
     let have = row + member < rows;
     for (var k = 0u; k < 96u; k++) {
       let b0 = right[rightStart + (4u * k) * 24u + c];
@@ -334,10 +193,68 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
       s7 += subgroupBroadcast(a0.z, 7u) * b2;
       s7 += subgroupBroadcast(a0.w, 7u) * b3;
     }
+  } else if (rows > 4u) {
+    let have = member < 6u && row + member < rows;
+    for (var k = 0u; k < 96u; k++) {
+      let b0 = right[rightStart + (4u * k) * 24u + c];
+      let b1 = right[rightStart + (4u * k + 1u) * 24u + c];
+      let b2 = right[rightStart + (4u * k + 2u) * 24u + c];
+      let b3 = right[rightStart + (4u * k + 3u) * 24u + c];
+      var a0 = vec4f(); if (have) { a0 = left[l0 + k]; }
+      s0 += subgroupBroadcast(a0.x, 0u) * b0;
+      s0 += subgroupBroadcast(a0.y, 0u) * b1;
+      s0 += subgroupBroadcast(a0.z, 0u) * b2;
+      s0 += subgroupBroadcast(a0.w, 0u) * b3;
+      s1 += subgroupBroadcast(a0.x, 1u) * b0;
+      s1 += subgroupBroadcast(a0.y, 1u) * b1;
+      s1 += subgroupBroadcast(a0.z, 1u) * b2;
+      s1 += subgroupBroadcast(a0.w, 1u) * b3;
+      s2 += subgroupBroadcast(a0.x, 2u) * b0;
+      s2 += subgroupBroadcast(a0.y, 2u) * b1;
+      s2 += subgroupBroadcast(a0.z, 2u) * b2;
+      s2 += subgroupBroadcast(a0.w, 2u) * b3;
+      s3 += subgroupBroadcast(a0.x, 3u) * b0;
+      s3 += subgroupBroadcast(a0.y, 3u) * b1;
+      s3 += subgroupBroadcast(a0.z, 3u) * b2;
+      s3 += subgroupBroadcast(a0.w, 3u) * b3;
+      s4 += subgroupBroadcast(a0.x, 4u) * b0;
+      s4 += subgroupBroadcast(a0.y, 4u) * b1;
+      s4 += subgroupBroadcast(a0.z, 4u) * b2;
+      s4 += subgroupBroadcast(a0.w, 4u) * b3;
+      s5 += subgroupBroadcast(a0.x, 5u) * b0;
+      s5 += subgroupBroadcast(a0.y, 5u) * b1;
+      s5 += subgroupBroadcast(a0.z, 5u) * b2;
+      s5 += subgroupBroadcast(a0.w, 5u) * b3;
+    }
+  } else {
+    let have = member < 4u && row + member < rows;
+    for (var k = 0u; k < 96u; k++) {
+      let b0 = right[rightStart + (4u * k) * 24u + c];
+      let b1 = right[rightStart + (4u * k + 1u) * 24u + c];
+      let b2 = right[rightStart + (4u * k + 2u) * 24u + c];
+      let b3 = right[rightStart + (4u * k + 3u) * 24u + c];
+      var a0 = vec4f(); if (have) { a0 = left[l0 + k]; }
+      s0 += subgroupBroadcast(a0.x, 0u) * b0;
+      s0 += subgroupBroadcast(a0.y, 0u) * b1;
+      s0 += subgroupBroadcast(a0.z, 0u) * b2;
+      s0 += subgroupBroadcast(a0.w, 0u) * b3;
+      s1 += subgroupBroadcast(a0.x, 1u) * b0;
+      s1 += subgroupBroadcast(a0.y, 1u) * b1;
+      s1 += subgroupBroadcast(a0.z, 1u) * b2;
+      s1 += subgroupBroadcast(a0.w, 1u) * b3;
+      s2 += subgroupBroadcast(a0.x, 2u) * b0;
+      s2 += subgroupBroadcast(a0.y, 2u) * b1;
+      s2 += subgroupBroadcast(a0.z, 2u) * b2;
+      s2 += subgroupBroadcast(a0.w, 2u) * b3;
+      s3 += subgroupBroadcast(a0.x, 3u) * b0;
+      s3 += subgroupBroadcast(a0.y, 3u) * b1;
+      s3 += subgroupBroadcast(a0.z, 3u) * b2;
+      s3 += subgroupBroadcast(a0.w, 3u) * b3;
+    }
   }
   if (column >= 24u) { return; }
-  var sums = array(s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15);
-  for (var i = 0u; i < 16u; i++) {
+  var sums = array(s0, s1, s2, s3, s4, s5, s6, s7);
+  for (var i = 0u; i < 8u; i++) {
     let r = row + i;
     if (r >= rows) { break; }
     let s = sums[i];
@@ -345,7 +262,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   }
 }
 
-// experts, second layer: 398 x 12 x 1 workgroups
+// experts, second layer: 497 x 12 x 1 workgroups
 enable subgroups;
 diagnostic(off, subgroup_uniformity);
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -361,12 +278,11 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 16u;
+  let row = local.y * 8u;
   if (row >= rows) { return; }
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 96u;
   let l0 = (first + min(row + member, rows - 1u)) * 24u;
-  let l1 = (first + min(row + 8u + member, rows - 1u)) * 24u;
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
@@ -375,147 +291,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
   var s5 = vec4f();
   var s6 = vec4f();
   var s7 = vec4f();
-  var s8 = vec4f();
-  var s9 = vec4f();
-  var s10 = vec4f();
-  var s11 = vec4f();
-  var s12 = vec4f();
-  var s13 = vec4f();
-  var s14 = vec4f();
-  var s15 = vec4f();
-  if (rows > 12u) {
-    let have = row + 8u + member < rows;
-    for (var k = 0u; k < 24u; k++) {
-      let b0 = right[rightStart + (4u * k) * 96u + c];
-      let b1 = right[rightStart + (4u * k + 1u) * 96u + c];
-      let b2 = right[rightStart + (4u * k + 2u) * 96u + c];
-      let b3 = right[rightStart + (4u * k + 3u) * 96u + c];
-      let a0 = left[l0 + k];
-      s0 += subgroupBroadcast(a0.x, 0u) * b0;
-      s0 += subgroupBroadcast(a0.y, 0u) * b1;
-      s0 += subgroupBroadcast(a0.z, 0u) * b2;
-      s0 += subgroupBroadcast(a0.w, 0u) * b3;
-      s1 += subgroupBroadcast(a0.x, 1u) * b0;
-      s1 += subgroupBroadcast(a0.y, 1u) * b1;
-      s1 += subgroupBroadcast(a0.z, 1u) * b2;
-      s1 += subgroupBroadcast(a0.w, 1u) * b3;
-      s2 += subgroupBroadcast(a0.x, 2u) * b0;
-      s2 += subgroupBroadcast(a0.y, 2u) * b1;
-      s2 += subgroupBroadcast(a0.z, 2u) * b2;
-      s2 += subgroupBroadcast(a0.w, 2u) * b3;
-      s3 += subgroupBroadcast(a0.x, 3u) * b0;
-      s3 += subgroupBroadcast(a0.y, 3u) * b1;
-      s3 += subgroupBroadcast(a0.z, 3u) * b2;
-      s3 += subgroupBroadcast(a0.w, 3u) * b3;
-      s4 += subgroupBroadcast(a0.x, 4u) * b0;
-      s4 += subgroupBroadcast(a0.y, 4u) * b1;
-      s4 += subgroupBroadcast(a0.z, 4u) * b2;
-      s4 += subgroupBroadcast(a0.w, 4u) * b3;
-      s5 += subgroupBroadcast(a0.x, 5u) * b0;
-      s5 += subgroupBroadcast(a0.y, 5u) * b1;
-      s5 += subgroupBroadcast(a0.z, 5u) * b2;
-      s5 += subgroupBroadcast(a0.w, 5u) * b3;
-      s6 += subgroupBroadcast(a0.x, 6u) * b0;
-      s6 += subgroupBroadcast(a0.y, 6u) * b1;
-      s6 += subgroupBroadcast(a0.z, 6u) * b2;
-      s6 += subgroupBroadcast(a0.w, 6u) * b3;
-      s7 += subgroupBroadcast(a0.x, 7u) * b0;
-      s7 += subgroupBroadcast(a0.y, 7u) * b1;
-      s7 += subgroupBroadcast(a0.z, 7u) * b2;
-      s7 += subgroupBroadcast(a0.w, 7u) * b3;
-      var a1 = vec4f(); if (have) { a1 = left[l1 + k]; }
-      s8 += subgroupBroadcast(a1.x, 0u) * b0;
-      s8 += subgroupBroadcast(a1.y, 0u) * b1;
-      s8 += subgroupBroadcast(a1.z, 0u) * b2;
-      s8 += subgroupBroadcast(a1.w, 0u) * b3;
-      s9 += subgroupBroadcast(a1.x, 1u) * b0;
-      s9 += subgroupBroadcast(a1.y, 1u) * b1;
-      s9 += subgroupBroadcast(a1.z, 1u) * b2;
-      s9 += subgroupBroadcast(a1.w, 1u) * b3;
-      s10 += subgroupBroadcast(a1.x, 2u) * b0;
-      s10 += subgroupBroadcast(a1.y, 2u) * b1;
-      s10 += subgroupBroadcast(a1.z, 2u) * b2;
-      s10 += subgroupBroadcast(a1.w, 2u) * b3;
-      s11 += subgroupBroadcast(a1.x, 3u) * b0;
-      s11 += subgroupBroadcast(a1.y, 3u) * b1;
-      s11 += subgroupBroadcast(a1.z, 3u) * b2;
-      s11 += subgroupBroadcast(a1.w, 3u) * b3;
-      s12 += subgroupBroadcast(a1.x, 4u) * b0;
-      s12 += subgroupBroadcast(a1.y, 4u) * b1;
-      s12 += subgroupBroadcast(a1.z, 4u) * b2;
-      s12 += subgroupBroadcast(a1.w, 4u) * b3;
-      s13 += subgroupBroadcast(a1.x, 5u) * b0;
-      s13 += subgroupBroadcast(a1.y, 5u) * b1;
-      s13 += subgroupBroadcast(a1.z, 5u) * b2;
-      s13 += subgroupBroadcast(a1.w, 5u) * b3;
-      s14 += subgroupBroadcast(a1.x, 6u) * b0;
-      s14 += subgroupBroadcast(a1.y, 6u) * b1;
-      s14 += subgroupBroadcast(a1.z, 6u) * b2;
-      s14 += subgroupBroadcast(a1.w, 6u) * b3;
-      s15 += subgroupBroadcast(a1.x, 7u) * b0;
-      s15 += subgroupBroadcast(a1.y, 7u) * b1;
-      s15 += subgroupBroadcast(a1.z, 7u) * b2;
-      s15 += subgroupBroadcast(a1.w, 7u) * b3;
-    }
-  } else if (rows > 8u) {
-    let have = member < 4u && row + 8u + member < rows;
-    for (var k = 0u; k < 24u; k++) {
-      let b0 = right[rightStart + (4u * k) * 96u + c];
-      let b1 = right[rightStart + (4u * k + 1u) * 96u + c];
-      let b2 = right[rightStart + (4u * k + 2u) * 96u + c];
-      let b3 = right[rightStart + (4u * k + 3u) * 96u + c];
-      let a0 = left[l0 + k];
-      s0 += subgroupBroadcast(a0.x, 0u) * b0;
-      s0 += subgroupBroadcast(a0.y, 0u) * b1;
-      s0 += subgroupBroadcast(a0.z, 0u) * b2;
-      s0 += subgroupBroadcast(a0.w, 0u) * b3;
-      s1 += subgroupBroadcast(a0.x, 1u) * b0;
-      s1 += subgroupBroadcast(a0.y, 1u) * b1;
-      s1 += subgroupBroadcast(a0.z, 1u) * b2;
-      s1 += subgroupBroadcast(a0.w, 1u) * b3;
-      s2 += subgroupBroadcast(a0.x, 2u) * b0;
-      s2 += subgroupBroadcast(a0.y, 2u) * b1;
-      s2 += subgroupBroadcast(a0.z, 2u) * b2;
-      s2 += subgroupBroadcast(a0.w, 2u) * b3;
-      s3 += subgroupBroadcast(a0.x, 3u) * b0;
-      s3 += subgroupBroadcast(a0.y, 3u) * b1;
-      s3 += subgroupBroadcast(a0.z, 3u) * b2;
-      s3 += subgroupBroadcast(a0.w, 3u) * b3;
-      s4 += subgroupBroadcast(a0.x, 4u) * b0;
-      s4 += subgroupBroadcast(a0.y, 4u) * b1;
-      s4 += subgroupBroadcast(a0.z, 4u) * b2;
-      s4 += subgroupBroadcast(a0.w, 4u) * b3;
-      s5 += subgroupBroadcast(a0.x, 5u) * b0;
-      s5 += subgroupBroadcast(a0.y, 5u) * b1;
-      s5 += subgroupBroadcast(a0.z, 5u) * b2;
-      s5 += subgroupBroadcast(a0.w, 5u) * b3;
-      s6 += subgroupBroadcast(a0.x, 6u) * b0;
-      s6 += subgroupBroadcast(a0.y, 6u) * b1;
-      s6 += subgroupBroadcast(a0.z, 6u) * b2;
-      s6 += subgroupBroadcast(a0.w, 6u) * b3;
-      s7 += subgroupBroadcast(a0.x, 7u) * b0;
-      s7 += subgroupBroadcast(a0.y, 7u) * b1;
-      s7 += subgroupBroadcast(a0.z, 7u) * b2;
-      s7 += subgroupBroadcast(a0.w, 7u) * b3;
-      var a1 = vec4f(); if (have) { a1 = left[l1 + k]; }
-      s8 += subgroupBroadcast(a1.x, 0u) * b0;
-      s8 += subgroupBroadcast(a1.y, 0u) * b1;
-      s8 += subgroupBroadcast(a1.z, 0u) * b2;
-      s8 += subgroupBroadcast(a1.w, 0u) * b3;
-      s9 += subgroupBroadcast(a1.x, 1u) * b0;
-      s9 += subgroupBroadcast(a1.y, 1u) * b1;
-      s9 += subgroupBroadcast(a1.z, 1u) * b2;
-      s9 += subgroupBroadcast(a1.w, 1u) * b3;
-      s10 += subgroupBroadcast(a1.x, 2u) * b0;
-      s10 += subgroupBroadcast(a1.y, 2u) * b1;
-      s10 += subgroupBroadcast(a1.z, 2u) * b2;
-      s10 += subgroupBroadcast(a1.w, 2u) * b3;
-      s11 += subgroupBroadcast(a1.x, 3u) * b0;
-      s11 += subgroupBroadcast(a1.y, 3u) * b1;
-      s11 += subgroupBroadcast(a1.z, 3u) * b2;
-      s11 += subgroupBroadcast(a1.w, 3u) * b3;
-    }
-  } else {
+  if (rows > 6u) {
     let have = row + member < rows;
     for (var k = 0u; k < 24u; k++) {
       let b0 = right[rightStart + (4u * k) * 96u + c];
@@ -556,10 +332,68 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
       s7 += subgroupBroadcast(a0.z, 7u) * b2;
       s7 += subgroupBroadcast(a0.w, 7u) * b3;
     }
+  } else if (rows > 4u) {
+    let have = member < 6u && row + member < rows;
+    for (var k = 0u; k < 24u; k++) {
+      let b0 = right[rightStart + (4u * k) * 96u + c];
+      let b1 = right[rightStart + (4u * k + 1u) * 96u + c];
+      let b2 = right[rightStart + (4u * k + 2u) * 96u + c];
+      let b3 = right[rightStart + (4u * k + 3u) * 96u + c];
+      var a0 = vec4f(); if (have) { a0 = left[l0 + k]; }
+      s0 += subgroupBroadcast(a0.x, 0u) * b0;
+      s0 += subgroupBroadcast(a0.y, 0u) * b1;
+      s0 += subgroupBroadcast(a0.z, 0u) * b2;
+      s0 += subgroupBroadcast(a0.w, 0u) * b3;
+      s1 += subgroupBroadcast(a0.x, 1u) * b0;
+      s1 += subgroupBroadcast(a0.y, 1u) * b1;
+      s1 += subgroupBroadcast(a0.z, 1u) * b2;
+      s1 += subgroupBroadcast(a0.w, 1u) * b3;
+      s2 += subgroupBroadcast(a0.x, 2u) * b0;
+      s2 += subgroupBroadcast(a0.y, 2u) * b1;
+      s2 += subgroupBroadcast(a0.z, 2u) * b2;
+      s2 += subgroupBroadcast(a0.w, 2u) * b3;
+      s3 += subgroupBroadcast(a0.x, 3u) * b0;
+      s3 += subgroupBroadcast(a0.y, 3u) * b1;
+      s3 += subgroupBroadcast(a0.z, 3u) * b2;
+      s3 += subgroupBroadcast(a0.w, 3u) * b3;
+      s4 += subgroupBroadcast(a0.x, 4u) * b0;
+      s4 += subgroupBroadcast(a0.y, 4u) * b1;
+      s4 += subgroupBroadcast(a0.z, 4u) * b2;
+      s4 += subgroupBroadcast(a0.w, 4u) * b3;
+      s5 += subgroupBroadcast(a0.x, 5u) * b0;
+      s5 += subgroupBroadcast(a0.y, 5u) * b1;
+      s5 += subgroupBroadcast(a0.z, 5u) * b2;
+      s5 += subgroupBroadcast(a0.w, 5u) * b3;
+    }
+  } else {
+    let have = member < 4u && row + member < rows;
+    for (var k = 0u; k < 24u; k++) {
+      let b0 = right[rightStart + (4u * k) * 96u + c];
+      let b1 = right[rightStart + (4u * k + 1u) * 96u + c];
+      let b2 = right[rightStart + (4u * k + 2u) * 96u + c];
+      let b3 = right[rightStart + (4u * k + 3u) * 96u + c];
+      var a0 = vec4f(); if (have) { a0 = left[l0 + k]; }
+      s0 += subgroupBroadcast(a0.x, 0u) * b0;
+      s0 += subgroupBroadcast(a0.y, 0u) * b1;
+      s0 += subgroupBroadcast(a0.z, 0u) * b2;
+      s0 += subgroupBroadcast(a0.w, 0u) * b3;
+      s1 += subgroupBroadcast(a0.x, 1u) * b0;
+      s1 += subgroupBroadcast(a0.y, 1u) * b1;
+      s1 += subgroupBroadcast(a0.z, 1u) * b2;
+      s1 += subgroupBroadcast(a0.w, 1u) * b3;
+      s2 += subgroupBroadcast(a0.x, 2u) * b0;
+      s2 += subgroupBroadcast(a0.y, 2u) * b1;
+      s2 += subgroupBroadcast(a0.z, 2u) * b2;
+      s2 += subgroupBroadcast(a0.w, 2u) * b3;
+      s3 += subgroupBroadcast(a0.x, 3u) * b0;
+      s3 += subgroupBroadcast(a0.y, 3u) * b1;
+      s3 += subgroupBroadcast(a0.z, 3u) * b2;
+      s3 += subgroupBroadcast(a0.w, 3u) * b3;
+    }
   }
   if (column >= 96u) { return; }
-  var sums = array(s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15);
-  for (var i = 0u; i < 16u; i++) {
+  var sums = array(s0, s1, s2, s3, s4, s5, s6, s7);
+  for (var i = 0u; i < 8u; i++) {
     let r = row + i;
     if (r >= rows) { break; }
     let s = sums[i];
