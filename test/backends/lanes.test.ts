@@ -123,6 +123,18 @@ const choosers: Readonly<Record<string, (E: number) => Chooser>> = {
 /** Weights with many equals, of either order. */
 const urgencies: Numbers = (i) => ((i * 37) % 11) / 16;
 
+/** Groups, tokens, experts and capacity, which leave room or none, for fewer and for more tokens than there are threads. */
+const shares = [
+  [2, 33, 7, 5],
+  [1, 300, 4, 75],
+  [3, 9, 12, 1],
+  [1, 40, 300, 2],
+  [1, 5, 1, 5],
+] as const;
+
+/** Scores that differ, that are often equal, and that send all tokens to one expert after the other. */
+const tastes: readonly (Numbers | undefined)[] = [undefined, urgencies, () => -1e30];
+
 describe.each(forms)("%s", async (name, profile) => {
   const place = forms.findIndex(([form]) => form === name);
   const engine = await webgpuOn(() => Promise.resolve(gpu), { ...profile, minWorkgroups: 1 }).open();
@@ -210,6 +222,17 @@ describe.each(forms)("%s", async (name, profile) => {
           alone.tokens,
           alone.slots,
         ]);
+      }
+    },
+  );
+
+  test.each(someOf(shares, place))(
+    "balanced choices of %i groups of %i, %i experts of %i slots",
+    async (G, T, E, capacity) => {
+      for (const taste of tastes) {
+        const given = new Case();
+        const scores = given.f32([G, T, E], taste);
+        await expectRight(engine, given, [ops.chooseEvenly(scores, { capacity })]);
       }
     },
   );

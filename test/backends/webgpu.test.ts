@@ -4,10 +4,10 @@ import { globals } from "webgpu";
 
 import type { Engine } from "../../backends/backend.ts";
 import { dawn } from "../../backends/webgpu/dawn.ts";
-import { type Profile, profiles, type Tile, webgpuOn } from "../../backends/webgpu/index.ts";
+import { compile, type Profile, profiles, type Tile, webgpuOn } from "../../backends/webgpu/index.ts";
 import { defaultLimits, fits } from "../../backends/webgpu/profile.ts";
 import { Graph, input, ops, Tensor, type Value } from "../../ir/index.ts";
-import { createModel, mergeConfig, randomWeights } from "../../models/index.ts";
+import { createModel, mergeConfig, randomWeights, routers } from "../../models/index.ts";
 import { Device, mapModeWrite } from "../../runtime/device.ts";
 import { adapter, gpu } from "../support/adapter.ts";
 import { expectClose } from "../support/close.ts";
@@ -271,6 +271,22 @@ test("an MoE layer is five launches, its norm among them, however many experts t
       }
     }
   });
+});
+
+test.each([...routers])("as many launches for many experts as for few by %s", (_, router) => {
+  const launchesFor = (experts: number): number => {
+    const options = {
+      ...router.sample({ experts, choices: 1 }, () => 0),
+      ...(router.keys.includes("dispatcher") && { dispatcher: { capacity_factor: 1 } }),
+      ...(router.keys.includes("num_selected_experts") && { num_selected_experts: 1 }),
+    };
+    const moe = { num_experts: experts, layers: [1], router: null };
+    const few = mergeConfig(tinyVmoe().cases.get("bpr_C0.4")!.config, { encoder: { moe } });
+    const config = mergeConfig(few, { encoder: { moe: { router: { ...options, name: router.name } } } });
+    const { graph } = createModel(config, { batch: 4, imageSize: [12, 12] });
+    return compile(graph, generic, { outputs: ["logits"] }).launches.length;
+  };
+  expect(launchesFor(16)).toBe(launchesFor(4));
 });
 
 test("more experts than a workgroup has threads where nobody asks for more", async () => {

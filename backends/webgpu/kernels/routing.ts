@@ -128,6 +128,90 @@ export const routeTopExperts: LaunchKernel = kernel(
   },
 );
 
+/** The most threads that share a group's tokens, where a barrier is cheap. */
+const mostSharing = 256;
+
+/**
+ * One workgroup a group, all rounds in one launch, until everyone has a place: the threads share the tokens that ask and the
+ * experts that count them, and only where more ask than there is room do tokens count who goes before them. O(T (T + E)) steps
+ * a round, shared.
+ */
+export const chooseEvenly: LaunchKernel = kernel(
+  ops.chooseEvenly,
+  ({ operands: { scores }, results: { choices }, sizes: { G, T, E, capacity }, profile, scratch }) => {
+    const { limits, lanesPerRow, workgroup } = profile;
+    const wanted = lanesPerRow > 1 ? Math.min(mostSharing, Math.ceil(T / 8) * 8) : workgroup;
+    const threads = Math.min(wanted, limits.maxComputeInvocationsPerWorkgroup);
+    const shared = (name: string, count: number): string =>
+      `for (var ${name} = lane; ${name} < ${count}u; ${name} += ${threads}u)`;
+    return [
+      launch({
+        label: "choose evenly",
+        bindings: [
+          read("scores", scores),
+          write("choices", choices),
+          bind("asked", scratch("i32", G * T), "i32", "read_write"),
+          bind("asking", scratch("u32", G * E), "u32", "read_write"),
+          bind("room", scratch("u32", G * E), "u32", "read_write"),
+        ],
+        workgroups: [G, 1, 1],
+        workgroupSize: [threads],
+        module: "var<workgroup> left: u32;",
+        body: `
+      let tokens = group.x * ${T}u;
+      let experts = group.x * ${E}u;
+      ${shared("t", T)} { choices[tokens + t] = -1; }
+      ${shared("e", E)} { room[experts + e] = ${capacity}u; }
+      storageBarrier();
+      for (var round = 0u; round < ${E}u; round++) {
+        ${shared("t", T)} {
+          var best = -1;
+          var most = 0.0f;
+          if (choices[tokens + t] < 0) {
+            for (var e = 0u; e < ${E}u; e++) {
+              let score = scores[(tokens + t) * ${E}u + e];
+              if (room[experts + e] > 0u && (best < 0 || score > most)) { best = i32(e); most = score; }
+            }
+          }
+          asked[tokens + t] = best;
+        }
+        storageBarrier();
+        ${shared("e", E)} {
+          var count = 0u;
+          for (var t = 0u; t < ${T}u; t++) { count += select(0u, 1u, asked[tokens + t] == i32(e)); }
+          asking[experts + e] = count;
+        }
+        storageBarrier();
+        ${shared("t", T)} {
+          let expert = asked[tokens + t];
+          if (expert < 0) { continue; }
+          let e = u32(expert);
+          var before = 0u;
+          if (asking[experts + e] > room[experts + e]) {
+            let own = scores[(tokens + t) * ${E}u + e];
+            for (var i = 0u; i < ${T}u; i++) {
+              if (asked[tokens + i] == expert) {
+                let theirs = scores[(tokens + i) * ${E}u + e];
+                before += select(0u, 1u, theirs > own || (theirs == own && i < t));
+              }
+            }
+          }
+          if (before < room[experts + e]) { choices[tokens + t] = expert; }
+        }
+        storageBarrier();
+        ${shared("e", E)} { room[experts + e] -= min(room[experts + e], asking[experts + e]); }
+        storageBarrier();
+        if (lane == 0u) {
+          left = 0u;
+          for (var e = 0u; e < ${E}u; e++) { left += room[experts + e]; }
+        }
+        if (workgroupUniformLoad(&left) == ${E * capacity - T}u) { break; }
+      }`,
+      }),
+    ];
+  },
+);
+
 /** One thread an element of the buffers. */
 export const dispatch: LaunchKernel = kernel(
   ops.dispatch,
