@@ -4,25 +4,29 @@ import { Command, CommanderError } from "commander";
 
 import { packageVersion } from "../files/version.ts";
 import { CompileError } from "../ir/index.ts";
-import { compileCommand } from "./commands/compile.ts";
-import { convertCommand } from "./commands/convert.ts";
-import { diffCommand } from "./commands/diff.ts";
-import { doctorCommand } from "./commands/doctor.ts";
-import { editCommand } from "./commands/edit.ts";
-import { exportCommand } from "./commands/export.ts";
-import { inspectCommand } from "./commands/inspect.ts";
-import { modelsCommand } from "./commands/models.ts";
-import { planCommand } from "./commands/plan.ts";
-import { profileCommand } from "./commands/profile.ts";
-import { routeCommand } from "./commands/route.ts";
-import { routersCommand } from "./commands/routers.ts";
-import { runCommand } from "./commands/run.ts";
-import { targetCommand } from "./commands/target.ts";
-import { traceCommand } from "./commands/trace.ts";
-import { tuneCommand } from "./commands/tune.ts";
-import { upcycleCommand } from "./commands/upcycle.ts";
-import { verifyCommand } from "./commands/verify.ts";
 import { examples, exitCodes } from "./options.ts";
+
+/** The commands, each loaded where it is called, since all of them take longer than most have to do. */
+const commands: ReadonlyMap<string, () => Promise<Command>> = new Map([
+  ["models", async () => (await import("./commands/models.ts")).modelsCommand],
+  ["routers", async () => (await import("./commands/routers.ts")).routersCommand],
+  ["inspect", async () => (await import("./commands/inspect.ts")).inspectCommand],
+  ["run", async () => (await import("./commands/run.ts")).runCommand],
+  ["route", async () => (await import("./commands/route.ts")).routeCommand],
+  ["trace", async () => (await import("./commands/trace.ts")).traceCommand],
+  ["plan", async () => (await import("./commands/plan.ts")).planCommand],
+  ["profile", async () => (await import("./commands/profile.ts")).profileCommand],
+  ["verify", async () => (await import("./commands/verify.ts")).verifyCommand],
+  ["export", async () => (await import("./commands/export.ts")).exportCommand],
+  ["compile", async () => (await import("./commands/compile.ts")).compileCommand],
+  ["target", async () => (await import("./commands/target.ts")).targetCommand],
+  ["tune", async () => (await import("./commands/tune.ts")).tuneCommand],
+  ["upcycle", async () => (await import("./commands/upcycle.ts")).upcycleCommand],
+  ["edit", async () => (await import("./commands/edit.ts")).editCommand],
+  ["convert", async () => (await import("./commands/convert.ts")).convertCommand],
+  ["diff", async () => (await import("./commands/diff.ts")).diffCommand],
+  ["doctor", async () => (await import("./commands/doctor.ts")).doctorCommand],
+]);
 
 const program = new Command("moec")
   .description("Compile sparse Mixture-of-Experts vision models, and run them.")
@@ -43,27 +47,9 @@ const program = new Command("moec")
     ),
   );
 
-for (const command of [
-  modelsCommand,
-  routersCommand,
-  inspectCommand,
-  runCommand,
-  routeCommand,
-  traceCommand,
-  planCommand,
-  profileCommand,
-  verifyCommand,
-  exportCommand,
-  compileCommand,
-  targetCommand,
-  tuneCommand,
-  upcycleCommand,
-  editCommand,
-  convertCommand,
-  diffCommand,
-  doctorCommand,
-]) {
-  program.addCommand(command.exitOverride().configureOutput({ writeErr: () => undefined }));
+const called = commands.get(process.argv[2] ?? "");
+for (const load of called ? [called] : commands.values()) {
+  program.addCommand((await load()).exitOverride().configureOutput({ writeErr: () => undefined }));
 }
 
 /** What went wrong, as one line on stderr, and the exit code for it. */

@@ -1,8 +1,6 @@
 /** Models in files that `moec export` wrote: their programs and weights, and what their metadata says of them. */
 import { dirname, join } from "node:path";
 
-import { importModel } from "../backends/onnx/import/importOnnx.ts";
-import { readModel } from "../backends/onnx/import/model.ts";
 import { fileError } from "../files/bytes.ts";
 import { fileSource } from "../files/disk.ts";
 import { CompileError, type WeightSource } from "../ir/index.ts";
@@ -34,6 +32,11 @@ export async function openOnnx(
   batch: number | undefined,
   routers: readonly Router[],
 ): Promise<OnnxModelFile> {
+  // Loaded here, since most commands read no such file.
+  const [{ importModel }, { readModel }] = await Promise.all([
+    import("../backends/onnx/import/importOnnx.ts"),
+    import("../backends/onnx/import/model.ts"),
+  ]);
   const file = await fileSource(path);
   try {
     const openData = (location: string): ReturnType<typeof fileSource> =>
