@@ -1,6 +1,6 @@
 /** The model that a command line names: a preset or a file, with overrides. */
 import { configNamed } from "../inference/node.ts";
-import type { Graph, WeightSource } from "../ir/index.ts";
+import { CompileError, type Graph, type WeightSource } from "../ir/index.ts";
 import {
   createModel,
   type Json,
@@ -14,17 +14,22 @@ import {
 import { configFor } from "../models/weights/configure.ts";
 import { checkFinite, matchWeights } from "../models/weights/match.ts";
 import type { WeightFile } from "../models/weights/sources/source.ts";
+import { isOnnx } from "./onnxModel.ts";
 import type { Progress } from "./progress.ts";
 
 /**
  * The configuration of a preset or of a JSON file, with the overrides of `--set` merged in. What weights are trained with
- * holds where the configuration does not say it, and a preset has the head of the weights.
+ * holds where the configuration does not say it, and a preset has the head of the weights. Throws M1 for a program.
  */
 export async function readConfig(
   name: string,
   overrides: readonly string[],
   weights?: WeightFile,
 ): Promise<Json> {
+  if (isOnnx(name)) {
+    const wanted = "a preset, or a configuration file in the original's format, was expected";
+    throw new CompileError("M1", name, `is a program that moec export made already; ${wanted}`);
+  }
   const base = configFor(await configNamed(name), presets.has(name), weights);
   return overrides.map(parseOverride).reduce(mergeConfig, base);
 }

@@ -310,6 +310,7 @@ const wrong: readonly (readonly [what: string, args: readonly string[], named: s
   ["a missing configuration", ["run", at("none.json"), ...input], "none.json"],
   ["a configuration that is not JSON", ["run", at("broken.json"), ...input], "broken.json"],
   ["a configuration that is a list", ["run", at("list.json"), ...input], "config"],
+  ["a program in place of a configuration", ["plan", "m.onnx"], "m.onnx: is a program"],
   ["an unknown key", ["run", at("unknown-key.json"), ...input], "hiden"],
   ["a router that is not built", ["run", at("magic.json"), ...input], "MagicRouter"],
   ["an override without a value", ["run", at("tiny.json"), ...input, "--set", "encoder"], "encoder"],
