@@ -14,7 +14,7 @@ const devices = Object.keys(backends).filter((name) => name !== reference.name);
 const backendRuns = runs(2);
 
 describe.each([...routers])("%s", (_, router) => {
-  const laws = routerLaws(router, { backends: devices, backendRuns });
+  const laws = routerLaws(router, { backends: devices, backendRuns, numRuns: runs(50) });
   test.each(laws.map((law) => [law.name, law] as const))("%s", async (name, law) => {
     await expect(law.check(), name).resolves.toBeUndefined();
   });
