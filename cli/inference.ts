@@ -14,6 +14,7 @@ import {
   tokensOf,
 } from "../models/index.ts";
 import { openWeights } from "../models/weights/open.ts";
+import type { WeightFile } from "../models/weights/sources/source.ts";
 import type { WeightPrecision } from "../passes/index.ts";
 import { isBundle, noWeights, openBundle } from "./bundleModel.ts";
 import { defaultSize, readConfig, weightsOf } from "./model.ts";
@@ -102,40 +103,43 @@ export async function infer<T>(
   const { model, weights, resizedFrom, size } = opened;
   const batch = model.graph.inputs[0]?.type.shape[0] ?? asked;
   const read = (start: number, stop: number): Promise<Tensor> => pictures.read(start, stop, size);
-  const first = await read(0, Math.min(batch, pictures.names.length));
-  const choice = await (opened.device?.() ?? openChosen(options));
   try {
-    return await use({
-      model,
-      origin: bundled || isOnnx(name) ? name : (options.weights ?? `random (seed ${options.seed})`),
-      resizedFrom,
-      names: pictures.names,
-      batch,
-      read,
-      async *images() {
-        yield first;
-        for (let at = batch; at < pictures.names.length; at += batch)
-          yield read(at, Math.min(at + batch, pictures.names.length));
-      },
-      inputs: (number) => noiseOf(model, options.noise ?? 0, number),
-      choice,
-      progress,
-      compile: (outputs) =>
-        compile(
-          { model, weights },
-          {
-            engine: choice.engine,
-            progress: progress.show,
-            ...(outputs && { outputs }),
-            ...(options.precision && { precision: options.precision }),
-            ...(options.quantizeExperts && { quantizeExperts: options.quantizeExperts }),
-            ...(options.trace && { trace: showRewrite }),
-          },
-        ),
-    });
+    const first = await read(0, Math.min(batch, pictures.names.length));
+    const choice = await (opened.device?.() ?? openChosen(options));
+    try {
+      return await use({
+        model,
+        origin: bundled || isOnnx(name) ? name : (options.weights ?? `random (seed ${options.seed})`),
+        resizedFrom,
+        names: pictures.names,
+        batch,
+        read,
+        async *images() {
+          yield first;
+          for (let at = batch; at < pictures.names.length; at += batch)
+            yield read(at, Math.min(at + batch, pictures.names.length));
+        },
+        inputs: (number) => noiseOf(model, options.noise ?? 0, number),
+        choice,
+        progress,
+        compile: (outputs) =>
+          compile(
+            { model, weights },
+            {
+              engine: choice.engine,
+              progress: progress.show,
+              ...(outputs && { outputs }),
+              ...(options.precision && { precision: options.precision }),
+              ...(options.quantizeExperts && { quantizeExperts: options.quantizeExperts }),
+              ...(options.trace && { trace: showRewrite }),
+            },
+          ),
+      });
+    } finally {
+      choice.engine.close();
+    }
   } finally {
     progress.stop();
-    choice.engine.close();
     await weights.close();
   }
 }
@@ -201,8 +205,25 @@ async function open(
   batch: number,
   progress: Progress,
 ): Promise<Opened> {
-  const routers = await loadRouters(options.plugin);
   const file = options.weights === undefined ? undefined : await openWeights(options.weights);
+  try {
+    return await openWith(file, name, options, pictures, batch, progress);
+  } catch (error) {
+    progress.stop();
+    await file?.close();
+    throw error;
+  }
+}
+
+async function openWith(
+  file: WeightFile | undefined,
+  name: string,
+  options: InferenceOptions,
+  pictures: Pictures,
+  batch: number,
+  progress: Progress,
+): Promise<Opened> {
+  const routers = await loadRouters(options.plugin);
   const given = await readConfig(name, options.set, file);
   const routed = options.router === undefined ? given : routedBy(given, options.router, routers);
   const config = options.adapt?.(routed) ?? routed;
