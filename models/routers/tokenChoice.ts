@@ -130,9 +130,12 @@ function countedOr(other: number, x: Value, { limits }: RoutingContext): Value {
   if (!limits) return x;
   const { shape } = x.type;
   const place = ops.broadcast(ops.iota({ size: shape.at(-1) ?? 1 }), { shape });
-  const most = ops.broadcast(ops.slice(limits, { start: [0], limit: [1] }), { shape });
+  const most = ops.broadcast(countedIn(limits), { shape });
   return ops.select(ops.compare(place, most, { is: "lt" }), x, filled(other, x));
 }
+
+/** How many of a token's choices count, i32[1]. */
+const countedIn = (limits: Value): Value => ops.slice(limits, { start: [0], limit: [1] });
 
 /** The losses of a choice by the logits, f32[G] each. */
 export function lossesOf(
@@ -159,7 +162,7 @@ export function loadLossOf(
 ): Value {
   const { values } = ops.topK(logits, { k });
   const [G = 1, T = 1] = values.type.shape;
-  const most = limits && ops.slice(limits, { start: [0], limit: [1] });
+  const most = limits && countedIn(limits);
   const least = most
     ? ops.take(values, ops.broadcast(ops.subtract(most, filled(1, most)), { shape: [G, T, 1] }))
     : ops.slice(values, { start: [0, 0, k - 1], limit: [G, T, k] });
