@@ -93,9 +93,7 @@ async function choiceOf(path: string, { module }: Manifest, isUnsafe: boolean): 
             `has no output ${missing}; moec compile --outputs says which it has`,
           );
         }
-        return followed(async () =>
-          executableOf((await loadBundle(folderFiles(path), device.gpu, progress)).program),
-        );
+        return executableOf((await loadBundle(folderFiles(path), device.gpu, progress)).program);
       },
       close: () => device.close(),
     },
