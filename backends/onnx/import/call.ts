@@ -2,7 +2,7 @@
 import { type CompileError, type DType, ops, type Shape, sizeOf, type Value } from "../../../ir/index.ts";
 import { type Attribute, element, elementName, type TensorProto } from "../proto.ts";
 import { dtypeOf, type Item, type Known, type Named, shortest } from "./item.ts";
-import { problem, type ProblemCode } from "./problem.ts";
+import { listed, problem, type ProblemCode } from "./problem.ts";
 
 /** How a node's op is read: its results, in order; one may be given bare. */
 export type Reader = (call: Call) => Named | readonly Named[];
@@ -188,7 +188,7 @@ export class Call {
   shape(sizes: readonly number[]): Shape {
     const good = sizes.length <= mostAxes && sizes.every((size) => Number.isSafeInteger(size) && size >= 0);
     if (!good || !Number.isSafeInteger(sizeOf(sizes)))
-      throw this.problem(`makes a shape [${sizes.slice(0, mostAxes).join(", ")}]`, "O3");
+      throw this.problem(`makes a shape ${listed(sizes.slice(0, mostAxes))}`, "O3");
     return sizes;
   }
 
@@ -214,7 +214,7 @@ export class Call {
       const sizes = shapes.map((shape) => shape[axis - rank + shape.length] ?? 1);
       const size = sizes.find((each) => each !== 1) ?? 1;
       if (sizes.every((each) => each === 1 || each === size)) return size;
-      const got = shapes.map((shape) => `[${shape.join(", ")}]`);
+      const got = shapes.map(listed);
       throw this.problem(`has shapes that do not broadcast: ${got.join(" and ")}`, "O3");
     });
   }

@@ -4,6 +4,7 @@ import { element } from "../../proto.ts";
 import { aligned, shaped, spread } from "../align.ts";
 import { type Call, mostNumbers, type Reader } from "../call.ts";
 import { data, type Item, known, knownSizes, shapeOf } from "../item.ts";
+import { listed } from "../problem.ts";
 
 /** Whether `item` may be sizes, which are looked at one by one. */
 const isList = (item: Item): boolean =>
@@ -53,7 +54,7 @@ const squeeze: Reader = (call) => {
     ? call.axes(call.list(1), from.length)
     : [...from.keys()].filter((axis) => from[axis] === 1);
   if (axes.some((axis) => from[axis] !== 1))
-    throw call.problem(`drops axes [${axes.join(", ")}] of [${from.join(", ")}]`, "O3");
+    throw call.problem(`drops axes ${listed(axes)} of ${listed(from)}`, "O3");
   return reshaped(
     call,
     item,

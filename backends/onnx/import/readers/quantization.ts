@@ -4,6 +4,7 @@ import { element, elementBits, elementName, isElement, smallElement } from "../.
 import { converted, shaped, spread } from "../align.ts";
 import { type Call, isFloat, type Reader } from "../call.ts";
 import { data, dtypeOf, type Named, type Packed, shapeOf } from "../item.ts";
+import { listed } from "../problem.ts";
 
 /** Integers as matrices [E, rows, F], and their scales as [E, R, F]: one for each column of `block` rows. */
 interface Layout {
@@ -14,8 +15,6 @@ interface Layout {
   /** What a scale's shape is brought to before its elements are those of [E, R, F]. */
   readonly scales: { readonly aligned: Shape; readonly repeated: Shape };
 }
-
-const listed = (shape: Shape): string => `[${shape.join(", ")}]`;
 
 /** Blocks of `block` along `axis`: every axis before it counts matrices, every one after it columns. */
 function ofBlocks(call: Call, shape: Shape, given: Shape, block: number): Layout {
