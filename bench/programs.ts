@@ -1,7 +1,7 @@
 /** The programs that are measured. */
 import { Graph, input, ops, sizeOf, Tensor, type Value, weight, type WeightSource } from "../ir/index.ts";
 import { createModel, type Json, parseConfig, probing, randomWeights, routerOf } from "../models/index.ts";
-import { dense, mlp } from "../models/layers.ts";
+import { dense, layerNorm, mlp } from "../models/layers.ts";
 import { moeMlp } from "../models/moe.ts";
 import { Parameters } from "../models/parameters.ts";
 import { normalDraws } from "../models/random.ts";
@@ -32,12 +32,12 @@ export function tokensOf(config: Json): number {
 }
 
 /**
- * One MoE layer alone, of a model's configuration, on the tokens of `batch` images of 224 pixels as one group: its
- * result, and `slots`, -1 for what is dropped.
+ * One MoE layer of a model's configuration as its blocks have it, between LayerNorm and residual, on the tokens of `batch`
+ * images of 224 pixels as one group: its result, and `slots`, -1 for what is dropped.
  */
 export function moeLayer(config: Json, batch: number): Measured {
   const { encoder, hidden_size: D } = parseConfig(config);
-  const { moe } = encoder;
+  const { moe, layer_norm_epsilon: epsilon } = encoder;
   if (!moe) throw new RangeError("an MoE layer is measured of a sparse configuration");
   const T = tokensOf(config);
   const parameters = new Parameters();
@@ -47,10 +47,10 @@ export function moeLayer(config: Json, batch: number): Measured {
   const hidden = { width: encoder.mlp_dim, gelu: encoder.gelu };
   const asConfigured = { capacity: undefined, noise: undefined, limits: undefined };
   const context = { config: moe, router, hidden, groupSize, parameters, ...asConfigured };
-  const { y, plan } = moeMlp(x, context);
+  const { y, plan } = moeMlp(layerNorm("LayerNorm_1", x, epsilon, parameters), context);
   const [G = 1, E = 1, capacity = 1] = plan.tokens.type.shape;
   const outputs: [string, Value][] = [
-    ["y", y],
+    ["y", ops.add(x, y)],
     ["slots", plan.slots],
   ];
   return {
