@@ -102,14 +102,20 @@ const gateSizes = [
 
 type Chooser = (token: number, c: number) => number;
 
-/** Groups, tokens, choices, experts and capacity. */
+/**
+ * Groups, tokens, choices, experts and capacity: more tokens than workgroup memory holds at once, more counters of all groups
+ * too, and so many experts that it holds none.
+ */
 const seatings = [
   [1, 40, 2, 8, 7],
   [3, 50, 2, 5, 4],
   [1, 1, 1, 1, 1],
   [8, 9, 3, 7, 30],
   [1, 300, 1, 4, 100],
-  [2, 33, 4, 600, 2],
+  [2, 300, 4, 600, 5],
+  [1, 500, 7, 8, 300],
+  [3, 70, 5, 5, 40],
+  [2, 9, 2, 1000, 1],
 ] as const;
 
 /** Choices that are hard to seat: those of `c` differ. */

@@ -6,86 +6,95 @@
 @group(0) @binding(4) var<storage, read_write> sources: array<u32>;
 @group(0) @binding(5) var<storage, read_write> places: array<u32>;
 @group(0) @binding(6) var<storage, read_write> tiles: array<vec4u>;
-var<workgroup> counts: array<atomic<u32>, 8>;
+var<workgroup> counts: array<atomic<u32>, 64>;
 var<workgroup> own: array<u32, 8>;
-var<workgroup> total: array<u32, 8>;
-var<workgroup> first: array<u32, 8>;
-var<workgroup> ahead: array<atomic<u32>, 8>;
+var<workgroup> ahead: array<u32, 256>;
+var<workgroup> chosen: array<i32, 832>;
+var<workgroup> urgencies: array<f32, 416>;
+fn countOf(expert: u32) -> u32 {
+  var sum = 0u;
+  for (var c = 0u; c < 8u; c++) { sum += atomicLoad(&counts[expert * 8u + c]); }
+  return sum;
+}
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
-        const most = 2u;
-        const room = 108u;
-        let base = group.y * 800u;
-        let buffers = group.y * 864u;
-        let one = group.x * 8u + lane / 32u;
-        let part = lane % 32u;
-        let i = one;
-        let token = i / 2u;
-        let mine = i % 2u;
-        let expert = choices[base + i];
-        let urgent = urgency[(group.y * 400u + token) * 2u];
-        var count = 0u;
-        for (var t = part; t < 400u; t += 32u) {
-          let there = t;
-          let theirs = urgency[(group.y * 400u + there) * 2u];
-          let other0 = theirs;
-          let isFirst0 = other0 > urgent || (other0 == urgent && t < token);
-          for (var c = 0u; c < 2u; c++) {
-            let chosen = choices[base + there * 2u + c];
-            let chosen0 = chosen;
-            count += select(0u, 1u, chosen0 == expert && (c < mine || (c == mine && isFirst0)));
-          }
-        }
-        atomicAdd(&ahead[lane / 32u], count);
-  const begin = 0u;
-  const g0 = 0u;
-  const groups = 1u;
-        for (var i = lane; i < groups * 800u; i += 256u) {
-          let expert = choices[begin + i];
-          if (expert >= 0 && i % 2u < most) { atomicAdd(&counts[u32(expert)], 1u); }
-        }
-        workgroupBarrier();
-        for (var e = lane; e < 8u; e += 256u) {
-          for (var g = 0u; g < groups; g++) {
-            let count = min(atomicLoad(&counts[g * 8u + e]), room);
-            total[e] += count;
-            if (g0 + g < group.y) { first[e] += count; }
-            if (g0 + g == group.y) { own[e] = count; }
-          }
-        }
-        workgroupBarrier();
-        for (var slot = id.x; slot < 864u; slot += 25600u) {
-          if (slot % 108u >= own[slot / 108u]) { tokens[buffers + slot] = -1; }
-        }
-        if (group.x == 0u && group.y == 0u) {
-          for (var tile = lane; tile < 8u; tile += 256u) {
-            var entry = vec4u();
-            var row = 0u;
-            var start = 0u;
-            for (var e = 0u; e < 8u; e++) {
-              let rows = total[e];
-              let count = (rows + 127u) / 128u;
-              // Before the expert's first tile the difference wraps around.
-              let at = tile - start;
-              if (at < count) { entry = vec4u(e, row + at * 128u, min(128u, rows - at * 128u), 0u); }
-              row += rows;
-              start += count;
-            }
-            tiles[tile] = entry;
-          }
-        }
-        if (part > 0u || one >= 800u) { return; }
-        let place = select(room, atomicLoad(&ahead[lane / 32u]), expert >= 0 && mine < most);
-        let kept = place < room;
-        slots[base + i] = select(-1, expert * 108 + i32(place), kept);
-        places[base + i] = 0xffffffffu;
-        if (kept) {
-          tokens[buffers + u32(expert) * 108u + place] = i32(token);
-          var row = first[expert] + place;
-          for (var e = 0; e < 8; e++) { row += select(0u, total[e], e < expert); }
-          places[base + i] = row;
-          sources[row] = group.y * 400u + token;
-        }
+  const most = 2u;
+  const room = 108u;
+  let base = group.y * 800u;
+  let buffers = group.y * 864u;
+  let one = group.x * 8u + lane / 32u;
+  let part = lane % 32u;
+  let i = one;
+  let token = i / 2u;
+  let mine = i % 2u;
+  let expert = choices[base + i];
+  let urgent = urgency[(group.y * 400u + token) * 2u];
+  var count = 0u;
+  let at0 = lane;
+  let at1 = lane + 256u;
+  let at2 = lane + 512u;
+  let at3 = lane + 768u;
+  let chosen0 = choices[base + at0];
+  let chosen1 = choices[base + at1];
+  let chosen2 = choices[base + at2];
+  let chosen3 = select(-1, choices[base + min(at3, 799u)], at3 < 800u);
+  let urgency0 = urgency[(group.y * 400u + at0) * 2u];
+  let urgency1 = urgency[(group.y * 400u + min(at1, 399u)) * 2u];
+  chosen[at0 % 2u * 416u + at0 / 2u] = chosen0;
+  if (chosen0 >= 0 && at0 % 2u < most) { atomicAdd(&counts[u32(chosen0) * 8u + lane % 8u], 1u); }
+  chosen[at1 % 2u * 416u + at1 / 2u] = chosen1;
+  if (chosen1 >= 0 && at1 % 2u < most) { atomicAdd(&counts[u32(chosen1) * 8u + lane % 8u], 1u); }
+  chosen[at2 % 2u * 416u + at2 / 2u] = chosen2;
+  if (chosen2 >= 0 && at2 % 2u < most) { atomicAdd(&counts[u32(chosen2) * 8u + lane % 8u], 1u); }
+  if (at3 < 832u) { chosen[at3 % 2u * 416u + at3 / 2u] = chosen3;
+  if (chosen3 >= 0 && at3 % 2u < most) { atomicAdd(&counts[u32(chosen3) * 8u + lane % 8u], 1u); } }
+  urgencies[at0] = urgency0;
+  if (at1 < 416u) { urgencies[at1] = urgency1; }
+  workgroupBarrier();
+  for (var t = 0u; t < mine * 416u; t += 32u) { count += select(0u, 1u, chosen[t + part] == expert); }
+  for (var t = 0u; t < 416u; t += 32u) {
+    let there = t + part;
+    let theirs = urgencies[there];
+    let isFirst = theirs > urgent || (theirs == urgent && there < token);
+    count += select(0u, 1u, chosen[mine * 416u + there] == expert && isFirst);
+  }
+  ahead[lane] = count;
+  for (var e = lane; e < 8u; e += 256u) { own[e] = min(countOf(e), room); }
+  workgroupBarrier();
+  for (var slot = id.x; slot < 864u; slot += 25600u) {
+    if (slot % 108u >= own[slot / 108u]) { tokens[buffers + slot] = -1; }
+  }
+  if (group.x == 0u && group.y == 0u) {
+    for (var tile = lane; tile < 8u; tile += 256u) {
+      var entry = vec4u();
+      var row = 0u;
+      var start = 0u;
+      for (var e = 0u; e < 8u; e++) {
+        let rows = own[e];
+        let count = (rows + 127u) / 128u;
+        // Before the expert's first tile the difference wraps around.
+        let at = tile - start;
+        if (at < count) { entry = vec4u(e, row + at * 128u, min(128u, rows - at * 128u), 0u); }
+        row += rows;
+        start += count;
+      }
+      tiles[tile] = entry;
+    }
+  }
+  if (part > 0u || one >= 800u) { return; }
+  var served = 0u;
+  for (var j = 0u; j < 32u; j++) { served += ahead[lane + j]; }
+  let place = select(room, served, expert >= 0 && mine < most);
+  let kept = place < room;
+  slots[base + i] = select(-1, expert * 108 + i32(place), kept);
+  places[base + i] = 0xffffffffu;
+  if (kept) {
+    tokens[buffers + u32(expert) * 108u + place] = i32(token);
+    var row = place;
+    for (var e = 0; e < 8; e++) { row += select(0u, own[e], e < expert); }
+    places[base + i] = row;
+    sources[row] = group.y * 400u + token;
+  }
 }
 
 // experts, first layer: 16 x 8 x 1 workgroups

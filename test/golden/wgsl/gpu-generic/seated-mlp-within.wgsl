@@ -11,7 +11,9 @@ var<workgroup> counts: array<atomic<u32>, 900>;
 var<workgroup> own: array<u32, 300>;
 var<workgroup> total: array<u32, 300>;
 var<workgroup> first: array<u32, 300>;
-var<workgroup> ahead: array<atomic<u32>, 8>;
+var<workgroup> ahead: array<u32, 256>;
+var<workgroup> chosen: array<i32, 448>;
+var<workgroup> urgencies: array<f32, 224>;
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let most = u32(clamp(limits[0], 0, 2));
@@ -26,24 +28,42 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
   let expert = choices[base + i];
   let urgent = urgency[(group.y * 197u + token) * 2u];
   var count = 0u;
-  for (var t = part; t < 197u; t += 32u) {
-    let there = t;
-    let theirs = urgency[(group.y * 197u + there) * 2u];
-    let other0 = theirs;
-    let isFirst0 = select((t < token), other0 > urgent || (other0 == urgent && t < token), limits[2] == 1);
-    for (var c = 0u; c < 2u; c++) {
-      let chosen = choices[base + there * 2u + c];
-      let chosen0 = chosen;
-      count += select(0u, 1u, chosen0 == expert && (c < mine || (c == mine && isFirst0)));
-    }
+  let at0 = lane;
+  let at1 = lane + 256u;
+  let chosen0 = choices[base + at0];
+  let chosen1 = select(-1, choices[base + min(at1, 393u)], at1 < 394u);
+  let urgency0 = urgency[(group.y * 197u + min(at0, 196u)) * 2u];
+  chosen[at0 % 2u * 224u + at0 / 2u] = chosen0;
+  if (at1 < 448u) { chosen[at1 % 2u * 224u + at1 / 2u] = chosen1; }
+  if (at0 < 224u) { urgencies[at0] = urgency0; }
+  workgroupBarrier();
+  for (var t = 0u; t < mine * 224u; t += 32u) { count += select(0u, 1u, chosen[t + part] == expert); }
+  for (var t = 0u; t < 224u; t += 32u) {
+    let there = t + part;
+    let theirs = urgencies[there];
+    let isFirst = select((there < token), theirs > urgent || (theirs == urgent && there < token), limits[2] == 1);
+    count += select(0u, 1u, chosen[mine * 224u + there] == expert && isFirst);
   }
-  atomicAdd(&ahead[lane / 32u], count);
+  ahead[lane] = count;
   for (var g0 = 0u; g0 < 4u; g0 += 3u) {
     let begin = g0 * 394u;
     let groups = min(3u, 4u - g0);
-  for (var i = lane; i < groups * 394u; i += 256u) {
-    let expert = choices[begin + i];
-    if (expert >= 0 && i % 2u < most) { atomicAdd(&counts[i / 394u * 300u + u32(expert)], 1u); }
+  for (var i = lane; i < groups * 394u; i += 1280u) {
+  let at0 = i;
+  let at1 = i + 256u;
+  let at2 = i + 512u;
+  let at3 = i + 768u;
+  let at4 = i + 1024u;
+  let chosen0 = choices[min(begin + at0, 1575u)];
+  let chosen1 = choices[min(begin + at1, 1575u)];
+  let chosen2 = choices[min(begin + at2, 1575u)];
+  let chosen3 = choices[min(begin + at3, 1575u)];
+  let chosen4 = choices[min(begin + at4, 1575u)];
+  if (at0 < groups * 394u) { if (chosen0 >= 0 && at0 % 2u < most) { atomicAdd(&counts[at0 / 394u * 300u + u32(chosen0)], 1u); } }
+  if (at1 < groups * 394u) { if (chosen1 >= 0 && at1 % 2u < most) { atomicAdd(&counts[at1 / 394u * 300u + u32(chosen1)], 1u); } }
+  if (at2 < groups * 394u) { if (chosen2 >= 0 && at2 % 2u < most) { atomicAdd(&counts[at2 / 394u * 300u + u32(chosen2)], 1u); } }
+  if (at3 < groups * 394u) { if (chosen3 >= 0 && at3 % 2u < most) { atomicAdd(&counts[at3 / 394u * 300u + u32(chosen3)], 1u); } }
+  if (at4 < groups * 394u) { if (chosen4 >= 0 && at4 % 2u < most) { atomicAdd(&counts[at4 / 394u * 300u + u32(chosen4)], 1u); } }
   }
   workgroupBarrier();
   for (var e = lane; e < 300u; e += 256u) {
@@ -79,7 +99,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     }
   }
   if (part > 0u || one >= 394u) { return; }
-  let place = select(room, atomicLoad(&ahead[lane / 32u]), expert >= 0 && mine < most);
+  var served = 0u;
+  for (var j = 0u; j < 32u; j++) { served += ahead[lane + j]; }
+  let place = select(room, served, expert >= 0 && mine < most);
   let kept = place < room;
   slots[base + i] = select(-1, expert * 8 + i32(place), kept);
   places[base + i] = 0xffffffffu;
