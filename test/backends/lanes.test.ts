@@ -174,6 +174,19 @@ describe.each(forms)("%s", async (name, profile) => {
     },
   );
 
+  test("logits far below zero", async () => {
+    const given = new Case();
+    const x = given.f32([1, 5, 20]);
+    const [scale, bias] = [given.f32([20], () => 1e-3), given.f32([20], () => -1)];
+    const kernel = given.f32([20, 5], (i) => 10 + ((i * 7) % 5) / 64);
+    const { choices, weights } = ops.normAndGate(x, scale, bias, kernel, {
+      epsilon: 1e-6,
+      k: 5,
+      through: "f32",
+    });
+    await expectRight(engine, given, [choices, weights]);
+  });
+
   test("equal gates go to the lower expert", async () => {
     for (const E of someOf([5, 8, 20], place).slice(0, runs(1))) {
       const given = new Case();

@@ -172,7 +172,8 @@ function productOf(
 
 /**
  * Softmax and choice where the first subgroup, of at least `subgroup` threads, has one for each expert, or several that
- * share the last sums; other subgroups do the same for nothing.
+ * share the last sums. All threads have an expert's logit, for the largest is among those of all; other subgroups do the same
+ * for nothing.
  */
 function choiceWithin(
   { E, k }: GateSizes,
@@ -188,9 +189,7 @@ function choiceWithin(
   return `
         let e = lane % ${E}u;
         var logit = 0.0f;
-        if (lane < ${each * E}u) {
-          for (var p = lane / ${E}u; p < ${split}u; p += ${each}u) { logit += ${sum("p")}; }
-        }
+        for (var p = ${each === 1 ? "0u" : `lane / ${E}u % ${each}u`}; p < ${split}u; p += ${each}u) { logit += ${sum("p")}; }
         ${each > 1 ? `logit = ${shared.join(" + ")};` : ""}
         let power = select(0.0f, exp(logit - subgroupMax(logit)), lane < ${E}u);
         let gate = power / subgroupAdd(power);
