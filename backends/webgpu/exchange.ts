@@ -50,7 +50,7 @@ export class Exchange {
    * Statements that replace the variable `name` of each thread by the combination of all threads' values: no barrier where
    * the workgroup is within a subgroup, one where it is several, two without subgroups.
    */
-  across(name: string, how: Combination, element: Element = "f32"): string {
+  across(name: string, how: Combination, element: Element | "vec2f" = "f32"): string {
     const threads = this.#threads;
     if (threads === 1) return "";
     const one = combined[how];
@@ -84,7 +84,7 @@ export class Exchange {
         }`;
   }
 
-  #array(element: Element, length: number): string {
+  #array(element: Element | "vec2f", length: number): string {
     const name = `partial${this.#memory.length}`;
     this.#memory.push(`var<workgroup> ${name}: array<${element}, ${length}>;`);
     return name;

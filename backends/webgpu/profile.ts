@@ -93,6 +93,9 @@ export const defaultLimits: Limits = {
   maxTextureDimension2D: 8192,
 };
 
+/** Whether `n`, a number of threads or of what they share, is a power of two. */
+export const isPowerOfTwo = (n: number): boolean => Number.isInteger(Math.log2(n));
+
 /** Rows and columns of a tile. */
 export const blockOf = ({
   wx,

@@ -11,7 +11,7 @@ import { fileError } from "../../files/bytes.ts";
 import { checkWritable, readJson, writeFileAtomically } from "../../files/disk.ts";
 import { packageVersion } from "../../files/version.ts";
 import type { Device } from "../../runtime/device.ts";
-import { defaultLimits, fits, type Profile, type Tile } from "./profile.ts";
+import { defaultLimits, fits, isPowerOfTwo, type Profile, type Tile } from "./profile.ts";
 import { profileOf, withUnsafe } from "./targets.ts";
 
 const count = z.int().positive();
@@ -72,8 +72,6 @@ const profileSchema = z.strictObject({
   workgroup: count,
   attention: z.enum(["three launches", "one launch"]),
 });
-
-const isPowerOfTwo = (n: number): boolean => Number.isInteger(Math.log2(n));
 
 /** The profile in a JSON file. Throws W1 for what is none. */
 export async function readProfile(path: string): Promise<Profile> {

@@ -14,7 +14,14 @@ export const lowest = "-3.402823e38f";
 
 /** The name of a function for `lanes` elements: WGSL has no overloading. */
 const named = (name: string, lanes: Lanes): string => (lanes === 1 ? name : `${name}${lanes}`);
-const f32s = (lanes: Lanes): string => (lanes === 1 ? "f32" : "vec4f");
+
+/** The type of `count` f32. */
+export const f32s = <N extends 1 | 2 | 4>(count: N): N extends 1 ? "f32" : `vec${N}f` =>
+  (count === 1 ? "f32" : `vec${count}f`) as N extends 1 ? "f32" : `vec${N}f`;
+
+/** The part `i` of `v`, which is `count` numbers. */
+export const partOf = (v: string, i: number, count: number): string =>
+  count === 1 ? v : `${v}.${"xyzw"[i]}`;
 
 /** `x`, an expression of `lanes` f32, rounded to `dtype`; needs `roundingModule`. */
 export function rounded(dtype: DType, x: string, lanes: Lanes = 1): string {

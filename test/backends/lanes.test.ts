@@ -87,17 +87,25 @@ async function expectRight(
 /** Rows shorter than the threads, off their number, in vectors or not, and too long to be kept in registers. */
 const widths = [1, 4, 7, 52, 130, 256, 516, 3200] as const;
 
-/** Tokens, their width, experts and choices: vectors or not, more experts than a subgroup or a workgroup has threads. */
+/**
+ * Tokens, their width, experts and choices, two for each form: one workgroup or several, of one token or more, full or not;
+ * vectors or not; sums that cannot be halved; rows that workgroup memory has no room for; more experts than a subgroup or a
+ * workgroup has threads.
+ */
 const gateSizes = [
+  [12, 40, 8, 3],
+  [3, 30, 3, 2],
+  [7, 50, 2, 1],
+  [2, 8, 12, 1],
   [2, 384, 8, 2],
   [2, 70, 4, 2],
-  [3, 11, 5, 3],
   [2, 132, 32, 4],
-  [2, 30, 12, 1],
-  [1, 3, 300, 2],
   [1, 4100, 6, 6],
+  [1, 3, 300, 2],
   [5, 16, 8, 2],
   [1, 1, 1, 1],
+  [3, 11, 5, 3],
+  [2, 30, 12, 1],
 ] as const;
 
 type Chooser = (token: number, c: number) => number;

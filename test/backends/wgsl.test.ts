@@ -162,6 +162,12 @@ const shown: Readonly<Record<string, Value>> = {
     k: 2,
     through: "bf16",
   }).items,
+  // The last workgroup is not full.
+  "norm-and-gate-odd": ops.normAndGate(f32(5, 79, 70), f32(70), f32(70), f32(70, 8), {
+    epsilon: 1e-6,
+    k: 2,
+    through: "f32",
+  }).items,
   "seated-mlp": ops.seatedMlp(bf16(1, 400, 512), i32(1, 400, 2), f32(1, 400, 2), ...experts, {
     capacity: 108,
     priority: "gate",

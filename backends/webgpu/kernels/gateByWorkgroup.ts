@@ -1,10 +1,10 @@
-/** A token's norm and its choice of experts by the threads of a workgroup, for GPUs. */
+/** Tokens' norm and their choice of experts by the threads of a workgroup, for GPUs. */
 import type { DType } from "../../../ir/index.ts";
 import { Exchange, smallestSubgroup } from "../exchange.ts";
 import { type LaunchSpec, workgroupGrid } from "../kernel.ts";
-import type { Profile } from "../profile.ts";
-import { lowest, rounded } from "../wgsl.ts";
-import { normOfRow } from "./norm.ts";
+import { isPowerOfTwo, type Profile } from "../profile.ts";
+import { f32s, lowest, partOf, rounded } from "../wgsl.ts";
+import { normOfRows, own } from "./norm.ts";
 
 /** The sizes of `norm_and_gate`. */
 export interface GateSizes {
@@ -27,15 +27,41 @@ export type Form = Pick<LaunchSpec, "workgroups" | "workgroupSize" | "directives
   readonly module: readonly string[];
 };
 
-/** Entries of the router's kernel, or vectors of them, that a thread has, where there are threads enough. */
+/** Entries of the router's kernel, or vectors of them, that a thread has, where fewer threads than `manyThreads` are enough. */
+const fewSteps = 8;
+
+/** As many as a thread loads before it needs them; it has no more where `mostThreads` are enough. */
 const mostSteps = 16;
+
+/** Threads of a workgroup from which on more of them cost more than longer sums. */
+const manyThreads = 256;
 
 /** Threads of a workgroup, at most: more would wait for one another longer than they work. */
 const mostThreads = 512;
 
+/** Tokens of a workgroup, where it has several: each is another use of what a thread loaded of the router's kernel. */
+const tokenCounts = [4, 2] as const;
+
+/** How the threads of a workgroup share its tokens. */
+interface Shares {
+  readonly tokens: 1 | 2 | 4;
+  readonly threads: number;
+  /** Experts, or vectors of them. */
+  readonly columns: number;
+  /** Threads that have the same column, and so among how many a sum is split, where there are not more columns than threads. */
+  readonly split: number;
+  /** Neighbours whose sums for a column become one by subgroup operations; `columns` where none do. */
+  readonly block: number;
+  /** Sums of an expert that are left for workgroup memory. */
+  readonly parts: number;
+  /** Whether workgroup memory has room for the rows. */
+  readonly isHeld: boolean;
+}
+
 /**
- * One workgroup a token: threads share its entries for the norm, and entries and experts for the product, whose sums are
- * then added up in a fixed order, the same for each expert. An expert's rank is the number of those before it.
+ * One workgroup for one token or a few: threads share their entries for the norm, and entries and experts for the product,
+ * whose sums are then added up in a fixed order, the same for each expert and token. An expert's rank is the number of those
+ * before it.
  */
 export function gateByWorkgroup(
   through: DType,
@@ -44,33 +70,42 @@ export function gateByWorkgroup(
   profile: Profile,
 ): Form {
   const { G, T, D, E } = sizes;
-  const columns = wide ? E / 4 : E;
-  const { threads, split } = sharesOf(D, columns, profile);
+  const shares = sharesOf(sizes, wide, profile);
+  const { tokens, threads, columns, parts, isHeld } = shares;
   const exchange = new Exchange(threads, profile);
-  const { workgroups, head } = workgroupGrid(G * T, "token", profile);
-  // Beside the row: sums of parts, two numbers an expert, and two a thread.
-  const bytes = 4 * (D + split * E + 2 * E + 2 * threads);
-  const isHeld = bytes <= profile.limits.maxComputeWorkgroupStorageSize;
-  const { loads, norm } = normOfRow(sizes, threads, tall ? 4 : 1, exchange, (value, at) =>
+  const { workgroups, head } = workgroupGrid(
+    Math.ceil((G * T) / tokens),
+    tokens === 1 ? "token" : "team",
+    profile,
+  );
+  const width = tall ? D / 4 : D;
+  const starts = Array.from({ length: tokens }, (_, t) => (t === 0 ? "start" : `start_${t}`));
+  // Where there are not tokens enough, the last one is several, and the same every time.
+  const place = (t: number): string =>
+    t === 0 ? "token" : (G * T) % tokens === 0 ? `(token + ${t}u)` : `min(token + ${t}u, ${G * T - 1}u)`;
+  const { loads, norm } = normOfRows(sizes, threads, tall ? 4 : 1, exchange, starts, (values, at) =>
     [
-      `let n = ${value}; items[start + ${at}] = ${rounded(through, "n", tall ? 4 : 1)};`,
-      ...(isHeld ? held(at, tall) : []),
+      ...values.map((value, t) => `let ${own("n", t)} = ${value};`),
+      ...values.map(
+        (_, t) => `items[${starts[t]} + ${at}] = ${rounded(through, own("n", t), tall ? 4 : 1)};`,
+      ),
+      ...(isHeld ? held(at, tall, tokens) : []),
     ].join(" "),
   );
-  const product = productOf(
-    { D, columns, threads, split, type: wide ? "vec4f" : "f32" },
-    isHeld ? (d) => `row[${d}]` : (d) => normed(d, tall),
-  );
+  const type = wide ? "vec4f" : "f32";
+  const product = productOf(D, type, shares, isHeld ? (d) => `row[${d}]` : (d) => normed(d, tall));
   // Subgroups that have a thread for each expert need no memory to choose.
   const subgroup = Math.min(smallestSubgroup(profile) ?? 0, threads);
-  const sum = (p: string): string => `sums[${p} * ${columns}u + ${wide ? "e / 4u][e % 4u]" : "e]"}`;
+  const sum = (t: string, p: string): string => {
+    const from = tokens === 1 ? p : `(${t} * ${parts}u + ${p})`;
+    return `sums[${from} * ${columns}u + ${wide ? "e / 4u][e % 4u]" : "e]"}`;
+  };
   const isWithin = threads > 1 && E <= subgroup;
-  const choice = isWithin
-    ? choiceWithin(sizes, subgroup, split, sum)
-    : choiceThrough(sizes, threads, split, sum);
+  const choice = isWithin ? choiceWithin(sizes, subgroup, shares, sum) : choiceThrough(sizes, shares, sum);
   const body = `
         ${head.join("\n        ")}
-        let start = token * ${tall ? D / 4 : D}u;${loads}
+        ${tokens === 1 ? "" : `let token = team * ${tokens}u;`}
+        ${starts.map((start, t) => `let ${start} = ${place(t)} * ${width}u;`).join(" ")}${loads}
         ${product.loads}${norm}
         ${isHeld ? "workgroupBarrier();" : ""}
         ${product.sums}
@@ -82,58 +117,73 @@ export function gateByWorkgroup(
     directives: exchange.directives,
     module: [
       ...exchange.module,
-      ...(isHeld ? [`var<workgroup> row: array<f32, ${D}>;`] : []),
-      `var<workgroup> sums: array<${wide ? "vec4f" : "f32"}, ${split * columns}>;`,
-      ...(isWithin ? [] : ["powers", "gates"].map((name) => `var<workgroup> ${name}: array<f32, ${E}>;`)),
+      ...(isHeld ? [`var<workgroup> row: array<${f32s(tokens)}, ${D}>;`] : []),
+      `var<workgroup> sums: array<${type}, ${tokens * parts * columns}>;`,
+      ...(isWithin
+        ? []
+        : ["powers", "gates"].map((name) => `var<workgroup> ${name}: array<f32, ${tokens * E}>;`)),
     ],
     body,
   };
 }
 
-/** The threads of a token, and among how many of them a sum is split, where there are not more columns than threads. */
-function sharesOf(
-  D: number,
-  columns: number,
-  { lanesPerRow, limits }: Profile,
-): { readonly threads: number; readonly split: number } {
+/**
+ * As many tokens a workgroup as leave a workgroup for each of the device's cores and fit into workgroup memory; one where
+ * threads are not a power of two, since subgroups may not be full then.
+ */
+function sharesOf({ G, T, D, E }: GateSizes, wide: boolean, profile: Profile): Shares {
+  const { lanesPerRow, limits, minWorkgroups } = profile;
+  const columns = wide ? E / 4 : E;
   const most = Math.min(mostThreads, limits.maxComputeInvocationsPerWorkgroup);
   let threads = lanesPerRow;
-  while (2 * threads <= most && threads * mostSteps < D * columns) threads *= 2;
+  while (2 * threads <= most && threads * (threads < manyThreads ? fewSteps : mostSteps) < D * columns) {
+    threads *= 2;
+  }
   const split = Math.max(1, Math.min(Math.floor(threads / columns), D));
-  return { threads: Math.min(threads, split * columns), split };
+  threads = Math.min(threads, split * columns);
+  const smallest = smallestSubgroup(profile) ?? 1;
+  const subgroup = Math.min(smallest, threads);
+  const areAligned = isPowerOfTwo(subgroup) && isPowerOfTwo(columns) && threads % subgroup === 0;
+  const block = areAligned ? Math.max(subgroup, columns) : columns;
+  const parts = Math.ceil(threads / block);
+  // Rows, sums of parts, two numbers an expert, and two for each thread or subgroup that tells others of its own.
+  const bytes = 4 * (D + parts * E + 2 * E + 2 * Math.ceil(threads / smallest));
+  const fits = (tokens: number): boolean => tokens * bytes <= limits.maxComputeWorkgroupStorageSize;
+  const mayBeSeveral = columns <= threads && isPowerOfTwo(threads);
+  const isEnough = (n: number): boolean => n <= G * T && 2 * Math.ceil((G * T) / n) >= minWorkgroups;
+  const tokens = (mayBeSeveral && tokenCounts.find((n) => isEnough(n) && fits(n))) || 1;
+  return { tokens, threads, columns, split, block, parts, isHeld: fits(tokens) };
 }
 
-/** Statements that keep `n` for all threads, the entry or vector `at` of the row. */
-const held = (at: string, tall: boolean): readonly string[] =>
-  tall
-    ? ["x", "y", "z", "w"].map((part, i) => `row[4u * (${at}) + ${i}u] = n.${part};`)
-    : [`row[${at}] = n;`];
+/** Statements that keep `n` of all tokens for all threads, the entry or vector `at` of the rows. */
+function held(at: string, tall: boolean, tokens: 1 | 2 | 4): readonly string[] {
+  const entry = (part: string): string => {
+    const entries = Array.from({ length: tokens }, (_, t) => own("n", t) + part);
+    return tokens === 1 ? entries.join() : `${f32s(tokens)}(${entries.join(", ")})`;
+  };
+  return tall
+    ? [".x", ".y", ".z", ".w"].map((part, i) => `row[4u * (${at}) + ${i}u] = ${entry(part)};`)
+    : [`row[${at}] = ${entry("")};`];
+}
 
 /** WGSL for entry `d` of the row, made once more of what it was made of. */
 function normed(d: string, tall: boolean): string {
   const entry = (name: string, before = ""): string =>
-    tall ? `${name}[${before}${d} / 4u][${d} % 4u]` : `${name}[${before}${d}]`;
+    tall ? `${name}[${before}(${d}) / 4u][(${d}) % 4u]` : `${name}[${before}${d}]`;
   return `((${entry("x", "start + ")} - mean) * factor * ${entry("scale")} + ${entry("bias")})`;
 }
 
 const after = (name: string, count: number): string => (count === 0 ? name : `${name} + ${count}u`);
 
-/** A matrix [D, columns] of `type` by the threads of a workgroup. */
-interface Matrix {
-  readonly D: number;
-  readonly columns: number;
-  readonly type: string;
-  readonly threads: number;
-  readonly split: number;
-}
-
 /**
- * The product of the row with `kernel`, as far as one thread adds it up: number `part * columns + column` has each
- * `split`-th entry, so that neighbours load neighbours. `loads` are of what is needed of `kernel` first; `sums` leaves the
- * thread's sum in `sums`.
+ * The product of the rows with `kernel`, whose entries or vectors are of `type`: thread `part * columns + column` adds up each
+ * `split`-th entry, so that neighbours load neighbours, and then neighbours add up theirs. `loads` are of what is needed of
+ * `kernel` first; `sums` leaves in `sums` what each block of threads has, token after token.
  */
 function productOf(
-  { D, columns, type, threads, split }: Matrix,
+  D: number,
+  type: "f32" | "vec4f",
+  { tokens, threads, columns, split, block, parts }: Shares,
   entry: (d: string) => string,
 ): { readonly loads: string; readonly sums: string } {
   if (columns > threads) {
@@ -144,6 +194,12 @@ function productOf(
         }`;
     return { loads: "", sums };
   }
+  const each = Array.from({ length: tokens }, (_, t) => own("own", t));
+  /** Statements that add entry `d` of each token times `factor`. */
+  const added = (d: string, factor: string): string =>
+    tokens === 1
+      ? `own += ${entry(d)} * ${factor};`
+      : `let r = ${entry(d)}; let k = ${factor}; ${each.map((sum, t) => `${sum} += ${partOf("r", t, tokens)} * k;`).join(" ")}`;
   const steps = [...Array(Math.min(Math.ceil(D / split), mostSteps)).keys()];
   /** Whether a thread has something to do in step `s`; undefined where all have. */
   const when = (s: number): string | undefined =>
@@ -153,88 +209,159 @@ function productOf(
     return when(s) ? `var k${s} = ${type}(); if (${when(s)}) { k${s} = ${from}; }` : `let k${s} = ${from};`;
   });
   const terms = steps.map((s) => {
-    const term = `own += ${entry(`d${s}`)} * k${s};`;
-    return `let d${s} = ${after("part", s * split)}; ${when(s) ? `if (${when(s)}) { ${term} }` : term}`;
+    const term = added(after("part", s * split), `k${s}`);
+    return when(s) ? `if (${when(s)}) { ${term} }` : tokens === 1 ? term : `{ ${term} }`;
   });
   const first = steps.length * split;
-  const others = `for (var d = ${after("part", first)}; d < ${D}u; d += ${split}u) { own += ${entry("d")} * kernel[d * ${columns}u + lane % ${columns}u]; }`;
+  const others = `for (var d = ${after("part", first)}; d < ${D}u; d += ${split}u) { ${added("d", `kernel[d * ${columns}u + lane % ${columns}u]`)} }`;
+  const together = addedUp(each, columns, block);
+  const ownPart = block === columns ? "part" : `lane / ${block}u`;
+  const stores = together.left
+    .map(([t, sum]) => {
+      const before = tokens === 1 ? "" : `(${t}) * ${parts}u + `;
+      return `sums[(${before}${ownPart}) * ${columns}u + lane % ${columns}u] = ${sum};`;
+    })
+    .join(" ");
   return {
     loads: loads.join("\n        "),
     sums: `let part = lane / ${columns}u;
-        var own = ${type}();
+        ${each.map((sum) => `var ${sum} = ${type}();`).join(" ")}
         ${terms.join("\n        ")}
         ${first < D ? others : ""}
-        sums[lane] = own;`,
+        ${together.statements.join("\n        ")}
+        ${together.lanes === block ? stores : `if (lane % ${block}u < ${together.lanes}u) { ${stores} }`}`,
   };
+}
+
+/**
+ * Statements by which the threads of a block add up `sums`, a variable for each token, of their column. First each thread
+ * leaves half of its tokens to another, which leaves it the others; so `left` are variables, each with the token that it is of,
+ * in the first `lanes` threads of a block.
+ */
+function addedUp(
+  sums: readonly string[],
+  columns: number,
+  block: number,
+): {
+  readonly statements: readonly string[];
+  readonly left: readonly (readonly [token: string, sum: string])[];
+  readonly lanes: number;
+} {
+  const statements: string[] = [];
+  let left = sums;
+  let lanes = columns;
+  for (let offset = columns; offset < block; offset *= 2) {
+    if (left.length === 1) {
+      statements.push(`${left[0]} += subgroupShuffleXor(${left[0]}, ${offset}u);`);
+      continue;
+    }
+    const odd = `(lane & ${offset}u) != 0u`;
+    const pairs = left.flatMap((sum, i) => (i % 2 === 0 ? [[sum, left[i + 1]] as const] : []));
+    for (const [sum, next] of pairs) {
+      const [kept, given] = [`select(${sum}, ${next}, ${odd})`, `select(${next}, ${sum}, ${odd})`];
+      statements.push(`${sum} = ${kept} + subgroupShuffleXor(${given}, ${offset}u);`);
+    }
+    left = pairs.map(([sum]) => sum);
+    lanes *= 2;
+  }
+  const shared = lanes / columns;
+  const token = (i: number): string =>
+    after(shared === 1 ? "0u" : `lane / ${columns}u % ${shared}u`, i * shared);
+  return { statements, left: left.map((sum, i) => [token(i), sum]), lanes };
 }
 
 // Gates are compared as they are, after the softmax; of equal ones the lower expert comes first.
 
 /**
- * Softmax and choice where the first subgroup, of at least `subgroup` threads, has one for each expert, or several that
- * share the last sums. All threads have an expert's logit, for the largest is among those of all; other subgroups do the same
- * for nothing.
+ * Softmax and choice where a subgroup, of at least `subgroup` threads, has one for each expert, or several that share the last
+ * sums; all threads have an expert's logit, for the largest is among those of all. Subgroups take one token after the other;
+ * those that are left over do the same for nothing.
  */
 function choiceWithin(
-  { E, k }: GateSizes,
+  { G, T, E, k }: GateSizes,
   subgroup: number,
-  split: number,
-  sum: (p: string) => string,
+  { tokens, threads, parts }: Shares,
+  sum: (t: string, p: string) => string,
 ): string {
-  const each = Math.min(Math.floor(subgroup / E), split);
+  const each = Math.min(Math.floor(subgroup / E), parts);
   const shared = Array.from(
     { length: each },
     (_, c) => `subgroupShuffle(logit, e${c === 0 ? "" : ` + ${c * E}u`})`,
   );
-  return `
-        let e = lane % ${E}u;
+  const steps = Math.ceil(parts / each);
+  const thread = tokens === 1 ? "lane" : "member";
+  const conditions = [
+    `${thread} < ${E}u`,
+    ...(tokens === 1 ? [] : [`t < ${tokens}u`]),
+    ...((G * T) % tokens === 0 ? [] : [`token + t < ${G * T}u`]),
+    `rank < ${k}u`,
+  ];
+  // A constant number of steps lets all loads be at once.
+  const choice = `
+        let e = ${thread} % ${E}u;
         var logit = 0.0f;
-        for (var p = ${each === 1 ? "0u" : `lane / ${E}u % ${each}u`}; p < ${split}u; p += ${each}u) { logit += ${sum("p")}; }
+        for (var step = 0u; step < ${steps}u; step++) {
+          let p = ${each === 1 ? "step" : `${thread} / ${E}u % ${each}u + step * ${each}u`};
+          ${parts % each === 0 ? "" : `if (p < ${parts}u) `}{ logit += ${sum(`(t % ${tokens}u)`, "p")}; }
+        }
         ${each > 1 ? `logit = ${shared.join(" + ")};` : ""}
-        let power = select(0.0f, exp(logit - subgroupMax(logit)), lane < ${E}u);
+        let power = select(0.0f, exp(logit - subgroupMax(logit)), ${thread} < ${E}u);
         let gate = power / subgroupAdd(power);
         var rank = 0u;
         ${Array.from(
           { length: E },
           (_, c) =>
-            `let gate${c} = subgroupBroadcast(gate, ${c}u); rank += select(0u, 1u, gate${c} > gate || (gate${c} == gate && ${c}u < lane));`,
+            `let gate${c} = subgroupBroadcast(gate, ${c}u); rank += select(0u, 1u, gate${c} > gate || (gate${c} == gate && ${c}u < ${thread}));`,
         ).join("\n        ")}
-        if (lane < ${E}u && rank < ${k}u) {
-          weights[token * ${k}u + rank] = gate;
-          choices[token * ${k}u + rank] = i32(lane);
+        if (${conditions.join(" && ")}) {
+          let at = ${tokens === 1 ? "token" : "(token + t)"} * ${k}u + rank;
+          weights[at] = gate;
+          choices[at] = i32(${thread});
+        }`;
+  if (tokens === 1) return choice;
+  return `for (var turn = 0u; turn < ${tokens}u; turn += max(1u, ${threads}u / members)) {
+        let t = turn + lane / members;${choice}
         }`;
 }
 
-/** Softmax and choice through workgroup memory. */
+/** Softmax and choice through workgroup memory, by a thread for each token's expert where there are as many. */
 function choiceThrough(
-  { E, k }: GateSizes,
-  threads: number,
-  split: number,
-  sum: (p: string) => string,
+  { G, T, E, k }: GateSizes,
+  { tokens, threads, parts }: Shares,
+  sum: (t: string, p: string) => string,
 ): string {
-  const overExperts = `for (var e = lane; e < ${E}u; e += ${threads}u)`;
+  const overGates = `for (var i = lane; i < ${tokens * E}u; i += ${threads}u)`;
+  const [t, e, first] = tokens === 1 ? ["0u", "i", "0u"] : [`i / ${E}u`, `i % ${E}u`, `i / ${E}u * ${E}u`];
+  const overExperts = `for (var c = ${first}; c < ${first} + ${E}u; c++)`;
+  const isThere = (G * T) % tokens === 0 ? "" : ` && token + ${t} < ${G * T}u`;
   return `
-        ${overExperts} {
+        ${overGates} {
+          let e = ${e};
           var logit = 0.0f;
-          for (var p = 0u; p < ${split}u; p++) { logit += ${sum("p")}; }
-          gates[e] = logit;
+          for (var p = 0u; p < ${parts}u; p++) { logit += ${sum(t, "p")}; }
+          gates[i] = logit;
         }
         workgroupBarrier();
-        var largest = ${lowest};
-        for (var e = 0u; e < ${E}u; e++) { largest = max(largest, gates[e]); }
-        ${overExperts} { powers[e] = exp(gates[e] - largest); }
+        ${overGates} {
+          var largest = ${lowest};
+          ${overExperts} { largest = max(largest, gates[c]); }
+          powers[i] = exp(gates[i] - largest);
+        }
         workgroupBarrier();
-        var total = 0.0f;
-        for (var e = 0u; e < ${E}u; e++) { total += powers[e]; }
-        ${overExperts} { gates[e] = powers[e] / total; }
+        ${overGates} {
+          var total = 0.0f;
+          ${overExperts} { total += powers[c]; }
+          gates[i] = powers[i] / total;
+        }
         workgroupBarrier();
-        ${overExperts} {
-          let gate = gates[e];
+        ${overGates} {
+          let gate = gates[i];
           var rank = 0u;
-          for (var c = 0u; c < ${E}u; c++) { rank += select(0u, 1u, gates[c] > gate || (gates[c] == gate && c < e)); }
-          if (rank < ${k}u) {
-            weights[token * ${k}u + rank] = gate;
-            choices[token * ${k}u + rank] = i32(e);
+          ${overExperts} { rank += select(0u, 1u, gates[c] > gate || (gates[c] == gate && c < i)); }
+          if (rank < ${k}u${isThere}) {
+            let at = (token${tokens === 1 ? "" : ` + ${t}`}) * ${k}u + rank;
+            weights[at] = gate;
+            choices[at] = i32(${e});
           }
         }`;
 }

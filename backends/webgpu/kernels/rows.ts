@@ -18,7 +18,7 @@ import {
 } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
 import { f32, lowest, rounded, roundingModule, sharedLoop } from "../wgsl.ts";
-import { normOfRow } from "./norm.ts";
+import { normOfRows } from "./norm.ts";
 
 interface RowSpec {
   readonly label: string;
@@ -145,8 +145,8 @@ export const layerNorm: LaunchKernel = kernel(
           ${stored("(x[start + j] - mean) * factor * scale[j] + bias[j]", "start + j")}
         }`;
     const together = ({ lanes: threads, exchange, stored }: Row): string => {
-      const store = (value: string, at: string): string => stored(value, `start + ${at}`);
-      const { loads, norm } = normOfRow(sizes, threads, lanes, exchange, store);
+      const store = ([value = ""]: readonly string[], at: string): string => stored(value, `start + ${at}`);
+      const { loads, norm } = normOfRows(sizes, threads, lanes, exchange, ["start"], store);
       return `
         let start = row * ${D / lanes}u;${loads}${norm}`;
     };
