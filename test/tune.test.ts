@@ -57,8 +57,9 @@ describe("a run of it", async () => {
     const bits = (isOfExperts: boolean): Set<number> =>
       new Set(all.filter(({ experts }) => experts > 0 === isOfExperts).map((each) => each.bits));
     expect(bits(true)).toEqual(new Set([8]));
-    // Attention multiplies what is computed.
-    expect(bits(false)).toEqual(new Set([16, 32]));
+    // Where attention has launches of its own for products, it multiplies what is computed.
+    expect(bits(false)).toContain(16);
+    expect([16, 32]).toEqual(expect.arrayContaining([...bits(false)]));
   });
 
   test("leaves what is kept of other products, and says where", async () => {

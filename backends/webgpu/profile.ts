@@ -113,12 +113,13 @@ export const threadsOf = ({ wx, wy, split = 1, matrix }: Tile): number =>
   wx * wy * split * (matrix?.subgroup ?? 1);
 
 /**
- * Rows that loops of family `reg` compute, most first, where rows are listed: one for each number of turns in which a subgroup
- * loads them, of few rows two or four times as many, down to half of the most; so tiles that are not full compute and load less
- * in vain.
+ * Rows of a block that loops compute, most first, where rows are listed, so that tiles that are not full compute less in vain:
+ * of tiles in workgroup memory one for each vector of four rows that a thread has; where a subgroup loads rows, one for each
+ * number of turns, of few rows two or four times as many, down to half of the most.
  */
-export function rowLoops({ wx, tm, broadcast }: Tile): readonly number[] {
-  if (!broadcast) return [tm];
+export function rowLoops({ wx, wy, tm, bk, matrix, broadcast }: Tile): readonly number[] {
+  if (bk > 0 && !matrix) return Array.from({ length: tm / 4 }, (_, i) => wy * (tm - 4 * i));
+  if (!broadcast) return [wy * tm];
   const step = tm > 2 * wx ? wx : tm > wx ? wx / 2 : wx / 4;
   const steps = Math.ceil(tm / step);
   return [tm, ...Array.from({ length: Math.floor(steps / 2) }, (_, i) => step * (steps - 1 - i))];

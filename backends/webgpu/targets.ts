@@ -9,12 +9,17 @@ const tile128x128: Tile = { wx: 16, wy: 8, tm: 16, tv: 2, bk: 16 };
 const tile128x128shallow: Tile = { ...tile128x128, bk: 8 };
 const tile64x64: Tile = { wx: 8, wy: 8, tm: 8, tv: 2, bk: 16 };
 const tile64x64wide: Tile = { wx: 16, wy: 8, tm: 8, tv: 1, bk: 16 };
+const tile64x64deep: Tile = { ...tile64x64wide, bk: 32 };
 const tile64x32: Tile = { wx: 8, wy: 8, tm: 8, tv: 1, bk: 16 };
+const tile32x128: Tile = { wx: 32, wy: 4, tm: 8, tv: 1, bk: 16 };
 const tile32x64: Tile = { wx: 16, wy: 4, tm: 8, tv: 1, bk: 16 };
+const tile32x32tall: Tile = { wx: 8, wy: 4, tm: 8, tv: 1, bk: 16 };
 const tile32x32: Tile = { wx: 8, wy: 8, tm: 4, tv: 1, bk: 32 };
 const tile32x32shallow: Tile = { ...tile32x32, bk: 16 };
+const tile16x64deep: Tile = { wx: 16, wy: 4, tm: 4, tv: 1, bk: 64 };
 const tile16x32: Tile = { wx: 8, wy: 4, tm: 4, tv: 1, bk: 32 };
 const tile8x32: Tile = { wx: 8, wy: 2, tm: 4, tv: 1, bk: 32 };
+const tile4x128shared: Tile = { wx: 32, wy: 1, tm: 4, tv: 1, bk: 32, split: 2 };
 
 /** Family `reg`: no workgroup memory, no barrier. */
 const reg = (wx: number, wy: number, tm = 4): Tile => ({ wx, wy, tm, tv: 1, bk: 0 });
@@ -37,13 +42,18 @@ const inParts = (tile: Tile): readonly Tile[] => [2, 4, 8].map((parts) => ({ ...
 /** Tiles for GPUs, from blocks of 64 rows down; the last one fits everything. */
 const medium: readonly Tile[] = [
   tile64x64wide,
+  tile64x64deep,
   tile64x32,
+  tile32x128,
   tile32x64,
   tile32x32,
+  tile32x32tall,
+  tile16x64deep,
   tile16x32,
   { ...tile32x32, split: 4 },
   { ...tile16x32, split: 4 },
   { ...tile16x32, bk: 64, split: 8 },
+  tile4x128shared,
   { ...tile8x32, bk: 64, split: 8 },
   ...[tile64x32, tile32x32, { ...tile16x32, split: 4 }].flatMap(inParts),
   shared,
@@ -66,8 +76,8 @@ const today = (bindingBytes: number, workgroupBytes: number): Limits => ({
 const half = "shader-f16";
 const subgroups = "subgroups";
 
-/** The built-in profiles. What a device itself says of its limits and features goes before what is said here. */
-export const profiles: readonly Profile[] = [
+/** The built-in profiles, with all tiles that the kind has; the default limits leave no room for some. */
+const kinds: readonly Profile[] = [
   {
     // A workgroup is one vector of lanes there, a barrier a switch of coroutines, and a load a branch for each lane.
     name: "cpu-vulkan",
@@ -162,6 +172,12 @@ export const profiles: readonly Profile[] = [
   },
 ];
 
+/** The built-in profiles. What a device itself says of its limits and features goes before what is said here. */
+export const profiles: readonly Profile[] = kinds.map((kind) => ({
+  ...kind,
+  tiles: kind.tiles.filter((tile) => fits(tile, kind)),
+}));
+
 /** Subgroup matrices of the kinds of devices that have them, with tiles of them. */
 const matrices: Readonly<Record<string, readonly Tile[]>> = {
   nvidia: [2, 1].map((tm) => ({
@@ -230,7 +246,8 @@ export function withoutUnsafe(profile: Profile): Profile {
   };
 }
 
-const named = (name: string): Profile => profiles.find((profile) => profile.name === name) as Profile;
+const named = (name: string, among = profiles): Profile =>
+  among.find((each) => each.name === name) as Profile;
 
 /** A GPU with memory enough for any model: what a model needs, wherever it may run. */
 export const anyGpu: Profile = {
@@ -266,7 +283,7 @@ interface Described {
 
 /** The profile of a device: the preferences of its kind, with its own limits, and those features that it has. */
 export function profileOf({ limits, features, subgroupMinSize, vendor, software }: Described): Profile {
-  const kind = named(software ? "cpu-vulkan" : (ofVendor[vendor] ?? "gpu-generic"));
+  const kind = named(software ? "cpu-vulkan" : (ofVendor[vendor] ?? "gpu-generic"), kinds);
   const own = {
     ...kind,
     limits,

@@ -49,6 +49,16 @@ test.each<readonly [Product, Tile, number]>([
   [productOf(400, 512, 512), tile(8, 8, 8, 1, 16, { parts: 4 }), 14.2],
   [productOf(50, 1536, 512), tile(8, 1, 4, 1, 0, { split: 16 }), 10.3],
   [productOf(12, 512, 2048, { experts: 8 }), tile(8, 4, 4, 1, 64, { split: 8 }), 41],
+  [productOf(13, 2048, 512, { experts: 8 }), tile(16, 4, 4, 1, 64), 22.9],
+  [productOf(100, 2048, 512, { experts: 8 }), tile(16, 8, 8, 1, 16), 71],
+  [productOf(52, 2048, 512, { experts: 8 }), tile(16, 8, 8, 1, 32), 40.1],
+  [productOf(52, 512, 2048, { experts: 8 }), tile(16, 8, 8, 1, 32, { parts: 4 }), 37],
+  [productOf(25, 2048, 512, { experts: 32 }), tile(32, 4, 8, 1, 16), 84.2],
+  [productOf(4, 2048, 512, { experts: 32 }), tile(32, 1, 4, 1, 32, { split: 2 }), 61.5],
+  [productOf(400, 512, 2048, { experts: 8 }), tile(16, 8, 8, 1, 16, { parts: 4 }), 209.2],
+  [productOf(394, 768, 3072, { experts: 8 }), tile(16, 8, 8, 1, 16, { parts: 4 }), 424.7],
+  [productOf(795, 2048, 512), tile(8, 8, 8, 1, 16), 64.3],
+  [productOf(400, 2048, 512), tile(16, 8, 8, 1, 32), 36.9],
   [productOf(400, 2048, 512), tile(8, 8, 4, 1, 32), 44.8],
   [productOf(400, 1536, 512), tile(8, 8, 4, 1, 32), 32.2],
   [productOf(392, 512, 3072), tile(8, 8, 8, 2, 16, { parts: 8 }), 54.3],
@@ -72,7 +82,7 @@ test("many rows get large blocks, and few have threads share the inner axis", ()
   expect(split).toBeGreaterThan(1);
 });
 
-const listing = (M: number, experts: number, usual = M): Listing =>
+const listing = (M: number, experts: number, usual = [M]): Listing =>
   listingOf({ ...productOf(M, 2048, 512, { experts }), usual }, nvidia);
 const height = (...of: Parameters<typeof listing>): number => listing(...of).height;
 
@@ -96,8 +106,8 @@ test.each([
   ["twice as many as the tile that suits", 100, 30, 15],
   ["as many as a loop for fewer rows has", 200, 8, 16],
 ])("on CPU drivers the height of a list suits experts' rows, %s", (_, M, usual, most) => {
-  const of = { ...productOf(M, 3072, 768, { experts: 32, strips: true }), usual };
-  expect(listingOf(of, cpu)).toEqual({ height: most, parts: 1 });
+  const of = { ...productOf(M, 3072, 768, { experts: 32, strips: true }), usual: [usual] };
+  expect(listingOf(of, cpu)).toEqual({ height: most, parts: 1, usual: [usual] });
 });
 
 test("rows of experts are listed in tiles that suit both layers", () => {
@@ -107,13 +117,22 @@ test("rows of experts are listed in tiles that suit both layers", () => {
   // A tile as high as all rows would leave most cores without one in the second layer.
   expect(height(108, 8)).toBeLessThanOrEqual(64);
   // What an expert has at most is no matter where most have few.
-  expect(height(400, 300, 2)).toBeLessThanOrEqual(8);
+  expect(height(400, 300, [2])).toBeLessThanOrEqual(8);
 });
 
 test("experts' second layer goes in parts where it has few blocks, and not where it has many", () => {
   expect(listing(12, 8).parts).toBeGreaterThan(1);
   expect(listing(108, 8).parts).toBeGreaterThan(1);
-  expect(listing(1680, 8).parts).toBe(1);
+  expect(listing(6000, 8).parts).toBe(1);
+});
+
+test("where fewer rows may come, tiles are chosen for half as many, too", () => {
+  const of = productOf(108, 2048, 512, { experts: 8 });
+  const firstOf = (usual: readonly number[]): Tile =>
+    tileOfListing(of, { ...listing(108, 8, [...usual]), parts: 1 }, true, nvidia);
+  expect(firstOf([100])).toEqual(tile(16, 8, 8, 1, 16));
+  // 64 rows are two steps of 16 of the others, or one of 32: with one tile an expert nothing else hides the wait.
+  expect(firstOf([100, 50])).toEqual(tile(16, 8, 8, 1, 32));
 });
 
 test("a tile that was measured for experts is that of both layers, in parts only the second's", () => {
@@ -126,8 +145,8 @@ test("a tile that was measured for experts is that of both layers, in parts only
     ...nvidia,
     tuned: [first, second].map((each) => ({ ...each, tile: measured })),
   };
-  const listed = listingOf({ ...first, usual: 108 }, tuned);
-  expect(listed).toEqual({ height: 32, parts: 8 });
+  const listed = listingOf({ ...first, usual: [108] }, tuned);
+  expect(listed).toEqual({ height: 32, parts: 8, usual: [108] });
   expect(tileOfListing(first, { ...listed, parts: 1 }, true, tuned)).toEqual(tile(8, 8, 4, 1, 16));
   expect(tileOfListing(second, listed, true, tuned)).toEqual(measured);
 });
@@ -144,7 +163,7 @@ test("parts that were measured for rows listed otherwise are none", () => {
       { ...second, tile: tile(8, 8, 4, 1, 32, { parts: 8 }) },
     ],
   };
-  expect(listingOf({ ...first, usual: 108 }, others)).toEqual({ height: 64, parts: 1 });
+  expect(listingOf({ ...first, usual: [108] }, others)).toEqual({ height: 64, parts: 1, usual: [108] });
 });
 
 const size = fc.oneof(fc.integer({ min: 1, max: 70 }), fc.integer({ min: 1, max: 5000 }));
@@ -171,7 +190,7 @@ test("whatever is chosen for experts fits the device, and has the height and the
         const [N, K] = [vector * drawn.N, vector * drawn.K];
         const tiled = N % 4 === 0 && K % 4 === 0;
         const [first, second] = [productOf(M, N, K, { experts }), productOf(M, K, N, { experts })];
-        const listed = listingOf({ ...first, usual: Math.ceil(M / 2) }, profile);
+        const listed = listingOf({ ...first, usual: [M, Math.ceil(M / 2)] }, profile);
         for (const [of, parts] of [
           [first, 1],
           [second, listed.parts],

@@ -90,7 +90,7 @@ const layer = usual.D * usual.F;
 
 test.each<readonly [string, Profile, Partial<Sizes>, number]>([
   ["two choices of few experts", shared, {}, 2],
-  ["one choice, in more parts", shared, { k: 1, E: 5, F: 1028 }, 8],
+  ["one choice, in more parts", shared, { k: 1, E: 5, F: 1028 }, 4],
   ["more choices than are loaded together, in bfloat16", shared, { T: 9, k: 10, E: 12, through: "bf16" }, 2],
   ["an inner axis as long in the first layer", shared, { D: 264 }, 2],
   ["weights in shards", inShards(2, layer), {}, 2],

@@ -25,6 +25,8 @@ export interface Listing {
   readonly height: number;
   /** Workgroups that share the second layer's inner axis; whoever reads what they make adds it up. */
   readonly parts: number;
+  /** Rows that most experts have; where they may have fewer, several numbers that are as likely. */
+  readonly usual: readonly number[];
 }
 
 /** The fewest columns of what is multiplied in 16 bits: results of few, such as routers' logits, decide by their order. */
@@ -73,7 +75,7 @@ export function chooseTile(product: Product, ways: Ways, profile: Profile, usual
   const last = tilesOf(profile, product).at(-1) as Tile;
   const rows = usual ?? product.M;
   const byRule = isEstimated(profile)
-    ? quickest(tiles, { ...product, M: rows }, profile)
+    ? lowest(tiles, (tile) => cyclesOf(tile, { ...product, M: rows }, profile))
     : firstThatSuits(tiles, product, rows, profile);
   const chosen = tunedTile(product, ways, profile) ?? byRule ?? last;
   return chosen.bk > 0 ? chosen : lowered(chosen, product);
@@ -86,14 +88,14 @@ const lowered = (tile: Tile, { M }: Pick<Product, "M">): Tile => ({
 });
 
 /** Into how many parts the second layer's inner axis may go. */
-const partings = [1, 2, 4, 8];
+const partings = [1, 2, 4];
 
 /**
  * How rows of experts are best listed, at most `M` of each and `usual` of most, for products [M, K] x [K, N] and, of what
  * they make, [M, N] x [N, K].
  */
 export function listingOf(
-  { usual, ...sizes }: Omit<Product, "batch" | "transposed"> & { readonly usual: number },
+  { usual, ...sizes }: Omit<Product, "batch" | "transposed"> & Pick<Listing, "usual">,
   profile: Profile,
 ): Listing {
   const tiled = sizes.N % 4 === 0 && sizes.K % 4 === 0;
@@ -101,28 +103,30 @@ export function listingOf(
   const first: Product = { ...sizes, batch: 1, transposed: false };
   const second: Product = { ...first, N: first.K, K: first.N };
   if (tunedTile(first, ways, profile) || !isEstimated(profile)) {
-    const height = heightOf(chooseTile(first, ways, profile, usual));
+    const height = heightOf(chooseTile(first, ways, profile, Math.max(...usual)));
     const tuned = tunedTile(second, { ...ways, parts: true }, profile);
-    return { height, parts: (tuned && heightOf(tuned) === height && tuned.parts) || 1 };
+    return { height, parts: (tuned && heightOf(tuned) === height && tuned.parts) || 1, usual };
   }
   const least = (product: Product, listing: Listing): number =>
     Math.min(
       ...tilesOfListing(product, listing, tiled, profile).map((tile) =>
-        cyclesOf(tile, { ...product, M: usual }, profile),
+        cyclesOfUsual(tile, product, listing, profile),
       ),
     );
-  const heights = [...new Set(tilesOf(profile, first).map(heightOf))].toSorted((a, b) => a - b);
-  const options = heights.flatMap((height) => {
-    const before = least(first, { height, parts: 1 });
-    return partings.map((parts) => ({ height, parts, cost: before + least(second, { height, parts }) }));
+  const heights = new Set(tilesOf(profile, first).map(heightOf));
+  const options = [...heights].flatMap((height) => {
+    const before = least(first, { height, parts: 1, usual });
+    return partings.map((parts) => {
+      const listing = { height, parts, usual };
+      return { listing, cost: before + least(second, listing) };
+    });
   });
-  const enough = indulgence * Math.min(...options.map(({ cost }) => cost));
-  const { height, parts } = options.find(({ cost }) => cost <= enough) ?? { height: 1, parts: 1 };
-  return { height, parts };
+  return lowest(options, ({ cost }) => cost)?.listing ?? { height: 1, parts: 1, usual };
 }
 
-/** How much more a lower tile, or fewer parts, may cost: where fewer rows come than may, lower tiles compute fewer in vain. */
-const indulgence = 1.1;
+/** Cycles of a product of rows as they are listed, in all for each number that experts usually have. */
+const cyclesOfUsual = (tile: Tile, product: Product, { usual }: Listing, profile: Profile): number =>
+  usual.reduce((sum, M) => sum + cyclesOf(tile, { ...product, M }, profile), 0);
 
 /** The profile's tiles that multiply rows as they are listed. */
 function tilesOfListing(
@@ -153,7 +157,9 @@ export function tileOfListing(product: Product, listing: Listing, tiled: boolean
   const suiting = tilesOfListing(product, listing, tiled, profile);
   const last = tilesOf(profile, product).at(-1) as Tile;
   const wy = [...Array(last.wy + 1).keys()].findLast((n) => n > 0 && height % n === 0) ?? 1;
-  const byRule = isEstimated(profile) ? quickest(suiting, product, profile) : suiting[0];
+  const byRule = isEstimated(profile)
+    ? lowest(suiting, (tile) => cyclesOfUsual(tile, product, listing, profile))
+    : suiting[0];
   const chosen = (tuned && isOfListing(tuned, listing) ? tuned : byRule) ?? { ...last, wy };
   return chosen.bk === 0 ? { ...chosen, tm: height / chosen.wy } : chosen;
 }
@@ -195,10 +201,6 @@ function firstThatSuits(
 /** GPUs, where tiles lie in workgroup memory, are alike enough for an estimate. */
 const isEstimated = ({ tiles }: Profile): boolean => tiles.some(({ bk }) => bk > 0);
 
-/** The tile that should take least. */
-const quickest = (tiles: readonly Tile[], product: Product, profile: Profile): Tile | undefined =>
-  lowest(tiles, (tile) => cyclesOf(tile, product, profile));
-
 /** The first of those that cost least. */
 function lowest<T>(all: readonly T[], cost: (each: T) => number): T | undefined {
   const costs = all.map(cost);
@@ -208,53 +210,78 @@ function lowest<T>(all: readonly T[], cost: (each: T) => number): T | undefined 
 /** Operations of a core in a cycle, multiplications and additions: fair for the GPUs of today. */
 const opsPerCycle = 256;
 /** Bytes that a core loads in a cycle, most of them from the cache that all share. */
-const bytesPerCycle = 14;
-/** Threads that a core multiplies for at a time, and multiplications of a thread in which another hides its loads. */
+const bytesPerCycle = 10.7;
+/** The part of its operations that a core reaches for each number that is multiplied for a vector loaded; and the most. */
+const speedOfReuse = 0.052;
+const mostSpeed = 0.63;
+/** What is left of the speed where threads share an inner axis, and where more than 16 steps are held, for each doubling. */
+const splitLoss = 0.85;
+const deepLoss = 0.91;
+/** The same of threads with more rows than this, where rows are listed. */
+const tallRows = 8;
+const tallLoss = 0.8;
+/** Where nothing is held: what is left, threads that a core multiplies for at a time, and multiplications that hide a load. */
+const unheldLoss = 0.6;
 const threadsAtOnce = 128;
 const hiddenLoads = 8;
-/** The part of its operations that a core reaches for each number that is multiplied for a vector loaded; and the most. */
-const speedOfReuse = 0.045;
-const mostSpeed = 0.62;
-/** What is left of the speed where threads share an inner axis, for each doubling; and where nothing is held. */
-const splitLoss = 0.8;
-const unheldLoss = 0.6;
 /** How many times as fast subgroup matrices are, by what they multiply. */
 const matrixGain = { f16: 3.3, f32: 1.6 };
-/** Cycles that a workgroup waits in a step, where another does not compute meanwhile; where nothing is held, it always waits. */
-const stepCycles = 800;
-const unheldStepCycles = 1000;
+/** Cycles that a lonely workgroup waits in a step, for weights from caches and for experts' from farther off; and how others hide it. */
+const nearCycles = 700;
+const farCycles = 1250;
+const hiding = 0.8;
+/** Cycles of a step where nothing is held, however many others compute. */
+const unheldCycles = 1000;
 /** Cycles until a workgroup computes and until it has stored; for each doubling of threads that add up; for another launch. */
 const fixedCycles = 1500;
 const launchCycles = 6000;
 
 /**
  * Cycles of a product on a device of `profile.minWorkgroups / 2` cores: each core computes whole blocks, as many as the
- * busiest has, at a speed that follows from how often a thread uses what it loads and from how many there are. Fitted to what
- * an NVIDIA H100 took, docs/decisions/0017.
+ * busiest has, at a speed that follows from how often a thread uses what it loads. Fitted to what an NVIDIA H100 took,
+ * docs/decisions/0017.
  */
 export function cyclesOf(tile: Tile, product: Product, { minWorkgroups }: Profile): number {
   const { M, N, K, experts } = product;
-  const { tm, tv, bk, split = 1, parts = 1, matrix } = tile;
+  const { bk, split = 1, parts = 1, matrix } = tile;
   const { rows, columns } = blockOf(tile);
   const isHeld = bk > 0;
   const cores = minWorkgroups / 2;
   const depth = isHeld ? bk : 4 * split;
   const steps = Math.ceil(K / parts / depth);
   const waves = Math.ceil(workgroupsOf(tile, product) / cores);
-  const doublings = Math.log2(split);
-  const reuse = (16 * tm * tv) / (tm + 4 * tv);
-  const speed = matrix
-    ? mostSpeed * matrixGain[matrix.component]
-    : Math.min(mostSpeed, speedOfReuse * reuse) * (isHeld ? splitLoss ** doublings : unheldLoss);
-  const own = 4 * tm * tv;
-  const busy = Math.min(1, ((waves * threadsOf(tile)) / threadsAtOnce) * (own / (own + hiddenLoads)));
-  const computing = (2 * rows * columns * depth) / (opsPerCycle * speed * busy);
+  const operations = 2 * rowsOfBlock(tile, product) * columns * depth;
+  const computing = operations / (opsPerCycle * speedOf(tile, waves, experts > 0));
   // What is not held lies in caches nearer by; what matrices gain was measured with their loads.
   const loading = isHeld && !matrix ? (4 * (rows + columns) * depth) / bytesPerCycle : 0;
-  const waiting = isHeld ? stepCycles / waves : unheldStepCycles;
-  // Sums of parts are written, and read again; those of experts by the launch that adds up what they make.
-  const sums = parts > 1 ? (8 * parts * M * N * Math.max(1, experts)) / (bytesPerCycle * cores) : 0;
-  const adding = sums + (parts > 1 && experts === 0 ? launchCycles : 0);
-  const fixed = fixedCycles * (isHeld ? 1 + doublings : 1);
+  const waiting = isHeld ? (experts > 0 ? farCycles : nearCycles) / waves ** hiding : unheldCycles;
+  const sums = parts > 1 ? (4 * parts * M * N * Math.max(1, experts)) / (bytesPerCycle * cores) : 0;
+  // Sums of experts' parts are read by the launch that there is for tokens' choices.
+  const adding = parts > 1 && experts === 0 ? 2 * sums + launchCycles : sums;
+  const fixed = fixedCycles * (isHeld ? 1 + Math.log2(split) : 1);
   return fixed + steps * (waves * Math.max(computing, loading) + waiting) + adding;
+}
+
+/** The part of a core's operations that its threads reach, where each core has `waves` workgroups. */
+function speedOf(tile: Tile, waves: number, isListed: boolean): number {
+  const { tm, tv, bk, split = 1, matrix } = tile;
+  if (matrix) return mostSpeed * matrixGain[matrix.component];
+  const speed = Math.min(mostSpeed, (speedOfReuse * 16 * tm * tv) / (tm + 4 * tv));
+  if (bk > 0) {
+    const tall = isListed && tm > tallRows ? tallLoss : 1;
+    return speed * tall * splitLoss ** Math.log2(split) * deepLoss ** Math.max(0, Math.log2(bk / 16));
+  }
+  const own = 4 * tm * tv;
+  const busy = Math.min(1, ((waves * threadsOf(tile)) / threadsAtOnce) * (own / (own + hiddenLoads)));
+  return speed * unheldLoss * busy;
+}
+
+/** Rows that blocks compute, on the average: where rows are listed, the last ones of an expert are few. */
+function rowsOfBlock(tile: Tile, { M, experts }: Product): number {
+  const { rows } = blockOf(tile);
+  if (experts === 0) return rows;
+  const whole = Math.floor(M / rows);
+  const rest = M - whole * rows;
+  const last = rest > 0 ? (rowLoops(tile).findLast((computed) => computed >= rest) ?? rows) : 0;
+  return (whole * rows + last) / Math.ceil(M / rows);
 }

@@ -2,6 +2,7 @@
 import type { Binding, Lanes, LaunchedProduct, Output, Rows } from "../kernel.ts";
 import type { Product, Tile } from "../profile.ts";
 import type { Strips } from "../strips.ts";
+import type { Listing } from "./choice.ts";
 import type { Narrow } from "./storage.ts";
 
 /** A matrix in a buffer, row-major. */
@@ -15,14 +16,11 @@ export interface Matrix {
   readonly aligned?: boolean;
 }
 
-/** Rows that an earlier launch has listed in tiles, instead of 0 .. M-1. */
-export interface RowTiles {
-  readonly height: number;
-  /**
-   * Workgroups that share the inner axis of a tile, `group.z` counts them: the result then has the sums of each, the first
-   * with the bias, for a reader to add up.
-   */
-  readonly parts: number;
+/**
+ * Rows that an earlier launch has listed in tiles, instead of 0 .. M-1. Where workgroups share the inner axis of a tile,
+ * `group.z` counts them: the result then has the sums of each, the first with the bias, for a reader to add up.
+ */
+export interface RowTiles extends Listing {
   /** Experts whose rows they are. */
   readonly experts: number;
   /** The most rows there can be. */

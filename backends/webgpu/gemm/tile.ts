@@ -1,5 +1,5 @@
 /** Family `tile`: tiles of both factors in workgroup memory, filled together while the last ones are multiplied; for GPUs. */
-import { leftPitch, type Tile, tileVectors } from "../profile.ts";
+import { leftPitch, rowLoops, type Tile, tileVectors } from "../profile.ts";
 import {
   block,
   columnsOf,
@@ -65,7 +65,7 @@ export function tileBody(plan: Plan): string {
       block(2, [...left.load, ...right.load]),
       "}",
       "if (k0 > begin) {",
-      block(2, multiply(tile)),
+      block(2, multiplied(plan)),
       "}",
       "workgroupBarrier();",
       "if (k0 < end) {",
@@ -192,23 +192,58 @@ function rightUnits(plan: Plan): Units {
   };
 }
 
-/** Statements that add the products of what is held to the thread's sums, of its own part of the steps. */
-function multiply(tile: Tile): string[] {
-  const { wx, wy, tm, tv, bk, split = 1 } = tile;
+/** Statements that add the products of what is held: where rows are listed, by the lowest of `rowLoops` that has them all. */
+function multiplied({ tile, tiles }: Plan): string[] {
+  const loops = tiles ? rowLoops(tile) : [];
+  if (loops.length <= 1) return multiply(tile, tile.tm);
+  const branches = loops.map((rows, i) => {
+    const fewer = loops[i + 1];
+    const condition = fewer === undefined ? "" : `if (rows > ${fewer}u) `;
+    return `${condition}{\n${block(2, multiply(tile, rows / tile.wy))}\n}`;
+  });
+  return [branches.join(" else ")];
+}
+
+/** Statements that add the products of what is held to the sums of the thread's first `tm` rows, of its own part of the steps. */
+function multiply(tile: Tile, tm: number): string[] {
+  const { wx, wy, tv, bk, split = 1 } = tile;
   const { width, pitch, right } = sizesOf(tile);
   const share = bk / split;
+  const stepAt = (i: string): string => (split === 1 ? i : `local.z * ${share}u + ${i}`);
+  const vectors = (k: string): [string, string][] => [
+    ...[...Array(tv).keys()].map((j): [string, string] => {
+      return [`b${j}`, `held[${k} * ${width}u + ${plus("local.x", right + j * wx)}]`];
+    }),
+    ...[...Array(tm / 4).keys()].map((v): [string, string] => {
+      return [`a${v}`, `held[${k} * ${pitch}u + ${plus("local.y", v * wy)}]`];
+    }),
+  ];
+  const sums = times(tm * tv, (n) => {
+    const [r, j] = [Math.floor(n / tv), n % tv];
+    return `s${n} = fma(vec4f(a${Math.floor(r / 4)}.${xyzw[r % 4]}), b${j}, s${n});`;
+  });
+  if (tv > 1) {
+    const loads = vectors("k").map(([name, value]) => `let ${name} = ${value};`);
+    return [
+      `for (var i = 0u; i < ${share}u; i++) {`,
+      block(2, [`let k = ${stepAt("i")};`, ...loads, ...sums]),
+      "}",
+    ];
+  }
+  // Threads with few sums wait less where the next step's vectors are loaded before.
+  const [first, next] = [vectors("start"), vectors("k")];
   return [
-    `for (var i = 0u; i < ${share}u; i++) {`,
+    `let start = ${stepAt("0u")};`,
+    ...first.map(([name, value]) => `var ${name} = ${value};`),
+    `for (var i = 1u; i < ${share}u; i++) {`,
     block(2, [
-      `let k = ${split === 1 ? "i" : `local.z * ${share}u + i`};`,
-      ...times(tv, (j) => `let b${j} = held[k * ${width}u + ${plus("local.x", right + j * wx)}];`),
-      ...times(tm / 4, (v) => `let a${v} = held[k * ${pitch}u + ${plus("local.y", v * wy)}];`),
-      ...times(tm * tv, (n) => {
-        const [r, j] = [Math.floor(n / tv), n % tv];
-        return `s${n} = fma(vec4f(a${Math.floor(r / 4)}.${xyzw[r % 4]}), b${j}, s${n});`;
-      }),
+      `let k = ${stepAt("i")};`,
+      ...next.map(([name, value]) => `let next_${name} = ${value};`),
+      ...sums,
+      ...next.map(([name]) => `${name} = next_${name};`),
     ]),
     "}",
+    ...sums,
   ];
 }
 

@@ -59,14 +59,19 @@ interface Experts {
 
 type Emitting = Pick<Context<unknown, unknown, unknown>, "profile" | "scratch" | "shards" | "strips">;
 
-/** Tiles for the rows of `E` experts of the first layer `w1`, at most `each` rows of one and `all` in all. */
+/** Tiles for the rows of `E` experts of the first layer `w1`, at most `each` rows of one and `all` in all, or fewer. */
 export function tilesFor(
   w1: Value,
   { E, D, F }: { readonly E: number; readonly D: number; readonly F: number },
-  { each, all }: { readonly each: number; readonly all: number },
+  {
+    each,
+    all,
+    mayBeFewer = false,
+  }: { readonly each: number; readonly all: number; readonly mayBeFewer?: boolean },
   { profile, strips }: Pick<Emitting, "profile" | "strips">,
 ): Listing & { readonly bound: number } {
-  const usual = Math.min(each, Math.ceil(all / E));
+  const most = Math.min(each, Math.ceil(all / E));
+  const usual = mayBeFewer ? [most, Math.ceil(most / 2)] : [most];
   const [isInStrips, bits] = [strips(w1) !== undefined, storedOf(w1)?.bits ?? 32];
   const listing = listingOf({ M: each, usual, N: F, K: D, strips: isInStrips, bits, experts: E }, profile);
   const { height } = listing;
@@ -155,11 +160,12 @@ export const routedMlp: LaunchKernel = kernel(
     const { x, tokens, slots, weights, ...experts } = operands;
     const { G, N, E, capacity, D, through } = sizes;
     const rows = G * E * capacity;
-    const { height, parts, bound } = tilesFor(experts.w1, sizes, { each: G * capacity, all: rows }, context);
+    const listing = tilesFor(experts.w1, sizes, { each: G * capacity, all: rows }, context);
+    const { height, bound } = listing;
     const [sources, places] = [scratch("u32", rows), scratch("u32", rows)];
     const tiles = scratch("vec4u", bound);
     const items = through === "f32" ? x : scratch("f32", G * N * D);
-    const layer = { items, sources, tiles, height, parts, bound, rows, M: G * capacity };
+    const layer = { ...listing, items, sources, tiles, rows, M: G * capacity };
     const { launches, outputs } = expertLayers(experts, layer, sizes, context);
     return [
       listRows(tokens, { sources, places, tiles, height, bound }, sizes, profile),
@@ -290,9 +296,13 @@ function expertLayer(
     K,
     height,
     parts,
+    usual,
     bound,
     rows,
-  }: Pick<Layers, "M" | "height" | "parts" | "bound" | "rows"> & { readonly N: number; readonly K: number },
+  }: Pick<Layers, "M" | "height" | "parts" | "usual" | "bound" | "rows"> & {
+    readonly N: number;
+    readonly K: number;
+  },
 ): Pick<Gemm, "label" | "M" | "N" | "K" | "right" | "bias" | "tiles" | "samples"> {
   const { start, stop } = shard;
   const [experts = stop] = bias.type.shape;
@@ -309,7 +319,7 @@ let rows = tile.z;`;
     M,
     N,
     K,
-    tiles: { height, parts, experts, rows: most, bound, head },
+    tiles: { height, parts, usual, experts, rows: most, bound, head },
     samples: {
       tiles: () => evenTiles({ experts, rows, height, bound }),
       sources: () => Uint32Array.from({ length: rows }, (_, row) => row % M),

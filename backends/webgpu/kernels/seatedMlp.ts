@@ -34,7 +34,8 @@ function emit(
   const { G, T, D, k, E, capacity, through } = sizes;
   const rows = Math.min(G * E * capacity, G * T * k);
   const each = G * Math.min(capacity, T * k);
-  const { height, parts, bound } = tilesFor(experts.w1, sizes, { each, all: rows }, context);
+  const listing = tilesFor(experts.w1, sizes, { each, all: rows, mayBeFewer: limits !== undefined }, context);
+  const { height, bound } = listing;
   const [sources, places] = [scratch("u32", rows), scratch("u32", G * T * k)];
   const list = scratch("vec4u", bound);
   const seating = {
@@ -47,7 +48,7 @@ function emit(
     rows: { sources, places, list, height, bound },
   };
   const items = through === x.type.dtype ? x : scratch("f32", G * T * D);
-  const layer = { items, sources, tiles: list, height, parts, bound, rows, M: each };
+  const layer = { ...listing, items, sources, tiles: list, rows, M: each };
   const { launches, outputs } = expertLayers(experts, layer, sizes, context);
   const rowOf = `
         let row = places[choice];

@@ -49,11 +49,15 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
       }
     }
     if (k0 > begin) {
-      for (var i = 0u; i < 16u; i++) {
+      let start = 0u;
+      var b0 = held[start * 8u + local.x + 272u];
+      var a0 = held[start * 17u + local.y];
+      var a1 = held[start * 17u + local.y + 8u];
+      for (var i = 1u; i < 16u; i++) {
         let k = i;
-        let b0 = held[k * 8u + local.x + 272u];
-        let a0 = held[k * 17u + local.y];
-        let a1 = held[k * 17u + local.y + 8u];
+        let next_b0 = held[k * 8u + local.x + 272u];
+        let next_a0 = held[k * 17u + local.y];
+        let next_a1 = held[k * 17u + local.y + 8u];
         s0 = fma(vec4f(a0.x), b0, s0);
         s1 = fma(vec4f(a0.y), b0, s1);
         s2 = fma(vec4f(a0.z), b0, s2);
@@ -62,7 +66,18 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
         s5 = fma(vec4f(a1.y), b0, s5);
         s6 = fma(vec4f(a1.z), b0, s6);
         s7 = fma(vec4f(a1.w), b0, s7);
+        b0 = next_b0;
+        a0 = next_a0;
+        a1 = next_a1;
       }
+      s0 = fma(vec4f(a0.x), b0, s0);
+      s1 = fma(vec4f(a0.y), b0, s1);
+      s2 = fma(vec4f(a0.z), b0, s2);
+      s3 = fma(vec4f(a0.w), b0, s3);
+      s4 = fma(vec4f(a1.x), b0, s4);
+      s5 = fma(vec4f(a1.y), b0, s5);
+      s6 = fma(vec4f(a1.z), b0, s6);
+      s7 = fma(vec4f(a1.w), b0, s7);
     }
     workgroupBarrier();
     if (k0 < end) {

@@ -82,16 +82,16 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     if (slot % 8u >= own[slot / 8u]) { tokens[buffers + slot] = -1; }
   }
   if (group.x == 0u && group.y == 0u) {
-    for (var tile = lane; tile < 497u; tile += 256u) {
+    for (var tile = lane; tile < 398u; tile += 256u) {
       var entry = vec4u();
       var row = 0u;
       var start = 0u;
       for (var e = 0u; e < 300u; e++) {
         let rows = total[e];
-        let count = (rows + 7u) / 8u;
+        let count = (rows + 15u) / 16u;
         // Before the expert's first tile the difference wraps around.
         let at = tile - start;
-        if (at < count) { entry = vec4u(e, row + at * 8u, min(8u, rows - at * 8u), 0u); }
+        if (at < count) { entry = vec4u(e, row + at * 16u, min(16u, rows - at * 16u), 0u); }
         row += rows;
         start += count;
       }
@@ -114,7 +114,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
   }
 }
 
-// experts, first layer: 3 x 497 x 1 workgroups
+// experts, first layer: 3 x 398 x 1 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
@@ -125,8 +125,8 @@ fn gelu4(x: vec4f) -> vec4f {
   let bend = 0.7978845834732056f * (x + 0.044715f * x * x * x);
   return 0.5f * x * (1.0f + tanh(clamp(bend, vec4f(-10.0f), vec4f(10.0f))));
 }
-var<workgroup> held: array<vec4f, 704>;
-@compute @workgroup_size(8, 2, 8)
+var<workgroup> held: array<vec4f, 416>;
+@compute @workgroup_size(8, 4)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let tile = tiles[group.y];
   if (tile.z == 0u) { return; }
@@ -136,32 +136,40 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   let column0 = group.x * 8u;
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 24u;
-  let leftRow0_0 = (sources[first + min(row0 + lane / 16u * 4u, rows - 1u)]) * 96u;
-  let leftRow0_1 = (sources[first + min(row0 + lane / 16u * 4u + 1u, rows - 1u)]) * 96u;
-  let leftRow0_2 = (sources[first + min(row0 + lane / 16u * 4u + 2u, rows - 1u)]) * 96u;
-  let leftRow0_3 = (sources[first + min(row0 + lane / 16u * 4u + 3u, rows - 1u)]) * 96u;
+  let leftRow0_0 = (sources[first + min(row0 + lane / 8u * 4u, rows - 1u)]) * 96u;
+  let leftRow0_1 = (sources[first + min(row0 + lane / 8u * 4u + 1u, rows - 1u)]) * 96u;
+  let leftRow0_2 = (sources[first + min(row0 + lane / 8u * 4u + 2u, rows - 1u)]) * 96u;
+  let leftRow0_3 = (sources[first + min(row0 + lane / 8u * 4u + 3u, rows - 1u)]) * 96u;
   var left0_0 = vec4f();
   var left0_1 = vec4f();
   var left0_2 = vec4f();
   var left0_3 = vec4f();
   let rightColumn0 = column0 + lane % 8u;
   var right0 = vec4f();
-  let rightColumn1 = column0 + (lane + 128u) % 8u;
+  let rightColumn1 = column0 + (lane + 32u) % 8u;
   var right1 = vec4f();
-  let rightColumn2 = column0 + (lane + 256u) % 8u;
+  let rightColumn2 = column0 + (lane + 64u) % 8u;
   var right2 = vec4f();
-  let rightColumn3 = column0 + (lane + 384u) % 8u;
+  let rightColumn3 = column0 + (lane + 96u) % 8u;
   var right3 = vec4f();
+  let rightColumn4 = column0 + (lane + 128u) % 8u;
+  var right4 = vec4f();
+  let rightColumn5 = column0 + (lane + 160u) % 8u;
+  var right5 = vec4f();
+  let rightColumn6 = column0 + (lane + 192u) % 8u;
+  var right6 = vec4f();
+  let rightColumn7 = column0 + (lane + 224u) % 8u;
+  var right7 = vec4f();
   var s0 = vec4f();
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
   const begin = 0u;
   const end = 96u;
-  for (var k0 = begin; k0 < end + 16u; k0 += 16u) {
+  for (var k0 = begin; k0 < end + 8u; k0 += 8u) {
     if (k0 < end) {
-      if (lane < 32u) {
-        let k = k0 + lane % 16u;
+      {
+        let k = k0 + lane % 8u;
         left0_0 = left[leftRow0_0 + k];
         left0_1 = left[leftRow0_1 + k];
         left0_2 = left[leftRow0_2 + k];
@@ -172,94 +180,89 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
         right0 = right[rightStart + k * 24u + rightColumn0];
       }
       {
-        let k = 4u * k0 + (lane + 128u) / 8u;
+        let k = 4u * k0 + (lane + 32u) / 8u;
         right1 = right[rightStart + k * 24u + rightColumn1];
       }
       {
-        let k = 4u * k0 + (lane + 256u) / 8u;
+        let k = 4u * k0 + (lane + 64u) / 8u;
         right2 = right[rightStart + k * 24u + rightColumn2];
       }
       {
-        let k = 4u * k0 + (lane + 384u) / 8u;
+        let k = 4u * k0 + (lane + 96u) / 8u;
         right3 = right[rightStart + k * 24u + rightColumn3];
+      }
+      {
+        let k = 4u * k0 + (lane + 128u) / 8u;
+        right4 = right[rightStart + k * 24u + rightColumn4];
+      }
+      {
+        let k = 4u * k0 + (lane + 160u) / 8u;
+        right5 = right[rightStart + k * 24u + rightColumn5];
+      }
+      {
+        let k = 4u * k0 + (lane + 192u) / 8u;
+        right6 = right[rightStart + k * 24u + rightColumn6];
+      }
+      {
+        let k = 4u * k0 + (lane + 224u) / 8u;
+        right7 = right[rightStart + k * 24u + rightColumn7];
       }
     }
     if (k0 > begin) {
-      for (var i = 0u; i < 8u; i++) {
-        let k = local.z * 8u + i;
-        let b0 = held[k * 8u + local.x + 192u];
-        let a0 = held[k * 3u + local.y];
+      let start = 0u;
+      var b0 = held[start * 8u + local.x + 160u];
+      var a0 = held[start * 5u + local.y];
+      for (var i = 1u; i < 32u; i++) {
+        let k = i;
+        let next_b0 = held[k * 8u + local.x + 160u];
+        let next_a0 = held[k * 5u + local.y];
         s0 = fma(vec4f(a0.x), b0, s0);
         s1 = fma(vec4f(a0.y), b0, s1);
         s2 = fma(vec4f(a0.z), b0, s2);
         s3 = fma(vec4f(a0.w), b0, s3);
+        b0 = next_b0;
+        a0 = next_a0;
       }
+      s0 = fma(vec4f(a0.x), b0, s0);
+      s1 = fma(vec4f(a0.y), b0, s1);
+      s2 = fma(vec4f(a0.z), b0, s2);
+      s3 = fma(vec4f(a0.w), b0, s3);
     }
     workgroupBarrier();
     if (k0 < end) {
-      if (lane < 32u) {
-        held[(lane % 16u * 4u) * 3u + lane / 16u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
-        held[(lane % 16u * 4u + 1u) * 3u + lane / 16u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
-        held[(lane % 16u * 4u + 2u) * 3u + lane / 16u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
-        held[(lane % 16u * 4u + 3u) * 3u + lane / 16u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
+      {
+        held[(lane % 8u * 4u) * 5u + lane / 8u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+        held[(lane % 8u * 4u + 1u) * 5u + lane / 8u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+        held[(lane % 8u * 4u + 2u) * 5u + lane / 8u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+        held[(lane % 8u * 4u + 3u) * 5u + lane / 8u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
       }
       {
-        held[lane + 192u] = right0;
+        held[lane + 160u] = right0;
       }
       {
-        held[lane + 320u] = right1;
+        held[lane + 192u] = right1;
       }
       {
-        held[lane + 448u] = right2;
+        held[lane + 224u] = right2;
       }
       {
-        held[lane + 576u] = right3;
+        held[lane + 256u] = right3;
+      }
+      {
+        held[lane + 288u] = right4;
+      }
+      {
+        held[lane + 320u] = right5;
+      }
+      {
+        held[lane + 352u] = right6;
+      }
+      {
+        held[lane + 384u] = right7;
       }
     }
     workgroupBarrier();
   }
-  if (local.z >= 4u && local.z < 8u) {
-    held[((local.z - 4u) * 4u) * 16u + lane % 16u] = s0;
-    held[((local.z - 4u) * 4u + 1u) * 16u + lane % 16u] = s1;
-    held[((local.z - 4u) * 4u + 2u) * 16u + lane % 16u] = s2;
-    held[((local.z - 4u) * 4u + 3u) * 16u + lane % 16u] = s3;
-  }
-  workgroupBarrier();
-  if (local.z < 4u) {
-    s0 += held[(local.z * 4u) * 16u + lane % 16u];
-    s1 += held[(local.z * 4u + 1u) * 16u + lane % 16u];
-    s2 += held[(local.z * 4u + 2u) * 16u + lane % 16u];
-    s3 += held[(local.z * 4u + 3u) * 16u + lane % 16u];
-  }
-  workgroupBarrier();
-  if (local.z >= 2u && local.z < 4u) {
-    held[((local.z - 2u) * 4u) * 16u + lane % 16u] = s0;
-    held[((local.z - 2u) * 4u + 1u) * 16u + lane % 16u] = s1;
-    held[((local.z - 2u) * 4u + 2u) * 16u + lane % 16u] = s2;
-    held[((local.z - 2u) * 4u + 3u) * 16u + lane % 16u] = s3;
-  }
-  workgroupBarrier();
-  if (local.z < 2u) {
-    s0 += held[(local.z * 4u) * 16u + lane % 16u];
-    s1 += held[(local.z * 4u + 1u) * 16u + lane % 16u];
-    s2 += held[(local.z * 4u + 2u) * 16u + lane % 16u];
-    s3 += held[(local.z * 4u + 3u) * 16u + lane % 16u];
-  }
-  workgroupBarrier();
-  if (local.z >= 1u && local.z < 2u) {
-    held[((local.z - 1u) * 4u) * 16u + lane % 16u] = s0;
-    held[((local.z - 1u) * 4u + 1u) * 16u + lane % 16u] = s1;
-    held[((local.z - 1u) * 4u + 2u) * 16u + lane % 16u] = s2;
-    held[((local.z - 1u) * 4u + 3u) * 16u + lane % 16u] = s3;
-  }
-  workgroupBarrier();
-  if (local.z < 1u) {
-    s0 += held[(local.z * 4u) * 16u + lane % 16u];
-    s1 += held[(local.z * 4u + 1u) * 16u + lane % 16u];
-    s2 += held[(local.z * 4u + 2u) * 16u + lane % 16u];
-    s3 += held[(local.z * 4u + 3u) * 16u + lane % 16u];
-  }
-  if (local.z > 0u) { return; }
   if (row0 + 4u * local.y < rows) {
     let m = first + row0 + 4u * local.y;
     let c0 = column0 + local.x;
@@ -290,39 +293,177 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   }
 }
 
-// experts, second layer: 12 x 497 x 1 workgroups
+// experts, second layer: 12 x 398 x 1 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(3) var<storage, read> tiles: array<vec4u>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
-@compute @workgroup_size(8, 8)
-fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
-  let c = group.x * 8u + local.x;
-  if (c >= 96u) { return; }
+var<workgroup> held: array<vec4f, 416>;
+@compute @workgroup_size(8, 4)
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let tile = tiles[group.y];
   if (tile.z == 0u) { return; }
   let first = tile.y;
   let rows = tile.z;
-  let row = local.y * 1u;
-  if (row >= rows) { return; }
+  let row0 = 0u;
+  let column0 = group.x * 8u;
   let rightStart = tile.x * 9216u;
   let biasStart = tile.x * 96u;
-  let l0 = (first + min(row, rows - 1u)) * 24u;
+  let leftRow0_0 = (first + min(row0 + lane / 8u * 4u, rows - 1u)) * 24u;
+  let leftRow0_1 = (first + min(row0 + lane / 8u * 4u + 1u, rows - 1u)) * 24u;
+  let leftRow0_2 = (first + min(row0 + lane / 8u * 4u + 2u, rows - 1u)) * 24u;
+  let leftRow0_3 = (first + min(row0 + lane / 8u * 4u + 3u, rows - 1u)) * 24u;
+  var left0_0 = vec4f();
+  var left0_1 = vec4f();
+  var left0_2 = vec4f();
+  var left0_3 = vec4f();
+  let rightColumn0 = column0 + lane % 8u;
+  var right0 = vec4f();
+  let rightColumn1 = column0 + (lane + 32u) % 8u;
+  var right1 = vec4f();
+  let rightColumn2 = column0 + (lane + 64u) % 8u;
+  var right2 = vec4f();
+  let rightColumn3 = column0 + (lane + 96u) % 8u;
+  var right3 = vec4f();
+  let rightColumn4 = column0 + (lane + 128u) % 8u;
+  var right4 = vec4f();
+  let rightColumn5 = column0 + (lane + 160u) % 8u;
+  var right5 = vec4f();
+  let rightColumn6 = column0 + (lane + 192u) % 8u;
+  var right6 = vec4f();
+  let rightColumn7 = column0 + (lane + 224u) % 8u;
+  var right7 = vec4f();
   var s0 = vec4f();
-  for (var k = 0u; k < 24u; k++) {
-    let b0 = right[rightStart + (4u * k) * 96u + c];
-    let b1 = right[rightStart + (4u * k + 1u) * 96u + c];
-    let b2 = right[rightStart + (4u * k + 2u) * 96u + c];
-    let b3 = right[rightStart + (4u * k + 3u) * 96u + c];
-    let a0 = left[l0 + k];
-    s0 += a0.x * b0;
-    s0 += a0.y * b1;
-    s0 += a0.z * b2;
-    s0 += a0.w * b3;
+  var s1 = vec4f();
+  var s2 = vec4f();
+  var s3 = vec4f();
+  const begin = 0u;
+  const end = 24u;
+  for (var k0 = begin; k0 < end + 8u; k0 += 8u) {
+    if (k0 < end) {
+      {
+        let k = k0 + lane % 8u;
+        left0_0 = left[leftRow0_0 + k];
+        left0_1 = left[leftRow0_1 + k];
+        left0_2 = left[leftRow0_2 + k];
+        left0_3 = left[leftRow0_3 + k];
+      }
+      {
+        let k = 4u * k0 + lane / 8u;
+        right0 = right[rightStart + k * 96u + rightColumn0];
+      }
+      {
+        let k = 4u * k0 + (lane + 32u) / 8u;
+        right1 = right[rightStart + k * 96u + rightColumn1];
+      }
+      {
+        let k = 4u * k0 + (lane + 64u) / 8u;
+        right2 = right[rightStart + k * 96u + rightColumn2];
+      }
+      {
+        let k = 4u * k0 + (lane + 96u) / 8u;
+        right3 = right[rightStart + k * 96u + rightColumn3];
+      }
+      {
+        let k = 4u * k0 + (lane + 128u) / 8u;
+        right4 = right[rightStart + k * 96u + rightColumn4];
+      }
+      {
+        let k = 4u * k0 + (lane + 160u) / 8u;
+        right5 = right[rightStart + k * 96u + rightColumn5];
+      }
+      {
+        let k = 4u * k0 + (lane + 192u) / 8u;
+        right6 = right[rightStart + k * 96u + rightColumn6];
+      }
+      {
+        let k = 4u * k0 + (lane + 224u) / 8u;
+        right7 = right[rightStart + k * 96u + rightColumn7];
+      }
+    }
+    if (k0 > begin) {
+      let start = 0u;
+      var b0 = held[start * 8u + local.x + 160u];
+      var a0 = held[start * 5u + local.y];
+      for (var i = 1u; i < 32u; i++) {
+        let k = i;
+        let next_b0 = held[k * 8u + local.x + 160u];
+        let next_a0 = held[k * 5u + local.y];
+        s0 = fma(vec4f(a0.x), b0, s0);
+        s1 = fma(vec4f(a0.y), b0, s1);
+        s2 = fma(vec4f(a0.z), b0, s2);
+        s3 = fma(vec4f(a0.w), b0, s3);
+        b0 = next_b0;
+        a0 = next_a0;
+      }
+      s0 = fma(vec4f(a0.x), b0, s0);
+      s1 = fma(vec4f(a0.y), b0, s1);
+      s2 = fma(vec4f(a0.z), b0, s2);
+      s3 = fma(vec4f(a0.w), b0, s3);
+    }
+    workgroupBarrier();
+    if (k0 < end) {
+      {
+        held[(lane % 8u * 4u) * 5u + lane / 8u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+        held[(lane % 8u * 4u + 1u) * 5u + lane / 8u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+        held[(lane % 8u * 4u + 2u) * 5u + lane / 8u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+        held[(lane % 8u * 4u + 3u) * 5u + lane / 8u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
+      }
+      {
+        held[lane + 160u] = right0;
+      }
+      {
+        held[lane + 192u] = right1;
+      }
+      {
+        held[lane + 224u] = right2;
+      }
+      {
+        held[lane + 256u] = right3;
+      }
+      {
+        held[lane + 288u] = right4;
+      }
+      {
+        held[lane + 320u] = right5;
+      }
+      {
+        held[lane + 352u] = right6;
+      }
+      {
+        held[lane + 384u] = right7;
+      }
+    }
+    workgroupBarrier();
   }
-  if (row < rows) {
-    result[(first + row) * 96u + c] = s0 + bias[biasStart + c];
+  if (row0 + 4u * local.y < rows) {
+    let m = first + row0 + 4u * local.y;
+    let c0 = column0 + local.x;
+    if (c0 < 96u) {
+      result[m * 96u + c0] = s0 + bias[biasStart + c0];
+    }
+  }
+  if (row0 + 4u * local.y + 1u < rows) {
+    let m = first + row0 + 4u * local.y + 1u;
+    let c0 = column0 + local.x;
+    if (c0 < 96u) {
+      result[m * 96u + c0] = s1 + bias[biasStart + c0];
+    }
+  }
+  if (row0 + 4u * local.y + 2u < rows) {
+    let m = first + row0 + 4u * local.y + 2u;
+    let c0 = column0 + local.x;
+    if (c0 < 96u) {
+      result[m * 96u + c0] = s2 + bias[biasStart + c0];
+    }
+  }
+  if (row0 + 4u * local.y + 3u < rows) {
+    let m = first + row0 + 4u * local.y + 3u;
+    let c0 = column0 + local.x;
+    if (c0 < 96u) {
+      result[m * 96u + c0] = s3 + bias[biasStart + c0];
+    }
   }
 }
 

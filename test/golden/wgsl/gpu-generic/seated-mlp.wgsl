@@ -65,16 +65,16 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     if (slot % 108u >= own[slot / 108u]) { tokens[buffers + slot] = -1; }
   }
   if (group.x == 0u && group.y == 0u) {
-    for (var tile = lane; tile < 8u; tile += 256u) {
+    for (var tile = lane; tile < 16u; tile += 256u) {
       var entry = vec4u();
       var row = 0u;
       var start = 0u;
       for (var e = 0u; e < 8u; e++) {
         let rows = own[e];
-        let count = (rows + 127u) / 128u;
+        let count = (rows + 63u) / 64u;
         // Before the expert's first tile the difference wraps around.
         let at = tile - start;
-        if (at < count) { entry = vec4u(e, row + at * 128u, min(128u, rows - at * 128u), 0u); }
+        if (at < count) { entry = vec4u(e, row + at * 64u, min(64u, rows - at * 64u), 0u); }
         row += rows;
         start += count;
       }
@@ -97,7 +97,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
   }
 }
 
-// experts, first layer: 16 x 8 x 1 workgroups
+// experts, first layer: 32 x 16 x 1 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
@@ -108,7 +108,7 @@ fn gelu4(x: vec4f) -> vec4f {
   let bend = 0.7978845834732056f * (x + 0.044715f * x * x * x);
   return 0.5f * x * (1.0f + tanh(clamp(bend, vec4f(-10.0f), vec4f(10.0f))));
 }
-var<workgroup> held: array<vec4f, 520>;
+var<workgroup> held: array<vec4f, 528>;
 @compute @workgroup_size(16, 8)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let tile = tiles[group.y];
@@ -116,20 +116,20 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   let first = tile.y;
   let rows = tile.z;
   let row0 = 0u;
-  let column0 = group.x * 32u;
+  let column0 = group.x * 16u;
   let rightStart = tile.x * 262144u;
   let biasStart = tile.x * 512u;
-  let leftRow0_0 = (sources[first + min(row0 + lane / 2u * 4u, rows - 1u)]) * 128u;
-  let leftRow0_1 = (sources[first + min(row0 + lane / 2u * 4u + 1u, rows - 1u)]) * 128u;
-  let leftRow0_2 = (sources[first + min(row0 + lane / 2u * 4u + 2u, rows - 1u)]) * 128u;
-  let leftRow0_3 = (sources[first + min(row0 + lane / 2u * 4u + 3u, rows - 1u)]) * 128u;
+  let leftRow0_0 = (sources[first + min(row0 + lane / 4u * 4u, rows - 1u)]) * 128u;
+  let leftRow0_1 = (sources[first + min(row0 + lane / 4u * 4u + 1u, rows - 1u)]) * 128u;
+  let leftRow0_2 = (sources[first + min(row0 + lane / 4u * 4u + 2u, rows - 1u)]) * 128u;
+  let leftRow0_3 = (sources[first + min(row0 + lane / 4u * 4u + 3u, rows - 1u)]) * 128u;
   var left0_0 = vec4f();
   var left0_1 = vec4f();
   var left0_2 = vec4f();
   var left0_3 = vec4f();
-  let rightColumn0 = column0 + lane % 32u;
+  let rightColumn0 = column0 + lane % 16u;
   var right0 = vec4f();
-  let rightColumn1 = column0 + (lane + 128u) % 32u;
+  let rightColumn1 = column0 + (lane + 128u) % 16u;
   var right1 = vec4f();
   var s0 = vec4f();
   var s1 = vec4f();
@@ -139,106 +139,91 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   var s5 = vec4f();
   var s6 = vec4f();
   var s7 = vec4f();
-  var s8 = vec4f();
-  var s9 = vec4f();
-  var s10 = vec4f();
-  var s11 = vec4f();
-  var s12 = vec4f();
-  var s13 = vec4f();
-  var s14 = vec4f();
-  var s15 = vec4f();
-  var s16 = vec4f();
-  var s17 = vec4f();
-  var s18 = vec4f();
-  var s19 = vec4f();
-  var s20 = vec4f();
-  var s21 = vec4f();
-  var s22 = vec4f();
-  var s23 = vec4f();
-  var s24 = vec4f();
-  var s25 = vec4f();
-  var s26 = vec4f();
-  var s27 = vec4f();
-  var s28 = vec4f();
-  var s29 = vec4f();
-  var s30 = vec4f();
-  var s31 = vec4f();
   const begin = 0u;
   const end = 128u;
-  for (var k0 = begin; k0 < end + 2u; k0 += 2u) {
+  for (var k0 = begin; k0 < end + 4u; k0 += 4u) {
     if (k0 < end) {
       if (lane < 64u) {
-        let k = k0 + lane % 2u;
+        let k = k0 + lane % 4u;
         left0_0 = left[leftRow0_0 + k];
         left0_1 = left[leftRow0_1 + k];
         left0_2 = left[leftRow0_2 + k];
         left0_3 = left[leftRow0_3 + k];
       }
       {
-        let k = 4u * k0 + lane / 32u;
+        let k = 4u * k0 + lane / 16u;
         right0 = right[rightStart + k * 512u + rightColumn0];
       }
       {
-        let k = 4u * k0 + (lane + 128u) / 32u;
+        let k = 4u * k0 + (lane + 128u) / 16u;
         right1 = right[rightStart + k * 512u + rightColumn1];
       }
     }
     if (k0 > begin) {
-      for (var i = 0u; i < 8u; i++) {
-        let k = i;
-        let b0 = held[k * 32u + local.x + 264u];
-        let b1 = held[k * 32u + local.x + 280u];
-        let a0 = held[k * 33u + local.y];
-        let a1 = held[k * 33u + local.y + 8u];
-        let a2 = held[k * 33u + local.y + 16u];
-        let a3 = held[k * 33u + local.y + 24u];
+      if (rows > 32u) {
+        let start = 0u;
+        var b0 = held[start * 16u + local.x + 272u];
+        var a0 = held[start * 17u + local.y];
+        var a1 = held[start * 17u + local.y + 8u];
+        for (var i = 1u; i < 16u; i++) {
+          let k = i;
+          let next_b0 = held[k * 16u + local.x + 272u];
+          let next_a0 = held[k * 17u + local.y];
+          let next_a1 = held[k * 17u + local.y + 8u];
+          s0 = fma(vec4f(a0.x), b0, s0);
+          s1 = fma(vec4f(a0.y), b0, s1);
+          s2 = fma(vec4f(a0.z), b0, s2);
+          s3 = fma(vec4f(a0.w), b0, s3);
+          s4 = fma(vec4f(a1.x), b0, s4);
+          s5 = fma(vec4f(a1.y), b0, s5);
+          s6 = fma(vec4f(a1.z), b0, s6);
+          s7 = fma(vec4f(a1.w), b0, s7);
+          b0 = next_b0;
+          a0 = next_a0;
+          a1 = next_a1;
+        }
         s0 = fma(vec4f(a0.x), b0, s0);
-        s1 = fma(vec4f(a0.x), b1, s1);
-        s2 = fma(vec4f(a0.y), b0, s2);
-        s3 = fma(vec4f(a0.y), b1, s3);
-        s4 = fma(vec4f(a0.z), b0, s4);
-        s5 = fma(vec4f(a0.z), b1, s5);
-        s6 = fma(vec4f(a0.w), b0, s6);
-        s7 = fma(vec4f(a0.w), b1, s7);
-        s8 = fma(vec4f(a1.x), b0, s8);
-        s9 = fma(vec4f(a1.x), b1, s9);
-        s10 = fma(vec4f(a1.y), b0, s10);
-        s11 = fma(vec4f(a1.y), b1, s11);
-        s12 = fma(vec4f(a1.z), b0, s12);
-        s13 = fma(vec4f(a1.z), b1, s13);
-        s14 = fma(vec4f(a1.w), b0, s14);
-        s15 = fma(vec4f(a1.w), b1, s15);
-        s16 = fma(vec4f(a2.x), b0, s16);
-        s17 = fma(vec4f(a2.x), b1, s17);
-        s18 = fma(vec4f(a2.y), b0, s18);
-        s19 = fma(vec4f(a2.y), b1, s19);
-        s20 = fma(vec4f(a2.z), b0, s20);
-        s21 = fma(vec4f(a2.z), b1, s21);
-        s22 = fma(vec4f(a2.w), b0, s22);
-        s23 = fma(vec4f(a2.w), b1, s23);
-        s24 = fma(vec4f(a3.x), b0, s24);
-        s25 = fma(vec4f(a3.x), b1, s25);
-        s26 = fma(vec4f(a3.y), b0, s26);
-        s27 = fma(vec4f(a3.y), b1, s27);
-        s28 = fma(vec4f(a3.z), b0, s28);
-        s29 = fma(vec4f(a3.z), b1, s29);
-        s30 = fma(vec4f(a3.w), b0, s30);
-        s31 = fma(vec4f(a3.w), b1, s31);
+        s1 = fma(vec4f(a0.y), b0, s1);
+        s2 = fma(vec4f(a0.z), b0, s2);
+        s3 = fma(vec4f(a0.w), b0, s3);
+        s4 = fma(vec4f(a1.x), b0, s4);
+        s5 = fma(vec4f(a1.y), b0, s5);
+        s6 = fma(vec4f(a1.z), b0, s6);
+        s7 = fma(vec4f(a1.w), b0, s7);
+      } else {
+        let start = 0u;
+        var b0 = held[start * 16u + local.x + 272u];
+        var a0 = held[start * 17u + local.y];
+        for (var i = 1u; i < 16u; i++) {
+          let k = i;
+          let next_b0 = held[k * 16u + local.x + 272u];
+          let next_a0 = held[k * 17u + local.y];
+          s0 = fma(vec4f(a0.x), b0, s0);
+          s1 = fma(vec4f(a0.y), b0, s1);
+          s2 = fma(vec4f(a0.z), b0, s2);
+          s3 = fma(vec4f(a0.w), b0, s3);
+          b0 = next_b0;
+          a0 = next_a0;
+        }
+        s0 = fma(vec4f(a0.x), b0, s0);
+        s1 = fma(vec4f(a0.y), b0, s1);
+        s2 = fma(vec4f(a0.z), b0, s2);
+        s3 = fma(vec4f(a0.w), b0, s3);
       }
     }
     workgroupBarrier();
     if (k0 < end) {
       if (lane < 64u) {
-        held[(lane % 2u * 4u) * 33u + lane / 2u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
-        held[(lane % 2u * 4u + 1u) * 33u + lane / 2u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
-        held[(lane % 2u * 4u + 2u) * 33u + lane / 2u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
-        held[(lane % 2u * 4u + 3u) * 33u + lane / 2u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
+        held[(lane % 4u * 4u) * 17u + lane / 4u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+        held[(lane % 4u * 4u + 1u) * 17u + lane / 4u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+        held[(lane % 4u * 4u + 2u) * 17u + lane / 4u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+        held[(lane % 4u * 4u + 3u) * 17u + lane / 4u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
       }
       {
-        held[lane + 264u] = right0;
+        held[lane + 272u] = right0;
       }
       {
-        held[lane + 392u] = right1;
+        held[lane + 400u] = right1;
       }
     }
     workgroupBarrier();
@@ -249,185 +234,65 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
     if (c0 < 512u) {
       result[m * 512u + c0] = gelu4(s0 + bias[biasStart + c0]);
     }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s1 + bias[biasStart + c1]);
-    }
   }
   if (row0 + 4u * local.y + 1u < rows) {
     let m = first + row0 + 4u * local.y + 1u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s2 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s3 + bias[biasStart + c1]);
+      result[m * 512u + c0] = gelu4(s1 + bias[biasStart + c0]);
     }
   }
   if (row0 + 4u * local.y + 2u < rows) {
     let m = first + row0 + 4u * local.y + 2u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s4 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s5 + bias[biasStart + c1]);
+      result[m * 512u + c0] = gelu4(s2 + bias[biasStart + c0]);
     }
   }
   if (row0 + 4u * local.y + 3u < rows) {
     let m = first + row0 + 4u * local.y + 3u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s6 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s7 + bias[biasStart + c1]);
+      result[m * 512u + c0] = gelu4(s3 + bias[biasStart + c0]);
     }
   }
   if (row0 + 4u * (local.y + 8u) < rows) {
     let m = first + row0 + 4u * (local.y + 8u);
     let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s8 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s9 + bias[biasStart + c1]);
+      result[m * 512u + c0] = gelu4(s4 + bias[biasStart + c0]);
     }
   }
   if (row0 + 4u * (local.y + 8u) + 1u < rows) {
     let m = first + row0 + 4u * (local.y + 8u) + 1u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s10 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s11 + bias[biasStart + c1]);
+      result[m * 512u + c0] = gelu4(s5 + bias[biasStart + c0]);
     }
   }
   if (row0 + 4u * (local.y + 8u) + 2u < rows) {
     let m = first + row0 + 4u * (local.y + 8u) + 2u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s12 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s13 + bias[biasStart + c1]);
+      result[m * 512u + c0] = gelu4(s6 + bias[biasStart + c0]);
     }
   }
   if (row0 + 4u * (local.y + 8u) + 3u < rows) {
     let m = first + row0 + 4u * (local.y + 8u) + 3u;
     let c0 = column0 + local.x;
     if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s14 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s15 + bias[biasStart + c1]);
-    }
-  }
-  if (row0 + 4u * (local.y + 16u) < rows) {
-    let m = first + row0 + 4u * (local.y + 16u);
-    let c0 = column0 + local.x;
-    if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s16 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s17 + bias[biasStart + c1]);
-    }
-  }
-  if (row0 + 4u * (local.y + 16u) + 1u < rows) {
-    let m = first + row0 + 4u * (local.y + 16u) + 1u;
-    let c0 = column0 + local.x;
-    if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s18 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s19 + bias[biasStart + c1]);
-    }
-  }
-  if (row0 + 4u * (local.y + 16u) + 2u < rows) {
-    let m = first + row0 + 4u * (local.y + 16u) + 2u;
-    let c0 = column0 + local.x;
-    if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s20 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s21 + bias[biasStart + c1]);
-    }
-  }
-  if (row0 + 4u * (local.y + 16u) + 3u < rows) {
-    let m = first + row0 + 4u * (local.y + 16u) + 3u;
-    let c0 = column0 + local.x;
-    if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s22 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s23 + bias[biasStart + c1]);
-    }
-  }
-  if (row0 + 4u * (local.y + 24u) < rows) {
-    let m = first + row0 + 4u * (local.y + 24u);
-    let c0 = column0 + local.x;
-    if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s24 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s25 + bias[biasStart + c1]);
-    }
-  }
-  if (row0 + 4u * (local.y + 24u) + 1u < rows) {
-    let m = first + row0 + 4u * (local.y + 24u) + 1u;
-    let c0 = column0 + local.x;
-    if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s26 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s27 + bias[biasStart + c1]);
-    }
-  }
-  if (row0 + 4u * (local.y + 24u) + 2u < rows) {
-    let m = first + row0 + 4u * (local.y + 24u) + 2u;
-    let c0 = column0 + local.x;
-    if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s28 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s29 + bias[biasStart + c1]);
-    }
-  }
-  if (row0 + 4u * (local.y + 24u) + 3u < rows) {
-    let m = first + row0 + 4u * (local.y + 24u) + 3u;
-    let c0 = column0 + local.x;
-    if (c0 < 512u) {
-      result[m * 512u + c0] = gelu4(s30 + bias[biasStart + c0]);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 512u) {
-      result[m * 512u + c1] = gelu4(s31 + bias[biasStart + c1]);
+      result[m * 512u + c0] = gelu4(s7 + bias[biasStart + c0]);
     }
   }
 }
 
-// experts, second layer: 4 x 8 x 4 workgroups
+// experts, second layer: 8 x 16 x 4 workgroups
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(3) var<storage, read> tiles: array<vec4u>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4f>;
-var<workgroup> held: array<vec4f, 520>;
+var<workgroup> held: array<vec4f, 528>;
 @compute @workgroup_size(16, 8)
 fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let tile = tiles[group.y];
@@ -435,21 +300,21 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   let first = tile.y;
   let rows = tile.z;
   let row0 = 0u;
-  let column0 = group.x * 32u;
+  let column0 = group.x * 16u;
   let rightStart = tile.x * 262144u;
   let resultStart = group.z * 102400u;
   let biasStart = tile.x * 128u;
-  let leftRow0_0 = (first + min(row0 + lane / 2u * 4u, rows - 1u)) * 512u;
-  let leftRow0_1 = (first + min(row0 + lane / 2u * 4u + 1u, rows - 1u)) * 512u;
-  let leftRow0_2 = (first + min(row0 + lane / 2u * 4u + 2u, rows - 1u)) * 512u;
-  let leftRow0_3 = (first + min(row0 + lane / 2u * 4u + 3u, rows - 1u)) * 512u;
+  let leftRow0_0 = (first + min(row0 + lane / 4u * 4u, rows - 1u)) * 512u;
+  let leftRow0_1 = (first + min(row0 + lane / 4u * 4u + 1u, rows - 1u)) * 512u;
+  let leftRow0_2 = (first + min(row0 + lane / 4u * 4u + 2u, rows - 1u)) * 512u;
+  let leftRow0_3 = (first + min(row0 + lane / 4u * 4u + 3u, rows - 1u)) * 512u;
   var left0_0 = vec4f();
   var left0_1 = vec4f();
   var left0_2 = vec4f();
   var left0_3 = vec4f();
-  let rightColumn0 = column0 + lane % 32u;
+  let rightColumn0 = column0 + lane % 16u;
   var right0 = vec4f();
-  let rightColumn1 = column0 + (lane + 128u) % 32u;
+  let rightColumn1 = column0 + (lane + 128u) % 16u;
   var right1 = vec4f();
   var s0 = vec4f();
   var s1 = vec4f();
@@ -459,106 +324,91 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
   var s5 = vec4f();
   var s6 = vec4f();
   var s7 = vec4f();
-  var s8 = vec4f();
-  var s9 = vec4f();
-  var s10 = vec4f();
-  var s11 = vec4f();
-  var s12 = vec4f();
-  var s13 = vec4f();
-  var s14 = vec4f();
-  var s15 = vec4f();
-  var s16 = vec4f();
-  var s17 = vec4f();
-  var s18 = vec4f();
-  var s19 = vec4f();
-  var s20 = vec4f();
-  var s21 = vec4f();
-  var s22 = vec4f();
-  var s23 = vec4f();
-  var s24 = vec4f();
-  var s25 = vec4f();
-  var s26 = vec4f();
-  var s27 = vec4f();
-  var s28 = vec4f();
-  var s29 = vec4f();
-  var s30 = vec4f();
-  var s31 = vec4f();
   let begin = group.z * 128u;
   let end = min(begin + 128u, 512u);
-  for (var k0 = begin; k0 < end + 2u; k0 += 2u) {
+  for (var k0 = begin; k0 < end + 4u; k0 += 4u) {
     if (k0 < end) {
       if (lane < 64u) {
-        let k = k0 + lane % 2u;
+        let k = k0 + lane % 4u;
         left0_0 = left[leftRow0_0 + k];
         left0_1 = left[leftRow0_1 + k];
         left0_2 = left[leftRow0_2 + k];
         left0_3 = left[leftRow0_3 + k];
       }
       {
-        let k = 4u * k0 + lane / 32u;
+        let k = 4u * k0 + lane / 16u;
         right0 = right[rightStart + k * 128u + rightColumn0];
       }
       {
-        let k = 4u * k0 + (lane + 128u) / 32u;
+        let k = 4u * k0 + (lane + 128u) / 16u;
         right1 = right[rightStart + k * 128u + rightColumn1];
       }
     }
     if (k0 > begin) {
-      for (var i = 0u; i < 8u; i++) {
-        let k = i;
-        let b0 = held[k * 32u + local.x + 264u];
-        let b1 = held[k * 32u + local.x + 280u];
-        let a0 = held[k * 33u + local.y];
-        let a1 = held[k * 33u + local.y + 8u];
-        let a2 = held[k * 33u + local.y + 16u];
-        let a3 = held[k * 33u + local.y + 24u];
+      if (rows > 32u) {
+        let start = 0u;
+        var b0 = held[start * 16u + local.x + 272u];
+        var a0 = held[start * 17u + local.y];
+        var a1 = held[start * 17u + local.y + 8u];
+        for (var i = 1u; i < 16u; i++) {
+          let k = i;
+          let next_b0 = held[k * 16u + local.x + 272u];
+          let next_a0 = held[k * 17u + local.y];
+          let next_a1 = held[k * 17u + local.y + 8u];
+          s0 = fma(vec4f(a0.x), b0, s0);
+          s1 = fma(vec4f(a0.y), b0, s1);
+          s2 = fma(vec4f(a0.z), b0, s2);
+          s3 = fma(vec4f(a0.w), b0, s3);
+          s4 = fma(vec4f(a1.x), b0, s4);
+          s5 = fma(vec4f(a1.y), b0, s5);
+          s6 = fma(vec4f(a1.z), b0, s6);
+          s7 = fma(vec4f(a1.w), b0, s7);
+          b0 = next_b0;
+          a0 = next_a0;
+          a1 = next_a1;
+        }
         s0 = fma(vec4f(a0.x), b0, s0);
-        s1 = fma(vec4f(a0.x), b1, s1);
-        s2 = fma(vec4f(a0.y), b0, s2);
-        s3 = fma(vec4f(a0.y), b1, s3);
-        s4 = fma(vec4f(a0.z), b0, s4);
-        s5 = fma(vec4f(a0.z), b1, s5);
-        s6 = fma(vec4f(a0.w), b0, s6);
-        s7 = fma(vec4f(a0.w), b1, s7);
-        s8 = fma(vec4f(a1.x), b0, s8);
-        s9 = fma(vec4f(a1.x), b1, s9);
-        s10 = fma(vec4f(a1.y), b0, s10);
-        s11 = fma(vec4f(a1.y), b1, s11);
-        s12 = fma(vec4f(a1.z), b0, s12);
-        s13 = fma(vec4f(a1.z), b1, s13);
-        s14 = fma(vec4f(a1.w), b0, s14);
-        s15 = fma(vec4f(a1.w), b1, s15);
-        s16 = fma(vec4f(a2.x), b0, s16);
-        s17 = fma(vec4f(a2.x), b1, s17);
-        s18 = fma(vec4f(a2.y), b0, s18);
-        s19 = fma(vec4f(a2.y), b1, s19);
-        s20 = fma(vec4f(a2.z), b0, s20);
-        s21 = fma(vec4f(a2.z), b1, s21);
-        s22 = fma(vec4f(a2.w), b0, s22);
-        s23 = fma(vec4f(a2.w), b1, s23);
-        s24 = fma(vec4f(a3.x), b0, s24);
-        s25 = fma(vec4f(a3.x), b1, s25);
-        s26 = fma(vec4f(a3.y), b0, s26);
-        s27 = fma(vec4f(a3.y), b1, s27);
-        s28 = fma(vec4f(a3.z), b0, s28);
-        s29 = fma(vec4f(a3.z), b1, s29);
-        s30 = fma(vec4f(a3.w), b0, s30);
-        s31 = fma(vec4f(a3.w), b1, s31);
+        s1 = fma(vec4f(a0.y), b0, s1);
+        s2 = fma(vec4f(a0.z), b0, s2);
+        s3 = fma(vec4f(a0.w), b0, s3);
+        s4 = fma(vec4f(a1.x), b0, s4);
+        s5 = fma(vec4f(a1.y), b0, s5);
+        s6 = fma(vec4f(a1.z), b0, s6);
+        s7 = fma(vec4f(a1.w), b0, s7);
+      } else {
+        let start = 0u;
+        var b0 = held[start * 16u + local.x + 272u];
+        var a0 = held[start * 17u + local.y];
+        for (var i = 1u; i < 16u; i++) {
+          let k = i;
+          let next_b0 = held[k * 16u + local.x + 272u];
+          let next_a0 = held[k * 17u + local.y];
+          s0 = fma(vec4f(a0.x), b0, s0);
+          s1 = fma(vec4f(a0.y), b0, s1);
+          s2 = fma(vec4f(a0.z), b0, s2);
+          s3 = fma(vec4f(a0.w), b0, s3);
+          b0 = next_b0;
+          a0 = next_a0;
+        }
+        s0 = fma(vec4f(a0.x), b0, s0);
+        s1 = fma(vec4f(a0.y), b0, s1);
+        s2 = fma(vec4f(a0.z), b0, s2);
+        s3 = fma(vec4f(a0.w), b0, s3);
       }
     }
     workgroupBarrier();
     if (k0 < end) {
       if (lane < 64u) {
-        held[(lane % 2u * 4u) * 33u + lane / 2u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
-        held[(lane % 2u * 4u + 1u) * 33u + lane / 2u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
-        held[(lane % 2u * 4u + 2u) * 33u + lane / 2u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
-        held[(lane % 2u * 4u + 3u) * 33u + lane / 2u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
+        held[(lane % 4u * 4u) * 17u + lane / 4u] = vec4f(left0_0.x, left0_1.x, left0_2.x, left0_3.x);
+        held[(lane % 4u * 4u + 1u) * 17u + lane / 4u] = vec4f(left0_0.y, left0_1.y, left0_2.y, left0_3.y);
+        held[(lane % 4u * 4u + 2u) * 17u + lane / 4u] = vec4f(left0_0.z, left0_1.z, left0_2.z, left0_3.z);
+        held[(lane % 4u * 4u + 3u) * 17u + lane / 4u] = vec4f(left0_0.w, left0_1.w, left0_2.w, left0_3.w);
       }
       {
-        held[lane + 264u] = right0;
+        held[lane + 272u] = right0;
       }
       {
-        held[lane + 392u] = right1;
+        held[lane + 400u] = right1;
       }
     }
     workgroupBarrier();
@@ -569,174 +419,54 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_in
     if (c0 < 128u) {
       result[resultStart + m * 128u + c0] = s0 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
     }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s1 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
-    }
   }
   if (row0 + 4u * local.y + 1u < rows) {
     let m = first + row0 + 4u * local.y + 1u;
     let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s2 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s3 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
+      result[resultStart + m * 128u + c0] = s1 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
     }
   }
   if (row0 + 4u * local.y + 2u < rows) {
     let m = first + row0 + 4u * local.y + 2u;
     let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s4 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s5 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
+      result[resultStart + m * 128u + c0] = s2 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
     }
   }
   if (row0 + 4u * local.y + 3u < rows) {
     let m = first + row0 + 4u * local.y + 3u;
     let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s6 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s7 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
+      result[resultStart + m * 128u + c0] = s3 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
     }
   }
   if (row0 + 4u * (local.y + 8u) < rows) {
     let m = first + row0 + 4u * (local.y + 8u);
     let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s8 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s9 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
+      result[resultStart + m * 128u + c0] = s4 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
     }
   }
   if (row0 + 4u * (local.y + 8u) + 1u < rows) {
     let m = first + row0 + 4u * (local.y + 8u) + 1u;
     let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s10 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s11 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
+      result[resultStart + m * 128u + c0] = s5 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
     }
   }
   if (row0 + 4u * (local.y + 8u) + 2u < rows) {
     let m = first + row0 + 4u * (local.y + 8u) + 2u;
     let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s12 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s13 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
+      result[resultStart + m * 128u + c0] = s6 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
     }
   }
   if (row0 + 4u * (local.y + 8u) + 3u < rows) {
     let m = first + row0 + 4u * (local.y + 8u) + 3u;
     let c0 = column0 + local.x;
     if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s14 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s15 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
-    }
-  }
-  if (row0 + 4u * (local.y + 16u) < rows) {
-    let m = first + row0 + 4u * (local.y + 16u);
-    let c0 = column0 + local.x;
-    if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s16 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s17 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
-    }
-  }
-  if (row0 + 4u * (local.y + 16u) + 1u < rows) {
-    let m = first + row0 + 4u * (local.y + 16u) + 1u;
-    let c0 = column0 + local.x;
-    if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s18 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s19 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
-    }
-  }
-  if (row0 + 4u * (local.y + 16u) + 2u < rows) {
-    let m = first + row0 + 4u * (local.y + 16u) + 2u;
-    let c0 = column0 + local.x;
-    if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s20 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s21 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
-    }
-  }
-  if (row0 + 4u * (local.y + 16u) + 3u < rows) {
-    let m = first + row0 + 4u * (local.y + 16u) + 3u;
-    let c0 = column0 + local.x;
-    if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s22 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s23 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
-    }
-  }
-  if (row0 + 4u * (local.y + 24u) < rows) {
-    let m = first + row0 + 4u * (local.y + 24u);
-    let c0 = column0 + local.x;
-    if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s24 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s25 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
-    }
-  }
-  if (row0 + 4u * (local.y + 24u) + 1u < rows) {
-    let m = first + row0 + 4u * (local.y + 24u) + 1u;
-    let c0 = column0 + local.x;
-    if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s26 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s27 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
-    }
-  }
-  if (row0 + 4u * (local.y + 24u) + 2u < rows) {
-    let m = first + row0 + 4u * (local.y + 24u) + 2u;
-    let c0 = column0 + local.x;
-    if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s28 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s29 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
-    }
-  }
-  if (row0 + 4u * (local.y + 24u) + 3u < rows) {
-    let m = first + row0 + 4u * (local.y + 24u) + 3u;
-    let c0 = column0 + local.x;
-    if (c0 < 128u) {
-      result[resultStart + m * 128u + c0] = s30 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
-    }
-    let c1 = column0 + local.x + 16u;
-    if (c1 < 128u) {
-      result[resultStart + m * 128u + c1] = s31 + select(vec4f(), bias[biasStart + c1], group.z == 0u);
+      result[resultStart + m * 128u + c0] = s7 + select(vec4f(), bias[biasStart + c0], group.z == 0u);
     }
   }
 }
