@@ -42,6 +42,9 @@ const mostThreads = 512;
 /** Tokens of a workgroup, where it has several: each is another use of what a thread loaded of the router's kernel. */
 const tokenCounts = [4, 2] as const;
 
+/** Entries of a router's kernel whose loads take longer than a core's only workgroup waits: then one for each core is enough. */
+const manyEntries = 8192;
+
 /** How the threads of a workgroup share its tokens. */
 interface Shares {
   readonly tokens: 1 | 2 | 4;
@@ -128,8 +131,8 @@ export function gateByWorkgroup(
 }
 
 /**
- * As many tokens a workgroup as leave a workgroup for each of the device's cores and fit into workgroup memory; one where
- * threads are not a power of two, since subgroups may not be full then.
+ * As many tokens a workgroup as leave two workgroups for each of the device's cores, or one, and fit into workgroup memory;
+ * one where threads are not a power of two, since subgroups may not be full then.
  */
 function sharesOf({ G, T, D, E }: GateSizes, wide: boolean, profile: Profile): Shares {
   const { lanesPerRow, limits, minWorkgroups } = profile;
@@ -150,7 +153,8 @@ function sharesOf({ G, T, D, E }: GateSizes, wide: boolean, profile: Profile): S
   const bytes = 4 * (D + parts * E + 2 * E + 2 * Math.ceil(threads / smallest));
   const fits = (tokens: number): boolean => tokens * bytes <= limits.maxComputeWorkgroupStorageSize;
   const mayBeSeveral = columns <= threads && isPowerOfTwo(threads);
-  const isEnough = (n: number): boolean => n <= G * T && 2 * Math.ceil((G * T) / n) >= minWorkgroups;
+  const enough = D * E < manyEntries ? minWorkgroups : minWorkgroups / 2;
+  const isEnough = (n: number): boolean => n <= G * T && Math.ceil((G * T) / n) >= enough;
   const tokens = (mayBeSeveral && tokenCounts.find((n) => isEnough(n) && fits(n))) || 1;
   return { tokens, threads, columns, split, block, parts, isHeld: fits(tokens) };
 }
