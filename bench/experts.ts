@@ -1,9 +1,9 @@
 /**
  * The experts' products of an MoE layer on one WebGPU adapter, beside the products of a dense MLP on as many rows, and
- * beside dense products that read as many weights, too; and what routing, dispatch and combination take of the layer.
- * Options: bench/measure.ts. Traps: bench/traps.md.
+ * beside dense products that read as many weights, too; and what routing, dispatch and combination take of the layer, beyond
+ * what LayerNorm and residual take of a dense one. Options: bench/measure.ts. Traps: bench/traps.md.
  */
-import type { Executable, Span } from "../backends/backend.ts";
+import type { Executable, LaunchTime, Span } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
 import { isOfExperts, spansOf } from "../backends/spans.ts";
 import { median } from "../backends/statistics.ts";
@@ -14,6 +14,10 @@ import { type Case, isFull, measureAll, tell } from "./measure.ts";
 import { denseMlp, type Measured, moeLayer, wideProducts } from "./programs.ts";
 
 const rounds = 15;
+
+/** Milliseconds of launches that are timed at once, so that GPUs are busy for most of a turn, and the most runs that they are. */
+const sampleMs = 8;
+const mostRuns = 100;
 
 /** What is measured: MoE layers of the paper's models, of images of 224 pixels. */
 interface Layer {
@@ -38,45 +42,64 @@ interface Row {
   /** The rate of the experts' products as a share of the others'. */
   readonly ofDense: number;
   readonly ofWide: number;
-  /** Share of the layer that is no product of experts. */
+  /** Share of the layer that is no product of experts, LayerNorm and residual included. */
+  readonly noProduct: number;
+  /** Share of the layer that routing, dispatch and combination take: the same without what a dense layer has, too. */
   readonly routing: number;
 }
 
 const { engine } = await openBackend("webgpu");
 
-/** A program of which the device times all launches, and those of the experts' products, without a break between. */
+/** A program of which the device times all launches, and those of products, without a break between. */
 class Timed {
   readonly executable: Executable;
   readonly #inputs: Measured["inputs"];
-  readonly #spans: readonly Span[];
+  readonly #spans: readonly [Span, Span];
+  #runs = 1;
 
-  private constructor(executable: Executable, inputs: Measured["inputs"], spans: readonly Span[]) {
+  private constructor(executable: Executable, inputs: Measured["inputs"], spans: readonly [Span, Span]) {
     this.executable = executable;
     this.#inputs = inputs;
     this.#spans = spans;
   }
 
-  static async of({ graph, weights, inputs }: Measured): Promise<Timed> {
+  /** `productsOf` says which launches are products, and what adds up parts of them. */
+  static async of(
+    { graph, weights, inputs }: Measured,
+    productsOf: (launches: readonly LaunchTime[]) => Span,
+  ): Promise<Timed> {
     const executable = await engine.compile(graph, weights);
     const launches = (await executable.profile?.(inputs)) ?? [];
-    // The router's product is none of these.
-    const [products = [0, 0] as const] = spansOf(launches, isOfExperts);
-    return new Timed(executable, inputs, [[0, launches.length], products]);
+    const timed = new Timed(executable, inputs, [[0, launches.length], productsOf(launches)]);
+    const { all } = await timed.spent();
+    timed.#runs = Math.min(mostRuns, Math.max(1, Math.round(sampleMs / all)));
+    return timed;
   }
 
   async spent(): Promise<Spent> {
     const { time } = this.executable;
     if (!time) throw new RangeError(`${engine.device} times no launches`);
-    const [all = 0, products = 0] = await time(this.#inputs, this.#spans);
-    return { all, products };
+    const spans = Array.from({ length: this.#runs }, () => this.#spans).flat();
+    const taken = await time(this.#inputs, spans);
+    const [all, products] = [0, 1].map((which) => median(taken.filter((_, i) => i % 2 === which)));
+    return { all: all ?? Number.NaN, products: products ?? Number.NaN };
   }
 }
 
-/** Milliseconds of a run's launches, and of its experts' products. */
+/** Milliseconds of a run's launches, and of its products. */
 interface Spent {
   readonly all: number;
   readonly products: number;
 }
+
+/** What comes before and after the products. */
+const around = ({ all, products }: Spent): number => all - products;
+
+/** The router's product is none of the experts'. */
+const ofExperts = (launches: readonly LaunchTime[]): Span => spansOf(launches, isOfExperts)[0] ?? [0, 0];
+const allBut =
+  (first: number) =>
+  (launches: readonly LaunchTime[]): Span => [first, launches.length];
 
 /** The median of what a turn has, turn by turn. */
 const each = (turns: readonly (readonly Spent[])[], of: (spent: Spent) => number): number[] =>
@@ -89,21 +112,23 @@ const rate = (first: readonly number[], second: readonly number[], work = 1): nu
 async function measure({ preset, model, experts, batch }: Layer): Promise<Row> {
   const config = presets.get(preset) ?? {};
   const layer = moeLayer(mergeConfig(config, { encoder: { moe: { num_experts: experts } } }), batch);
-  const sparse = await Timed.of(layer);
+  const sparse = await Timed.of(layer, ofExperts);
   const slots = (await sparse.executable.run(layer.inputs)).get("slots");
   const rows = [...(slots?.numbers() ?? [])].filter((slot) => slot >= 0).length;
-  const dense = await Timed.of(denseMlp(config, rows));
-  const wide = await Timed.of(wideProducts(config, rows, experts));
+  // LayerNorm is a launch of its own there, the residual a part of the last one.
+  const dense = await Timed.of(denseMlp(config, rows), allBut(1));
+  const wide = await Timed.of(wideProducts(config, rows, experts), allBut(0));
   const all = [sparse, dense, wide];
   const turns = await takeTurns(
     all.map((one) => () => one.spent()),
     { rounds },
   );
   for (const { executable } of all) executable.dispose();
-  const [own = [], ...others] = turns;
+  const [own = [], besides = [], others = []] = turns;
   const expertsMs = each(own, ({ products }) => products);
-  // A dense MLP is products alone, with the launches that add up parts of them.
-  const [denseMs = [], wideMs = []] = others.map((one) => each(one, (spent) => spent.all));
+  const denseMs = each(besides, ({ products }) => products);
+  const wideMs = each(others, ({ products }) => products);
+  const aroundDense = median(each(besides, around));
   return {
     model,
     experts,
@@ -115,7 +140,8 @@ async function measure({ preset, model, experts, batch }: Layer): Promise<Row> {
     ofDense: rate(expertsMs, denseMs),
     // Each matrix is multiplied by as many rows, whole ones.
     ofWide: rate(expertsMs, wideMs, (Math.ceil(rows / experts) * experts) / rows),
-    routing: median(each(own, (spent) => 1 - spent.products / spent.all)),
+    noProduct: median(each(own, (spent) => around(spent) / spent.all)),
+    routing: median(each(own, (spent) => (around(spent) - aroundDense) / spent.all)),
   };
 }
 
@@ -133,6 +159,7 @@ function report(rows: readonly Row[]): void {
     "of dense",
     "of wide",
     "no product",
+    "routing",
   ];
   const cells = rows.map((row) => [
     row.model,
@@ -144,6 +171,7 @@ function report(rows: readonly Row[]): void {
     row.wideMs.toFixed(3),
     percent(row.ofDense),
     percent(row.ofWide),
+    percent(row.noProduct, 1),
     percent(row.routing, 1),
   ]);
   tell({

@@ -1,14 +1,18 @@
 /**
  * What k and the capacity ratio cost: one live program of V-MoE-S/32 Last-2 with 8 experts under batch prioritized routing,
- * beside the dense ViT-S/32 with the same head, on WebGPU. Options: bench/measure.ts. Traps: bench/traps.md.
+ * beside the dense ViT-S/32 with the same head, on WebGPU; whole runs by the host's clock, and their launches by the device's.
+ * Options: bench/measure.ts. Traps: bench/traps.md.
  */
+import type { Executable } from "../backends/backend.ts";
 import { openBackend } from "../backends/choose.ts";
 import { median } from "../backends/statistics.ts";
+import { takeTurns } from "../backends/turns.ts";
 import { table } from "../cli/terminal.ts";
+import type { Tensor } from "../ir/index.ts";
 import { createModel, knobsOf, mergeConfig, presets, probing, randomWeights } from "../models/index.ts";
 import { msLeft, tell } from "./measure.ts";
 import { pictures } from "./programs.ts";
-import { inTurns, type Runner, timesAs } from "./turns.ts";
+import { inTurns, type Runner, type Timed, timesAs } from "./turns.ts";
 
 const batch = 8;
 const turns = { rounds: 11 };
@@ -21,33 +25,73 @@ const image = pictures(batch);
 
 const dense = createModel(mergeConfig(presets.get("vit-s32") ?? {}, head), { batch });
 const live = createModel(sparse, { batch, live: true });
-const [one, other] = await Promise.all(
+const [one, other] = (await Promise.all(
   [dense, live].map(({ graph, parameters }) =>
     engine.compile(graph.select(["logits"]), randomWeights(probing(parameters), 0)),
   ),
-);
-const runners: Runner[] = [
-  { what: "ViT-S/32", flops: batch * dense.flops, run: async () => one?.run(new Map([["image", image]])) },
-  ...settings.map(({ k, capacity }): Runner => {
-    const knobs = knobsOf(live, { k, capacity, priority: "gate" });
-    const inputs = new Map([["image", image], ...knobs]);
-    return { what: `k = ${k}, C = ${capacity}`, flops: 0, run: async () => other?.run(inputs) };
-  }),
+)) as [Executable, Executable];
+/** A model with its inputs. */
+interface Setting {
+  readonly what: string;
+  readonly executable: Executable;
+  readonly inputs: ReadonlyMap<string, Tensor>;
+}
+
+const all: readonly Setting[] = [
+  { what: "ViT-S/32", executable: one, inputs: new Map([["image", image]]) },
+  ...settings.map(({ k, capacity }) => ({
+    what: `k = ${k}, C = ${capacity}`,
+    executable: other,
+    inputs: new Map([["image", image], ...knobsOf(live, { k, capacity, priority: "gate" })]),
+  })),
 ];
-for (const runner of runners) await runner.run();
-const [first, ...rest] = await inTurns(runners, { ...turns, limitMs: msLeft() });
-const rows = rest.map((each) => ({
-  what: each.what,
-  ms: each.ms,
-  ofDense: median(timesAs(each, first ?? each)),
-}));
-const cells = rows.map(({ what, ms, ofDense }) => [what, ms.toFixed(2), ofDense.toFixed(3)]);
-const base = [first?.what ?? "", first?.ms.toFixed(2) ?? "", "1"];
+for (const { executable, inputs } of all) await executable.run(inputs);
+const runners = all.map(({ what, executable, inputs }): Runner => {
+  return { what, flops: 0, run: () => executable.run(inputs) };
+});
+const [first, ...rest] = (await inTurns(runners, { ...turns, limitMs: msLeft() })) as [Timed, ...Timed[]];
+const [launches, ...others] = (await launchesInTurns(all)) as [number[], ...number[][]];
+
+/** Milliseconds of all launches, without a break between, turn by turn; none where the device times none. */
+async function launchesInTurns(timed: readonly Setting[]): Promise<number[][]> {
+  const launched: (() => Promise<number>)[] = [];
+  for (const { executable, inputs } of timed) {
+    const { profile, time } = executable;
+    if (!profile || !time) return timed.map(() => []);
+    const { length } = await profile(inputs);
+    launched.push(async () => (await time(inputs, [[0, length]]))[0] ?? Number.NaN);
+  }
+  const taken = await takeTurns(launched, { ...turns, limitMs: msLeft() });
+  return taken.map((each) => each.map(median));
+}
+
+const rows = rest.map((each, i) => {
+  const own = others[i] ?? [];
+  return {
+    what: each.what,
+    ms: each.ms,
+    ofDense: median(timesAs(each, first)),
+    launchesMs: median(own),
+    launchesOfDense: median(own.map((ms, turn) => ms / (launches[turn] ?? Number.NaN))),
+  };
+});
+const cells = rows.map(({ what, ms, ofDense, launchesMs, launchesOfDense }) => [
+  what,
+  ms.toFixed(2),
+  ofDense.toFixed(3),
+  launchesMs.toFixed(2),
+  launchesOfDense.toFixed(3),
+]);
+const base = [first.what, first.ms.toFixed(2), "1", median(launches).toFixed(2), "1"];
 tell({
   device: engine.device,
   how: `batch ${batch}, medians of at most ${turns.rounds} turns`,
-  numbers: { batch, turns, dense: first?.ms, rows },
-  text: table([["what", "ms", "of the dense model's time"], base, ...cells]),
+  numbers: { batch, turns, dense: first.ms, denseLaunches: median(launches), rows },
+  text: table([
+    ["what", "ms", "of the dense model's time", "launches, ms", "of the dense model's"],
+    base,
+    ...cells,
+  ]),
 });
 engine.close();
 process.exit();

@@ -60,14 +60,15 @@ export function moeLayer(config: Json, batch: number): Measured {
   };
 }
 
-/** The dense MLP of a model's configuration on `rows` tokens. */
+/** The dense MLP of a model's configuration as its blocks have it, between LayerNorm and residual, on `rows` tokens. */
 export function denseMlp(config: Json, rows: number): Measured {
   const { encoder, hidden_size: D } = parseConfig(config);
   const parameters = new Parameters();
   const x = input("x", { dtype: "f32", shape: [1, rows, D] });
-  const y = mlp(x, { width: encoder.mlp_dim, gelu: encoder.gelu }, parameters);
+  const normal = layerNorm("LayerNorm_1", x, encoder.layer_norm_epsilon, parameters);
+  const y = mlp(normal, { width: encoder.mlp_dim, gelu: encoder.gelu }, parameters);
   return {
-    graph: new Graph("mlp", [x], [["y", y]]),
+    graph: new Graph("mlp", [x], [["y", ops.add(x, y)]]),
     ...given([x], parameters),
     flops: 4 * rows * D * encoder.mlp_dim,
   };
