@@ -2,12 +2,14 @@
 import { expect, test } from "vitest";
 
 import { dawn } from "../../backends/webgpu/dawn.ts";
-import { webgpuOn } from "../../backends/webgpu/index.ts";
+import { type Profile, profiles, type Tile, webgpuOn } from "../../backends/webgpu/index.ts";
 import { evaluate, Graph, input, ops, Tensor, type Value, weight } from "../../ir/index.ts";
 import { asCpu, gpu } from "../support/adapter.ts";
 import { expectClose } from "../support/close.ts";
 import { drawn, expertWeights, f32, weightsFor } from "../support/moeLayer.ts";
 import { memoryWeights } from "../support/weights.ts";
+
+const generic = profiles.find(({ name }) => name === "gpu-generic") as Profile;
 
 const [D, F] = [12, 20];
 
@@ -43,17 +45,26 @@ function experts(
 
 const isInput = ({ leaf }: Value): boolean => leaf?.kind === "input";
 
-test.each([
-  ["weights", 28, weight],
-  ["weights", 12, weight],
-  ["weights", 7, weight],
-  ["inputs", 19, input],
-] as const)("experts that are %s, of at most %i rows", async (_, capacity, leaf) => {
+/** A GPU with one tile, in workgroup memory, of 8 rows for each vector of 4 that a thread has. */
+const held = (tm: number, rest: Partial<Tile> = {}): Profile => ({
+  ...generic,
+  tiles: [{ wx: 8, wy: 2, tm, tv: 1, bk: 16, ...rest }],
+});
+
+test.each<readonly [string, number, string, typeof weight, Profile]>([
+  ["weights", 28, "a CPU's", weight, asCpu],
+  ["weights", 12, "a CPU's", weight, asCpu],
+  ["weights", 7, "a CPU's", weight, asCpu],
+  ["inputs", 19, "a CPU's", input, asCpu],
+  ["weights", 25, "a GPU's, of 24 rows", weight, held(12)],
+  ["weights", 17, "a GPU's, of two vectors of columns a thread", weight, held(8, { tv: 2 })],
+  ["inputs", 18, "a GPU's, whose threads share steps", input, held(8, { split: 2 })],
+])("experts that are %s, of at most %i rows, on tiles of %s", async (_, capacity, __, leaf, profile) => {
   const { graph, given } = experts(capacity, leaf);
   const loads = Array<number>(capacity + 1).fill(0);
   for (const e of given.get("choices")?.numbers() ?? []) loads[e]! += 1;
   expect(loads).toEqual([...loads.keys()]);
-  const engine = await webgpuOn(() => Promise.resolve(gpu), asCpu).open();
+  const engine = await webgpuOn(() => Promise.resolve(gpu), profile).open();
   try {
     const names = new Set<string>(graph.weights.map((value) => value.leaf?.name ?? ""));
     const inputs = new Map([...given].filter(([name]) => !names.has(name)));
