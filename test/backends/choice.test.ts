@@ -9,8 +9,9 @@ import {
   listingOf,
   tileOfListing,
 } from "../../backends/webgpu/gemm/choice.ts";
-import { type Profile, profiles } from "../../backends/webgpu/index.ts";
-import { blockOf, fits, type Product, type Tile } from "../../backends/webgpu/profile.ts";
+import { compile, type Profile, profileOf, profiles } from "../../backends/webgpu/index.ts";
+import { blockOf, fits, type Product, type Tile, tileVectors } from "../../backends/webgpu/profile.ts";
+import { createModel, presets } from "../../models/index.ts";
 import { productOf } from "../support/product.ts";
 
 const nvidia = profiles.find(({ name }) => name === "nvidia") as Profile;
@@ -71,6 +72,16 @@ test.each<readonly [Product, Tile, number]>([
   },
 );
 
+const cyclesOfListed = (M: number, by: Tile): number =>
+  cyclesOf(by, productOf(M, 2048, 512, { experts: 8 }), nvidia);
+
+test("of listed rows those that loops compute count, a tile's last ones by the vector of four that a thread has", () => {
+  const [tall, low] = [tile(16, 4, 16, 1, 16), tile(16, 8, 8, 1, 16)];
+  expect(cyclesOfListed(96, tall)).toBeLessThan(cyclesOfListed(128, tall));
+  expect(cyclesOfListed(113, tall)).toBe(cyclesOfListed(128, tall));
+  expect(cyclesOfListed(100, low)).toBe(cyclesOfListed(128, low));
+});
+
 test("many rows get large blocks, and few have threads share the inner axis", () => {
   const rows = (M: number, N: number, K: number): number =>
     blockOf(chooseTile(productOf(M, N, K), ways, nvidia)).rows;
@@ -116,6 +127,8 @@ test("rows of experts are listed in tiles that suit both layers", () => {
   expect(height(28, 32)).toBe(32);
   // A tile as high as all rows would leave most cores without one in the second layer.
   expect(height(108, 8)).toBeLessThanOrEqual(64);
+  // Threads of 16 rows are no faster where rows are listed.
+  expect(height(420, 8, [400])).toBe(64);
   // What an expert has at most is no matter where most have few.
   expect(height(400, 300, [2])).toBeLessThanOrEqual(8);
 });
@@ -133,6 +146,35 @@ test("where fewer rows may come, tiles are chosen for half as many, too", () => 
   expect(firstOf([100])).toEqual(tile(16, 8, 8, 1, 16));
   // 64 rows are two steps of 16 of the others, or one of 32: with one tile an expert nothing else hides the wait.
   expect(firstOf([100, 50])).toEqual(tile(16, 8, 8, 1, 32));
+});
+
+test("experts that k and the capacity may be lowered for are multiplied by such tiles", () => {
+  const config = presets.get("vmoe-s32-last2-e8") ?? {};
+  const firstLayers = (live: boolean): Set<number> => {
+    const { launches, kernels } = compile(createModel(config, { batch: 8, live }).graph, nvidia);
+    const those = launches.filter(({ label }) => label === "experts, first layer");
+    return new Set(
+      those.map(({ kernel }) => Number(/held: array<vec4f, (\d+)>/.exec(kernels[kernel]?.wgsl ?? "")?.[1])),
+    );
+  };
+  expect(firstLayers(false)).toEqual(new Set([tileVectors(tile(16, 8, 8, 1, 16))]));
+  expect(firstLayers(true)).toEqual(new Set([tileVectors(tile(16, 8, 8, 1, 32))]));
+});
+
+test("a built-in profile has the tiles that its limits allow, a device of the kind those that its own do", () => {
+  const deep = tile(16, 8, 8, 1, 32);
+  const generic = profiles.find(({ name }) => name === "gpu-generic") as Profile;
+  const roomy = { ...generic.limits, maxComputeWorkgroupStorageSize: 32 * 1024 };
+  const device = {
+    features: new Set<string>(),
+    subgroupMinSize: 4,
+    vendor: "",
+    software: false,
+    matrices: [],
+  };
+  expect(generic.tiles).not.toContainEqual(deep);
+  expect(profileOf({ ...device, limits: generic.limits }).tiles).not.toContainEqual(deep);
+  expect(profileOf({ ...device, limits: roomy }).tiles).toContainEqual(deep);
 });
 
 test("a tile that was measured for experts is that of both layers, in parts only the second's", () => {

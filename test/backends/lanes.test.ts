@@ -290,3 +290,17 @@ test("a row within a subgroup takes no barrier, and several subgroups one for ea
     );
   expect(forms.map(([, profile]) => barriers(profile))).toEqual([0, 2, 2, 4, 4, 0, 0]);
 });
+
+test.each([
+  ["few experts", 8, 400, 400],
+  ["few experts, more tokens than twice the cores need", 8, 1600, 400],
+  ["a kernel that takes long to load", 32, 400, 200],
+  ["few tokens", 32, 50, 50],
+])("tokens share a workgroup where that leaves enough of them: %s", (_, E, T, workgroups) => {
+  const nvidia = profiles.find(({ name }) => name === "nvidia") as Profile;
+  const it = new Case();
+  const [x, scale, bias, kernel] = [it.f32([1, T, 512]), it.f32([512]), it.f32([512]), it.f32([512, E])];
+  const { weights } = ops.normAndGate(x, scale, bias, kernel, { epsilon: 1e-6, k: 2, through: "f32" });
+  const { launches } = compile(new Graph("gate", [x, scale, bias, kernel], [["weights", weights]]), nvidia);
+  expect(launches.map((launch) => launch.workgroups)).toEqual([[workgroups, 1, 1]]);
+});
