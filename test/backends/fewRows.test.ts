@@ -58,7 +58,6 @@ test.each<readonly [string, number, string, typeof weight, Profile]>([
   ["inputs", 19, "a CPU's", input, asCpu],
   ["weights", 25, "a GPU's, of 24 rows", weight, held(12)],
   ["weights", 17, "a GPU's, of two vectors of columns a thread", weight, held(8, { tv: 2 })],
-  ["inputs", 18, "a GPU's, whose threads share steps", input, held(8, { split: 2 })],
 ])("experts that are %s, of at most %i rows, on tiles of %s", async (_, capacity, __, leaf, profile) => {
   const { graph, given } = experts(capacity, leaf);
   const loads = Array<number>(capacity + 1).fill(0);
