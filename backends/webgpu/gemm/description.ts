@@ -2,6 +2,7 @@
 import type { Binding, Lanes, LaunchedProduct, Output, Rows } from "../kernel.ts";
 import type { Product, Tile } from "../profile.ts";
 import type { Strips } from "../strips.ts";
+import { plus, product, sum, times, xyzw } from "../wgsl.ts";
 import type { Listing } from "./choice.ts";
 import type { Narrow } from "./storage.ts";
 
@@ -86,37 +87,6 @@ export const downFirst = ({ tile, tiles, M }: Pick<Plan, "tile" | "tiles" | "M">
   tile.broadcast === true && (!tiles || M > tiles.height);
 
 export const whole = (n: number): boolean => n % 4 === 0;
-
-export const times = (n: number, f: (i: number) => string): string[] =>
-  Array.from({ length: n }, (_, i) => f(i));
-
-/** `code` with every line moved right. */
-export const block = (margin: number, code: readonly string[]): string =>
-  code
-    .flatMap((part) => part.split("\n"))
-    .filter((line) => line.trim())
-    .map((line) => " ".repeat(margin) + line)
-    .join("\n");
-
-/** The name of what belongs to vector `j` of a thread's columns. */
-export const named = (name: string, j: number): string => (j === 0 ? name : `${name}_${j}`);
-
-/** `statement`, under a condition where it needs one. */
-export const guarded = (condition: string | undefined, statement: string): string =>
-  condition ? `if (${condition}) { ${statement} }` : statement;
-
-export const xyzw = "xyzw";
-
-/** Sums and products of WGSL terms with numbers, without what changes nothing. */
-export const plus = (term: string, n: number): string => (n === 0 ? term : `${term} + ${n}u`);
-export const sum = (...terms: readonly (string | undefined)[]): string =>
-  terms.filter(Boolean).join(" + ") || "0u";
-export const product = (factor: string, n: number): string => {
-  if (n === 1) return factor;
-  return /^\w+$/.test(factor) || /^\w+[([][^()]*[)\]]$/.test(factor)
-    ? `${factor} * ${n}u`
-    : `(${factor}) * ${n}u`;
-};
 
 /** Statements that say once where each matrix starts, for those that do not start at 0. */
 export function starts({ left, right, result, bias, vec }: Plan): string[] {

@@ -1,22 +1,16 @@
 /** Family `reg`: a block of rows times four columns in each thread, straight from global memory; no barrier. */
 import { rowLoops, type Tile } from "../profile.ts";
+import { block, named, plus, product, sum, times, xyzw } from "../wgsl.ts";
 import {
-  block,
   columnsOf,
   downFirst,
   leftRow,
-  named,
   type Plan,
-  plus,
-  product,
   rightColumns,
   rightEntry,
   startOf,
   starts,
   store,
-  sum,
-  times,
-  xyzw,
 } from "./description.ts";
 import { haveRow, leftEntry, leftLoads, loadedRows } from "./regLeft.ts";
 import { loopOverStrips } from "./regStrips.ts";

@@ -1,6 +1,7 @@
 /** What threads of family `reg` load of the left factor: each the rows of its sums, or each a row for all of a subgroup. */
 import type { Tile } from "../profile.ts";
-import { leftColumn, type Plan, plus, times } from "./description.ts";
+import { plus, times } from "../wgsl.ts";
+import { leftColumn, type Plan } from "./description.ts";
 
 /** Rows of the left factor that a thread loads: those of its sums; or one for each thread, all of which get all. */
 export const loadedRows = ({ wx, tm, broadcast }: Tile): string[] =>

@@ -1,6 +1,7 @@
 /** The inner loop of family `reg` where the right factor lies in strips of an image. */
 import { areIntegers, type Strips, texelsOf } from "../strips.ts";
-import { block, named, type Plan, plus, product, scaleEntry, sum, times } from "./description.ts";
+import { block, named, plus, product, sum, times } from "../wgsl.ts";
+import { type Plan, scaleEntry } from "./description.ts";
 import { leftEntry, leftLoads } from "./regLeft.ts";
 import type { Narrow } from "./storage.ts";
 

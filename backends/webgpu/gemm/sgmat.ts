@@ -1,17 +1,7 @@
 /** Family `sgmat`: subgroups multiply matrices held in workgroup memory by an instruction of their own; an unsafe feature. */
 import { rowPadding, type SubgroupMatrix, type Tile } from "../profile.ts";
-import {
-  block,
-  columnsOf,
-  guarded,
-  leftColumn,
-  leftRow,
-  type Plan,
-  rightColumns,
-  starts,
-  store,
-  times,
-} from "./description.ts";
+import { block, guarded, times } from "../wgsl.ts";
+import { columnsOf, leftColumn, leftRow, type Plan, rightColumns, starts, store } from "./description.ts";
 import { stepsOf, unitsOf } from "./tile.ts";
 
 /** A tile whose subgroups multiply matrices. */

@@ -1,7 +1,8 @@
 /** The second launch of a product whose inner axis workgroups have shared: adds up their parts, always in the same order. */
 import { bind, grid, launch, type Launch, type Scratch, typeOf } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
-import { block, type Plan, store } from "./description.ts";
+import { block } from "../wgsl.ts";
+import { type Plan, store } from "./description.ts";
 
 /** One thread four columns of a row; `parts` holds vectors [parts, M, N / 4], rounded up. */
 export function sumParts(plan: Plan, parts: Scratch, profile: Profile): Launch {

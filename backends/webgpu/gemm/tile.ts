@@ -1,18 +1,7 @@
 /** Family `tile`: tiles of both factors in workgroup memory, filled together while the last ones are multiplied; for GPUs. */
 import { leftPitch, rowLoops, type Tile, tileVectors } from "../profile.ts";
-import {
-  block,
-  columnsOf,
-  leftColumn,
-  leftRow,
-  type Plan,
-  plus,
-  rightColumns,
-  starts,
-  store,
-  times,
-  xyzw,
-} from "./description.ts";
+import { block, plus, times, xyzw } from "../wgsl.ts";
+import { columnsOf, leftColumn, leftRow, type Plan, rightColumns, starts, store } from "./description.ts";
 
 /** Rows, and vectors across, of the block; vectors of the inner axis that are held, and threads that hold them. */
 interface Sizes {

@@ -1,9 +1,9 @@
 /** Attention: as products around a softmax, or in one launch that keeps no scores. */
 import { ops, type Value } from "../../../ir/index.ts";
-import { plus, whole } from "../gemm/description.ts";
+import { whole } from "../gemm/description.ts";
 import { gemm } from "../gemm/index.ts";
 import { bind, type Context, kernel, type Launch, type LaunchKernel, read } from "../kernel.ts";
-import { f32 } from "../wgsl.ts";
+import { f32, plus } from "../wgsl.ts";
 import {
   attentionBlocksFor,
   type AttentionOperands,

@@ -1,9 +1,8 @@
 /** Attention in one launch, which keeps no scores: on GPUs, where a workgroup has some rows of one head. */
 import type { Value } from "../../../ir/index.ts";
-import { block, guarded, plus, sum, times, xyzw } from "../gemm/description.ts";
 import { bind, type Context, launch, type Launch } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
-import { f32, lowest } from "../wgsl.ts";
+import { block, f32, guarded, lowest, plus, sum, times, xyzw } from "../wgsl.ts";
 
 /** One of the operands of attention: its buffer, elements from token to token, and those before the first head. */
 export interface Heads {

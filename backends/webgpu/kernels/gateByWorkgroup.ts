@@ -3,8 +3,8 @@ import type { DType } from "../../../ir/index.ts";
 import { Exchange, smallestSubgroup } from "../exchange.ts";
 import { type LaunchSpec, workgroupGrid } from "../kernel.ts";
 import { isPowerOfTwo, type Profile } from "../profile.ts";
-import { f32s, lowest, partOf, rounded } from "../wgsl.ts";
-import { normOfRows, own } from "./norm.ts";
+import { f32s, lowest, named, partOf, plus, rounded, times } from "../wgsl.ts";
+import { normOfRows } from "./norm.ts";
 
 /** The sizes of `norm_and_gate`. */
 export interface GateSizes {
@@ -82,15 +82,15 @@ export function gateByWorkgroup(
     profile,
   );
   const width = tall ? D / 4 : D;
-  const starts = Array.from({ length: tokens }, (_, t) => (t === 0 ? "start" : `start_${t}`));
+  const starts = times(tokens, (t) => named("start", t));
   // Where there are not tokens enough, the last one is several, and the same every time.
   const place = (t: number): string =>
     t === 0 ? "token" : (G * T) % tokens === 0 ? `(token + ${t}u)` : `min(token + ${t}u, ${G * T - 1}u)`;
   const { loads, norm } = normOfRows(sizes, threads, tall ? 4 : 1, exchange, starts, (values, at) =>
     [
-      ...values.map((value, t) => `let ${own("n", t)} = ${value};`),
+      ...values.map((value, t) => `let ${named("n", t)} = ${value};`),
       ...values.map(
-        (_, t) => `items[${starts[t]} + ${at}] = ${rounded(through, own("n", t), tall ? 4 : 1)};`,
+        (_, t) => `items[${starts[t]} + ${at}] = ${rounded(through, named("n", t), tall ? 4 : 1)};`,
       ),
       ...(isHeld ? held(at, tall, tokens) : []),
     ].join(" "),
@@ -162,7 +162,7 @@ function sharesOf({ G, T, D, E }: GateSizes, wide: boolean, profile: Profile): S
 /** Statements that keep `n` of all tokens for all threads, the entry or vector `at` of the rows. */
 function held(at: string, tall: boolean, tokens: 1 | 2 | 4): readonly string[] {
   const entry = (part: string): string => {
-    const entries = Array.from({ length: tokens }, (_, t) => own("n", t) + part);
+    const entries = times(tokens, (t) => named("n", t) + part);
     return tokens === 1 ? entries.join() : `${f32s(tokens)}(${entries.join(", ")})`;
   };
   return tall
@@ -176,8 +176,6 @@ function normed(d: string, tall: boolean): string {
     tall ? `${name}[${before}(${d}) / 4u][(${d}) % 4u]` : `${name}[${before}${d}]`;
   return `((${entry("x", "start + ")} - mean) * factor * ${entry("scale")} + ${entry("bias")})`;
 }
-
-const after = (name: string, count: number): string => (count === 0 ? name : `${name} + ${count}u`);
 
 /**
  * The product of the rows with `kernel`, whose entries or vectors are of `type`: thread `part * columns + column` adds up each
@@ -198,7 +196,7 @@ function productOf(
         }`;
     return { loads: "", sums };
   }
-  const each = Array.from({ length: tokens }, (_, t) => own("own", t));
+  const each = times(tokens, (t) => named("own", t));
   /** Statements that add entry `d` of each token times `factor`. */
   const added = (d: string, factor: string): string =>
     tokens === 1
@@ -209,15 +207,15 @@ function productOf(
   const when = (s: number): string | undefined =>
     (s + 1) * split > D ? `lane < ${(D - s * split) * columns}u` : undefined;
   const loads = steps.map((s) => {
-    const from = `kernel[${after("lane", s * threads)}]`;
+    const from = `kernel[${plus("lane", s * threads)}]`;
     return when(s) ? `var k${s} = ${type}(); if (${when(s)}) { k${s} = ${from}; }` : `let k${s} = ${from};`;
   });
   const terms = steps.map((s) => {
-    const term = added(after("part", s * split), `k${s}`);
+    const term = added(plus("part", s * split), `k${s}`);
     return when(s) ? `if (${when(s)}) { ${term} }` : tokens === 1 ? term : `{ ${term} }`;
   });
   const first = steps.length * split;
-  const others = `for (var d = ${after("part", first)}; d < ${D}u; d += ${split}u) { ${added("d", `kernel[d * ${columns}u + lane % ${columns}u]`)} }`;
+  const others = `for (var d = ${plus("part", first)}; d < ${D}u; d += ${split}u) { ${added("d", `kernel[d * ${columns}u + lane % ${columns}u]`)} }`;
   const together = addedUp(each, columns, block);
   const ownPart = block === columns ? "part" : `lane / ${block}u`;
   const stores = together.left
@@ -270,7 +268,7 @@ function addedUp(
   }
   const shared = lanes / columns;
   const token = (i: number): string =>
-    after(shared === 1 ? "0u" : `lane / ${columns}u % ${shared}u`, i * shared);
+    plus(shared === 1 ? "0u" : `lane / ${columns}u % ${shared}u`, i * shared);
   return { statements, left: left.map((sum, i) => [token(i), sum]), lanes };
 }
 
@@ -288,10 +286,7 @@ function choiceWithin(
   sum: (t: string, p: string) => string,
 ): string {
   const each = Math.min(Math.floor(subgroup / E), parts);
-  const shared = Array.from(
-    { length: each },
-    (_, c) => `subgroupShuffle(logit, e${c === 0 ? "" : ` + ${c * E}u`})`,
-  );
+  const shared = times(each, (c) => `subgroupShuffle(logit, ${plus("e", c * E)})`);
   const steps = Math.ceil(parts / each);
   const thread = tokens === 1 ? "lane" : "member";
   const conditions = [
@@ -312,9 +307,9 @@ function choiceWithin(
         let power = select(0.0f, exp(logit - subgroupMax(logit)), ${thread} < ${E}u);
         let gate = power / subgroupAdd(power);
         var rank = 0u;
-        ${Array.from(
-          { length: E },
-          (_, c) =>
+        ${times(
+          E,
+          (c) =>
             `let gate${c} = subgroupBroadcast(gate, ${c}u); rank += select(0u, 1u, gate${c} > gate || (gate${c} == gate && ${c}u < ${thread}));`,
         ).join("\n        ")}
         if (${conditions.join(" && ")}) {

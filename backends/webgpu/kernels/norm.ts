@@ -1,13 +1,10 @@
 /** The norm of rows whose entries the threads of a workgroup share. */
 import type { Exchange } from "../exchange.ts";
 import type { Lanes } from "../kernel.ts";
-import { f32, f32s, partOf, sharedLoop } from "../wgsl.ts";
+import { f32, f32s, named, partOf, sharedLoop } from "../wgsl.ts";
 
 /** Entries, or vectors of them, that a thread keeps between the passes over rows: three registers each, or three times four. */
 const mostHeld = 12;
-
-/** Row `t`'s variable called `name`. */
-export const own = (name: string, t: number): string => (t === 0 ? name : `${name}_${t}`);
 
 const inLines = (statements: readonly string[]): string => statements.join("\n        ");
 
@@ -34,7 +31,7 @@ export function normOfRows(
   const total = (v: string): string => (lanes === 1 ? v : `${v}.x + ${v}.y + ${v}.z + ${v}.w`);
   /** The sums of all rows over all threads. */
   const summed = (name: string, sum: string): string => {
-    const totals = rows.map((t) => total(own(sum, t))).join(", ");
+    const totals = rows.map((t) => total(named(sum, t))).join(", ");
     return `
         var ${name} = ${rows.length === 1 ? totals : `${numbers}(${totals})`};${exchange.across(name, "sum", numbers)}`;
   };
@@ -47,10 +44,10 @@ export function normOfRows(
     const each = sharedLoop(width, threads);
     const x = (t: number): string => `x[${starts[t]} + j]`;
     const norm = `
-        ${inLines(rows.map((t) => `var ${own("sum", t)} = ${type}();`))}
-        ${each} { ${rows.map((t) => `${own("sum", t)} += ${x(t)};`).join(" ")} }${means}
-        ${inLines(rows.map((t) => `var ${own("squares", t)} = ${type}();`))}
-        ${each} { ${rows.map((t) => `let ${own("centred", t)} = ${x(t)} - ${mean(t)}; ${own("squares", t)} += ${own("centred", t)} * ${own("centred", t)};`).join(" ")} }${factors}
+        ${inLines(rows.map((t) => `var ${named("sum", t)} = ${type}();`))}
+        ${each} { ${rows.map((t) => `${named("sum", t)} += ${x(t)};`).join(" ")} }${means}
+        ${inLines(rows.map((t) => `var ${named("squares", t)} = ${type}();`))}
+        ${each} { ${rows.map((t) => `let ${named("centred", t)} = ${x(t)} - ${mean(t)}; ${named("squares", t)} += ${named("centred", t)} * ${named("centred", t)};`).join(" ")} }${factors}
         ${each} { ${store(
           rows.map((t) => `(${x(t)} - ${mean(t)}) * ${factor(t)} * scale[j] + bias[j]`),
           "j",
@@ -62,7 +59,7 @@ export function normOfRows(
     (r + 1) * threads > width ? `lane < ${width - r * threads}u` : undefined;
   const loads = held.map((r) => {
     const read = [
-      ...rows.map((t) => [own(`x${r}`, t), `x[${starts[t]} + ${at(r)}]`] as const),
+      ...rows.map((t) => [named(`x${r}`, t), `x[${starts[t]} + ${at(r)}]`] as const),
       ...["scale", "bias"].map((name) => [`${name}${r}`, `${name}[${at(r)}]`] as const),
     ];
     const when = isThere(r);
@@ -74,20 +71,20 @@ export function normOfRows(
   const centred = rows.flatMap((t) =>
     held.map((r) => {
       const when = isThere(r);
-      const deviation = `${own(`x${r}`, t)} - ${mean(t)}`;
-      return `let ${own(`centred${r}`, t)} = ${when ? `select(${type}(), ${deviation}, ${when})` : deviation};`;
+      const deviation = `${named(`x${r}`, t)} - ${mean(t)}`;
+      return `let ${named(`centred${r}`, t)} = ${when ? `select(${type}(), ${deviation}, ${when})` : deviation};`;
     }),
   );
   const stores = held.map((r) => {
     const when = isThere(r);
-    const values = rows.map((t) => `${own(`centred${r}`, t)} * ${factor(t)} * scale${r} + bias${r}`);
+    const values = rows.map((t) => `${named(`centred${r}`, t)} * ${factor(t)} * scale${r} + bias${r}`);
     const stored = store(values, at(r));
     return when ? `if (${when}) { ${stored} }` : `{ ${stored} }`;
   });
-  const sums = rows.map((t) => `let ${own("sum", t)} = ${held.map((r) => own(`x${r}`, t)).join(" + ")};`);
+  const sums = rows.map((t) => `let ${named("sum", t)} = ${held.map((r) => named(`x${r}`, t)).join(" + ")};`);
   const squares = rows.map((t) => {
-    const terms = held.map((r) => own(`centred${r}`, t)).map((c) => `${c} * ${c}`);
-    return `let ${own("squares", t)} = ${terms.join(" + ")};`;
+    const terms = held.map((r) => named(`centred${r}`, t)).map((c) => `${c} * ${c}`);
+    return `let ${named("squares", t)} = ${terms.join(" + ")};`;
   });
   const norm = `
         ${inLines(sums)}${means}

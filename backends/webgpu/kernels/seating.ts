@@ -7,6 +7,7 @@ import type { Value } from "../../../ir/index.ts";
 import { smallestSubgroup } from "../exchange.ts";
 import { bind, launch, type Launch, type LaunchSpec, type Resource, type Scratch, write } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
+import { plus, times } from "../wgsl.ts";
 
 /** What is seated, and by which limits. */
 export interface Seating {
@@ -128,10 +129,7 @@ const bytesOf = (arrays: Arrays): number =>
 
 /** WGSL lines, one for each of `count` steps. */
 const lines = (count: number, line: (j: number) => string, indent = 6): string =>
-  Array.from({ length: count }, (_, j) => line(j)).join(`\n${" ".repeat(indent)}`);
-
-/** WGSL for what lies `by` after `from`. */
-const stepped = (from: string, by: number): string => (by === 0 ? from : `${from} + ${by}u`);
+  times(count, line).join(`\n${" ".repeat(indent)}`);
 
 /** What the statements of both forms begin with: the limits in force. */
 const limitsOf = ({ sizes: { k, capacity }, limits }: Seating): string => `
@@ -217,7 +215,7 @@ function countAhead(seating: Seating, subgroup: number): string {
         let there = ${subgroup === 1 ? "t" : `min(t + member, ${T - 1}u)`};
         ${theirs ? `let theirs = ${theirs};` : ""}
         ${theirs ? each((j) => `let other${j} = ${from("theirs", j)};`) : ""}
-        ${each((j) => `let isFirst${j} = ${before(seating, stepped("t", j), theirs && `other${j}`)};`)}
+        ${each((j) => `let isFirst${j} = ${before(seating, plus("t", j), theirs && `other${j}`)};`)}
         for (var c = 0u; c < ${k}u; c++) {
           let chosen = ${chosen};
           ${each((j) => `let chosen${j} = ${from("chosen", j)};`)}
@@ -316,7 +314,7 @@ function countHeld(
     `chosen[at${j} % ${k}u * ${held}u + at${j} / ${k}u] = chosen${j};` +
     (counting.ofAll ? "" : `\n      ${counted(seating, counting, `at${j}`, `chosen${j}`)}`);
   const statements = `
-      ${lines(turns, (j) => `let at${j} = ${stepped("lane", j * threads)};`)}
+      ${lines(turns, (j) => `let at${j} = ${plus("lane", j * threads)};`)}
       ${lines(turns, (j) => `let chosen${j} = ${loaded(j)};`)}
       ${lines(turnsOfTokens, (j) => `let urgency${j} = ${urgencyOf(seating, there(j))};`)}
       ${lines(turns, (j) => within(j, k * held, hold(j)))}
@@ -347,7 +345,7 @@ function countAround(ahead: string, seating: Seating, counting: Counting, thread
   const turns = Math.min(mostLoads, Math.ceil((counting.round * T * k) / threads));
   const count = `
       for (var i = lane; i < groups * ${T * k}u; i += ${turns * threads}u) {
-      ${lines(turns, (j) => `let at${j} = ${stepped("i", j * threads)};`)}
+      ${lines(turns, (j) => `let at${j} = ${plus("i", j * threads)};`)}
       ${lines(turns, (j) => `let chosen${j} = choices[min(begin + at${j}, ${G * T * k - 1}u)];`)}
       ${lines(turns, (j) => `if (at${j} < groups * ${T * k}u) { ${counted(seating, counting, `at${j}`, `chosen${j}`)} }`)}
       }`;
