@@ -117,9 +117,10 @@ export const threadsOf = ({ wx, wy, split = 1, matrix }: Tile): number =>
  * of tiles in workgroup memory one for each vector of four rows that a thread has; where a subgroup loads rows, one for each
  * number of turns, of few rows two or four times as many, down to half of the most.
  */
-export function rowLoops({ wx, wy, tm, bk, matrix, broadcast }: Tile): readonly number[] {
+export function rowLoops(tile: Tile): readonly number[] {
+  const { wx, wy, tm, bk, matrix, broadcast } = tile;
   if (bk > 0 && !matrix) return Array.from({ length: tm / 4 }, (_, i) => wy * (tm - 4 * i));
-  if (!broadcast) return [wy * tm];
+  if (!broadcast) return [blockOf(tile).rows];
   const step = tm > 2 * wx ? wx : tm > wx ? wx / 2 : wx / 4;
   const steps = Math.ceil(tm / step);
   return [tm, ...Array.from({ length: Math.floor(steps / 2) }, (_, i) => step * (steps - 1 - i))];

@@ -185,11 +185,7 @@ function firstThatSuits(
 ): Tile | undefined {
   const cost = (tile: Tile): number => {
     const by = lowered(tile, product);
-    const height = heightOf(by);
-    const whole = Math.floor(usual / height);
-    const rest = usual - whole * height;
-    const computed = (product.experts > 0 && rowLoops(by).findLast((rows) => rows >= rest)) || height;
-    return whole * (height + readingRows) + (rest > 0 ? computed + readingRows : 0);
+    return rowsComputed(by, { ...product, M: usual }) + readingRows * Math.ceil(usual / heightOf(by));
   };
   const least = Math.min(...tiles.map(cost));
   return tiles.find(
@@ -250,7 +246,7 @@ export function cyclesOf(tile: Tile, product: Product, { minWorkgroups }: Profil
   const depth = isHeld ? bk : 4 * split;
   const steps = Math.ceil(K / parts / depth);
   const waves = Math.ceil(workgroupsOf(tile, product) / cores);
-  const operations = 2 * rowsOfBlock(tile, product) * columns * depth;
+  const operations = (2 * rowsComputed(tile, product) * columns * depth) / Math.ceil(M / rows);
   const computing = operations / (opsPerCycle * speedOf(tile, waves, experts > 0));
   // What is not held lies in caches nearer by; what matrices gain was measured with their loads.
   const loading = isHeld && !matrix ? (4 * (rows + columns) * depth) / bytesPerCycle : 0;
@@ -276,12 +272,10 @@ function speedOf(tile: Tile, waves: number, isListed: boolean): number {
   return speed * unheldLoss * busy;
 }
 
-/** Rows that blocks compute, on the average: where rows are listed, the last ones of an expert are few. */
-function rowsOfBlock(tile: Tile, { M, experts }: Product): number {
+/** Rows that the blocks of a product, or of an expert's, compute: where rows are listed, the last ones are few. */
+function rowsComputed(tile: Tile, { M, experts }: Product): number {
   const { rows } = blockOf(tile);
-  if (experts === 0) return rows;
-  const whole = Math.floor(M / rows);
-  const rest = M - whole * rows;
-  const last = rest > 0 ? (rowLoops(tile).findLast((computed) => computed >= rest) ?? rows) : 0;
-  return (whole * rows + last) / Math.ceil(M / rows);
+  const rest = M % rows;
+  const last = experts > 0 ? rowLoops(tile).findLast((computed) => computed >= rest) : undefined;
+  return M - rest + (rest > 0 ? (last ?? rows) : 0);
 }

@@ -1,8 +1,8 @@
 /** What a matrix product is to the code generator, and the WGSL that both kernel families share. */
 import type { Binding, Lanes, LaunchedProduct, Output, Rows } from "../kernel.ts";
-import type { Product, Tile } from "../profile.ts";
+import { type Product, rowLoops, type Tile } from "../profile.ts";
 import type { Strips } from "../strips.ts";
-import { plus, product, sum, times, xyzw } from "../wgsl.ts";
+import { block, plus, product, sum, times, xyzw } from "../wgsl.ts";
 import type { Listing } from "./choice.ts";
 import type { Narrow } from "./storage.ts";
 
@@ -85,6 +85,22 @@ export interface Plan extends Gemm {
  */
 export const downFirst = ({ tile, tiles, M }: Pick<Plan, "tile" | "tiles" | "M">): boolean =>
   tile.broadcast === true && (!tiles || M > tiles.height);
+
+/**
+ * A thread's loop over the inner axis, made by `loop` for a number of its rows; where rows are listed one for each number of
+ * `rowLoops`, of which a tile takes the lowest that has its rows.
+ */
+export function byRows({ tile, tiles }: Plan, loop: (rows: number) => readonly string[]): readonly string[] {
+  const { wy, tm } = tile;
+  const loops = rowLoops(tile);
+  if (!tiles || loops.length === 1) return loop(tm);
+  const branches = loops.map((rows, i) => {
+    const fewer = loops[i + 1];
+    const condition = fewer === undefined ? "" : `if (rows > ${fewer}u) `;
+    return `${condition}{\n${block(2, loop(rows / wy))}\n}`;
+  });
+  return [branches.join(" else ")];
+}
 
 export const whole = (n: number): boolean => n % 4 === 0;
 

@@ -1,7 +1,8 @@
 /** Family `reg`: a block of rows times four columns in each thread, straight from global memory; no barrier. */
-import { rowLoops, type Tile } from "../profile.ts";
+import type { Tile } from "../profile.ts";
 import { block, named, plus, product, sum, times, xyzw } from "../wgsl.ts";
 import {
+  byRows,
   columnsOf,
   downFirst,
   leftRow,
@@ -63,7 +64,7 @@ export function regBody(plan: Plan): string {
     ),
     ...rows.flatMap((r) => vectors.map((j) => `var ${named(`s${r}`, j)} = vec4f();`)),
     ...(right.strips ? [`let strip = ${sum(startOf("right", plan), product(x, right.strips.rows))};`] : []),
-    ...loopsByRows(plan),
+    ...byRows(plan, (some) => innerLoop({ ...plan, tile: { ...tile, tm: some } })),
     ...(split ? [...gathered(tile, split, rows), "if (local.z > 0u) { return; }"] : []),
     ...(together ? [`if (column >= ${columns}u) { return; }`] : []),
     ...stores,
@@ -125,19 +126,6 @@ function gathered({ wx, wy, tm }: Tile, split: number, rows: readonly number[]):
     ),
     "}",
   ];
-}
-
-/** The inner loop; where rows are listed, `rowLoops` of them, of which a tile takes the lowest that has its rows. */
-function loopsByRows(plan: Plan): string[] {
-  const { tile, tiles } = plan;
-  const loops = tiles ? rowLoops(tile) : [tile.tm];
-  if (loops.length === 1) return innerLoop(plan);
-  const branches = loops.map((rows, i) => {
-    const fewer = loops[i + 1];
-    const condition = fewer === undefined ? "" : `if (rows > ${fewer}u) `;
-    return `${condition}{\n${block(2, innerLoop({ ...plan, tile: { ...tile, tm: rows } }))}\n}`;
-  });
-  return [branches.join(" else ")];
 }
 
 /** Statements that add up the products of the thread's rows with its columns, over the inner axis. */

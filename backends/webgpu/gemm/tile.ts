@@ -1,7 +1,16 @@
 /** Family `tile`: tiles of both factors in workgroup memory, filled together while the last ones are multiplied; for GPUs. */
-import { leftPitch, rowLoops, type Tile, tileVectors } from "../profile.ts";
+import { leftPitch, type Tile, tileVectors } from "../profile.ts";
 import { block, plus, times, xyzw } from "../wgsl.ts";
-import { columnsOf, leftColumn, leftRow, type Plan, rightColumns, starts, store } from "./description.ts";
+import {
+  byRows,
+  columnsOf,
+  leftColumn,
+  leftRow,
+  type Plan,
+  rightColumns,
+  starts,
+  store,
+} from "./description.ts";
 
 /** Rows, and vectors across, of the block; vectors of the inner axis that are held, and threads that hold them. */
 interface Sizes {
@@ -54,7 +63,10 @@ export function tileBody(plan: Plan): string {
       block(2, [...left.load, ...right.load]),
       "}",
       "if (k0 > begin) {",
-      block(2, multiplied(plan)),
+      block(
+        2,
+        byRows(plan, (rows) => multiply(tile, rows)),
+      ),
       "}",
       "workgroupBarrier();",
       "if (k0 < end) {",
@@ -179,18 +191,6 @@ function rightUnits(plan: Plan): Units {
       only(unit, [`held[${plus("lane", unit.first + start)}] = right${unit.n};`]),
     ),
   };
-}
-
-/** Statements that add the products of what is held: where rows are listed, by the lowest of `rowLoops` that has them all. */
-function multiplied({ tile, tiles }: Plan): string[] {
-  const loops = tiles ? rowLoops(tile) : [];
-  if (loops.length <= 1) return multiply(tile, tile.tm);
-  const branches = loops.map((rows, i) => {
-    const fewer = loops[i + 1];
-    const condition = fewer === undefined ? "" : `if (rows > ${fewer}u) `;
-    return `${condition}{\n${block(2, multiply(tile, rows / tile.wy))}\n}`;
-  });
-  return [branches.join(" else ")];
 }
 
 /** Statements that add the products of what is held to the sums of the thread's first `tm` rows, of its own part of the steps. */
