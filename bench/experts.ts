@@ -12,12 +12,9 @@ import { table } from "../cli/terminal.ts";
 import { mergeConfig, presets } from "../models/index.ts";
 import { type Case, isFull, measureAll, tell } from "./measure.ts";
 import { denseMlp, type Measured, moeLayer, wideProducts } from "./programs.ts";
+import { spanTimer } from "./turns.ts";
 
 const rounds = 15;
-
-/** Milliseconds of launches that are timed at once, so that GPUs are busy for most of a turn, and the most runs that they are. */
-const sampleMs = 8;
-const mostRuns = 100;
 
 /** What is measured: MoE layers of the paper's models, of images of 224 pixels. */
 interface Layer {
@@ -51,39 +48,25 @@ interface Row {
 const { engine } = await openBackend("webgpu");
 
 /** A program of which the device times all launches, and those of products, without a break between. */
-class Timed {
+interface Timed {
   readonly executable: Executable;
-  readonly #inputs: Measured["inputs"];
-  readonly #spans: readonly [Span, Span];
-  #runs = 1;
+  readonly spent: () => Promise<Spent>;
+}
 
-  private constructor(executable: Executable, inputs: Measured["inputs"], spans: readonly [Span, Span]) {
-    this.executable = executable;
-    this.#inputs = inputs;
-    this.#spans = spans;
-  }
-
-  /** `productsOf` says which launches are products, and what adds up parts of them. */
-  static async of(
-    { graph, weights, inputs }: Measured,
-    productsOf: (launches: readonly LaunchTime[]) => Span,
-  ): Promise<Timed> {
-    const executable = await engine.compile(graph, weights);
-    const launches = (await executable.profile?.(inputs)) ?? [];
-    const timed = new Timed(executable, inputs, [[0, launches.length], productsOf(launches)]);
-    const { all } = await timed.spent();
-    timed.#runs = Math.min(mostRuns, Math.max(1, Math.round(sampleMs / all)));
-    return timed;
-  }
-
-  async spent(): Promise<Spent> {
-    const { time } = this.executable;
-    if (!time) throw new RangeError(`${engine.device} times no launches`);
-    const spans = Array.from({ length: this.#runs }, () => this.#spans).flat();
-    const taken = await time(this.#inputs, spans);
-    const [all, products] = [0, 1].map((which) => median(taken.filter((_, i) => i % 2 === which)));
-    return { all: all ?? Number.NaN, products: products ?? Number.NaN };
-  }
+/** `productsOf` says which launches are products, and what adds up parts of them. */
+async function timed(
+  { graph, weights, inputs }: Measured,
+  productsOf: (launches: readonly LaunchTime[]) => Span,
+): Promise<Timed> {
+  const executable = await engine.compile(graph, weights);
+  const launches = (await executable.profile?.(inputs)) ?? [];
+  const take = await spanTimer(executable, inputs, [[0, launches.length], productsOf(launches)]);
+  if (!take) throw new RangeError(`${engine.device} times no launches`);
+  const spent = async (): Promise<Spent> => {
+    const [all = Number.NaN, products = Number.NaN] = await take();
+    return { all, products };
+  };
+  return { executable, spent };
 }
 
 /** Milliseconds of a run's launches, and of its products. */
@@ -112,15 +95,15 @@ const rate = (first: readonly number[], second: readonly number[], work = 1): nu
 async function measure({ preset, model, experts, batch }: Layer): Promise<Row> {
   const config = presets.get(preset) ?? {};
   const layer = moeLayer(mergeConfig(config, { encoder: { moe: { num_experts: experts } } }), batch);
-  const sparse = await Timed.of(layer, ofExperts);
+  const sparse = await timed(layer, ofExperts);
   const slots = (await sparse.executable.run(layer.inputs)).get("slots");
   const rows = [...(slots?.numbers() ?? [])].filter((slot) => slot >= 0).length;
   // LayerNorm is a launch of its own there, the residual a part of the last one.
-  const dense = await Timed.of(denseMlp(config, rows), allBut(1));
-  const wide = await Timed.of(wideProducts(config, rows, experts), allBut(0));
+  const dense = await timed(denseMlp(config, rows), allBut(1));
+  const wide = await timed(wideProducts(config, rows, experts), allBut(0));
   const all = [sparse, dense, wide];
   const turns = await takeTurns(
-    all.map((one) => () => one.spent()),
+    all.map(({ spent }) => spent),
     { rounds },
   );
   for (const { executable } of all) executable.dispose();

@@ -12,7 +12,7 @@ import type { Tensor } from "../ir/index.ts";
 import { createModel, knobsOf, mergeConfig, presets, probing, randomWeights } from "../models/index.ts";
 import { msLeft, tell } from "./measure.ts";
 import { pictures } from "./programs.ts";
-import { inTurns, type Runner, type Timed, timesAs } from "./turns.ts";
+import { inTurns, type Runner, spanTimer, type Timed, timesAs } from "./turns.ts";
 
 const batch = 8;
 const turns = { rounds: 11 };
@@ -56,10 +56,10 @@ const [launches, ...others] = (await launchesInTurns(all)) as [number[], ...numb
 async function launchesInTurns(timed: readonly Setting[]): Promise<number[][]> {
   const launched: (() => Promise<number>)[] = [];
   for (const { executable, inputs } of timed) {
-    const { profile, time } = executable;
-    if (!profile || !time) return timed.map(() => []);
-    const { length } = await profile(inputs);
-    launched.push(async () => (await time(inputs, [[0, length]]))[0] ?? Number.NaN);
+    const { length } = (await executable.profile?.(inputs)) ?? [];
+    const take = await spanTimer(executable, inputs, [[0, length]]);
+    if (!take) return timed.map(() => []);
+    launched.push(async () => (await take())[0] ?? Number.NaN);
   }
   const taken = await takeTurns(launched, { ...turns, limitMs: msLeft() });
   return taken.map((each) => each.map(median));
