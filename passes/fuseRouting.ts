@@ -5,8 +5,8 @@
 import { ops, type Value } from "../ir/index.ts";
 import { type Rule, rule } from "./rewrite.ts";
 
-const { assignSlotsWithin, gateLogits, layerNorm, normAndGate, reshape, routedMlp, routeTopExperts } = ops;
-const { seatedMlp, seatedMlpWithin, softmax, topK } = ops;
+const { assignSlots, assignSlotsWithin, broadcast, gateLogits, iota, layerNorm, normAndGate } = ops;
+const { reshape, routedMlp, routeTopExperts, seatedMlp, seatedMlpWithin, softmax, topK } = ops;
 
 const experts = "w1: f32[E, D, F], b1: f32[E, F], w2: f32[E, F, D], b2: f32[E, D]";
 const rounding = 'approximate: "tanh" | "none", through: dtype';
@@ -30,20 +30,57 @@ const seat: readonly Rule[] = [
     to({ x, logits, w1, b1, w2, b2, k, capacity, priority, approximate, through }) {
       const { values, indices } = chosen(logits, k);
       const attrs = { capacity, priority, approximate, through };
-      const { y, tokens, slots } = seatedMlp(x, indices, values, w1, b1, w2, b2, attrs);
+      const { y, tokens, slots } = seatedMlp(x, indices, values, values, w1, b1, w2, b2, attrs);
       return [y, tokens, slots, values];
     },
   }),
 
-  // routed_mlp(x, assign_slots_within(choices, weights, limits), weights) = seated_mlp_within(x, choices, weights, limits)
+  // routed_mlp(x, assign_slots(choices, 0 .. T - 1), weights) = seated_mlp(x, choices, weights)
+  rule({
+    name: "experts-by-position",
+    given: `x: f32[G, T, D], choices: i32<E>[G, T, k], weights: f32[G, T, k], ${experts}; size, shape: ints, experts, capacity, ${rounding}`,
+    from(free) {
+      const { x, choices, weights, w1, b1, w2, b2, size, shape, experts: E, capacity, ...mlp } = free;
+      const order = broadcast(iota({ size }), { shape });
+      const { tokens, slots } = assignSlots(choices, order, { experts: E, capacity });
+      return [routedMlp(x, tokens, slots, weights, w1, b1, w2, b2, mlp), tokens, slots];
+    },
+    to({ x, choices, weights, w1, b1, w2, b2, capacity, approximate, through }) {
+      const attrs = { capacity, priority: "token", approximate, through } as const;
+      const { y, tokens, slots } = seatedMlp(x, choices, weights, weights, w1, b1, w2, b2, attrs);
+      return [y, tokens, slots];
+    },
+    when: ({ x, size }) => size === x.type.shape[1],
+  }),
+
+  // routed_mlp(x, assign_slots(choices, order), weights) = seated_mlp(x, choices, weights, urgency), by falling urgency
+  rule({
+    name: "experts-by-urgency",
+    given: `x: f32[G, T, D], choices: i32<E>[G, T, k], weights: f32[G, T, k], urgency: f32[G, T], ${experts}; all, experts, capacity, ${rounding}`,
+    from(free) {
+      const { x, choices, weights, urgency, w1, b1, w2, b2, all, experts: E, capacity, ...mlp } = free;
+      const { indices } = topK(urgency, { k: all });
+      const { tokens, slots } = assignSlots(choices, indices, { experts: E, capacity });
+      return [routedMlp(x, tokens, slots, weights, w1, b1, w2, b2, mlp), tokens, slots];
+    },
+    to({ x, choices, weights, urgency, w1, b1, w2, b2, capacity, approximate, through }) {
+      const each = reshape(urgency, { shape: [...urgency.type.shape, 1] });
+      const attrs = { capacity, priority: "gate", approximate, through } as const;
+      const { y, tokens, slots } = seatedMlp(x, choices, weights, each, w1, b1, w2, b2, attrs);
+      return [y, tokens, slots];
+    },
+  }),
+
+  // routed_mlp(x, assign_slots_within(choices, urgency, limits), weights) = seated_mlp_within(x, choices, weights, urgency, limits)
   rule({
     name: "experts-within-limits",
-    given: `x: f32[G, T, D], choices: i32<E>[G, T, k], weights: f32[G, T, k], limits: i32[3], ${experts}; experts, capacity, ${rounding}`,
+    given: `x: f32[G, T, D], choices: i32<E>[G, T, k], weights: f32[G, T, k], urgency: f32[G, T, u], limits: i32[3], ${experts}; experts, capacity, ${rounding}`,
     from(free) {
       const {
         x,
         choices,
         weights,
+        urgency,
         limits,
         w1,
         b1,
@@ -54,13 +91,24 @@ const seat: readonly Rule[] = [
         approximate,
         through,
       } = free;
-      const { tokens, slots } = assignSlotsWithin(choices, weights, limits, { experts: E, capacity });
+      const { tokens, slots } = assignSlotsWithin(choices, urgency, limits, { experts: E, capacity });
       const y = routedMlp(x, tokens, slots, weights, w1, b1, w2, b2, { approximate, through });
       return [y, tokens, slots];
     },
-    to({ x, choices, weights, limits, w1, b1, w2, b2, capacity, approximate, through }) {
+    to({ x, choices, weights, urgency, limits, w1, b1, w2, b2, capacity, approximate, through }) {
       const attrs = { capacity, approximate, through };
-      const { y, tokens, slots } = seatedMlpWithin(x, choices, weights, limits, w1, b1, w2, b2, attrs);
+      const { y, tokens, slots } = seatedMlpWithin(
+        x,
+        choices,
+        weights,
+        urgency,
+        limits,
+        w1,
+        b1,
+        w2,
+        b2,
+        attrs,
+      );
       return [y, tokens, slots];
     },
   }),
@@ -90,7 +138,7 @@ const gate: readonly Rule[] = groupings.flatMap(({ name, attrs, grouped }) => [
       const items = grouped(layerNorm(x, scale, bias, { epsilon }), shape);
       const { values, indices } = chosen(gateLogits(items, kernel), k);
       const parts = { capacity, priority, approximate, through };
-      const { y, tokens, slots } = seatedMlp(items, indices, values, w1, b1, w2, b2, parts);
+      const { y, tokens, slots } = seatedMlp(items, indices, values, values, w1, b1, w2, b2, parts);
       return [y, tokens, slots, values];
     },
     to(free) {
@@ -99,7 +147,7 @@ const gate: readonly Rule[] = groupings.flatMap(({ name, attrs, grouped }) => [
       const from = grouped(x, shape);
       const { items, choices, weights } = normAndGate(from, scale, bias, kernel, { epsilon, k, through });
       const parts = { capacity, priority, approximate, through };
-      const { y, tokens, slots } = seatedMlp(items, choices, weights, w1, b1, w2, b2, parts);
+      const { y, tokens, slots } = seatedMlp(items, choices, weights, weights, w1, b1, w2, b2, parts);
       return [y, tokens, slots, weights];
     },
   }),
@@ -113,7 +161,7 @@ const gate: readonly Rule[] = groupings.flatMap(({ name, attrs, grouped }) => [
       const { capacity, approximate, through } = parts;
       const items = grouped(layerNorm(x, scale, bias, { epsilon }), shape);
       const { values, indices } = chosen(gateLogits(items, kernel), k);
-      const { y, tokens, slots } = seatedMlpWithin(items, indices, values, limits, w1, b1, w2, b2, {
+      const { y, tokens, slots } = seatedMlpWithin(items, indices, values, values, limits, w1, b1, w2, b2, {
         capacity,
         approximate,
         through,
@@ -125,7 +173,7 @@ const gate: readonly Rule[] = groupings.flatMap(({ name, attrs, grouped }) => [
       const { capacity, approximate, through } = parts;
       const from = grouped(x, shape);
       const { items, choices, weights } = normAndGate(from, scale, bias, kernel, { epsilon, k, through });
-      const { y, tokens, slots } = seatedMlpWithin(items, choices, weights, limits, w1, b1, w2, b2, {
+      const { y, tokens, slots } = seatedMlpWithin(items, choices, weights, weights, limits, w1, b1, w2, b2, {
         capacity,
         approximate,
         through,

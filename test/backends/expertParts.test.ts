@@ -71,7 +71,11 @@ function layerOf({ T, k, E, D, F, through }: Sizes): Layer {
   const routed = ops.routedMlp(x, plan.tokens, plan.slots, plan.weights, ...experts, attrs);
   const choices = of(input, "choices", [1, T, k], (i) => (Math.floor(i / k) ** 2 + (i % k)) % E);
   const weights = of(input, "weights", [1, T, k], (i) => 1 / (1 + (i % k)));
-  const seated = ops.seatedMlp(x, choices, weights, ...experts, { ...attrs, capacity, priority: "gate" });
+  const seated = ops.seatedMlp(x, choices, weights, weights, ...experts, {
+    ...attrs,
+    capacity,
+    priority: "gate",
+  });
   return {
     graph: new Graph(
       "experts",

@@ -26,7 +26,7 @@ function experts(
   const weights = input("weights", f32([1, T, 1]));
   const layers = expertWeights(sizes, (name, shape) => leaf(name, f32(shape)));
   const attrs = { approximate: "tanh", through: "f32", capacity, priority: "token" } as const;
-  const { y } = ops.seatedMlp(x, choices, weights, ...layers, attrs);
+  const { y } = ops.seatedMlp(x, choices, weights, weights, ...layers, attrs);
   const given = new Map([
     ...weightsFor(sizes),
     ["x", drawn("x", [1, T, D])] as const,

@@ -235,9 +235,9 @@ describe.each(forms)("%s", async (name, profile) => {
         ] as const;
         const attrs = { capacity, approximate: "tanh", through: "f32" } as const;
         const priority = c % 2 === 0 ? "gate" : "token";
-        const fixed = ops.seatedMlp(x, choices, weights, ...experts, { ...attrs, priority });
+        const fixed = ops.seatedMlp(x, choices, weights, weights, ...experts, { ...attrs, priority });
         const limits = given.i32([3], (i) => [Math.ceil(k / 2), Math.ceil(capacity / 2), c % 2][i] as number);
-        const live = ops.seatedMlpWithin(x, choices, weights, limits, ...experts, attrs);
+        const live = ops.seatedMlpWithin(x, choices, weights, weights, limits, ...experts, attrs);
         const alone = ops.assignSlotsWithin(choices, weights, limits, { experts: E, capacity });
         await expectRight(engine, given, [
           fixed.y,

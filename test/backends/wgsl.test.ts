@@ -168,7 +168,7 @@ const shown: Readonly<Record<string, Value>> = {
     k: 2,
     through: "f32",
   }).items,
-  "seated-mlp": ops.seatedMlp(bf16(1, 400, 512), i32(1, 400, 2), f32(1, 400, 2), ...experts, {
+  "seated-mlp": ops.seatedMlp(bf16(1, 400, 512), i32(1, 400, 2), f32(1, 400, 2), f32(1, 400, 2), ...experts, {
     capacity: 108,
     priority: "gate",
     approximate: "tanh",
@@ -177,6 +177,7 @@ const shown: Readonly<Record<string, Value>> = {
   "seated-mlp-of-weights": ops.seatedMlp(
     f32(1, 400, 512),
     i32(1, 400, 2),
+    f32(1, 400, 2),
     f32(1, 400, 2),
     single("w1", 8, 512, 2048),
     single("b1", 8, 2048),
@@ -187,6 +188,7 @@ const shown: Readonly<Record<string, Value>> = {
   "seated-mlp-within": ops.seatedMlpWithin(
     f32(4, 197, 384),
     i32(4, 197, 2),
+    f32(4, 197, 2),
     f32(4, 197, 2),
     i32(3),
     ...([f32(300, 384, 96), f32(300, 96), f32(300, 96, 384), f32(300, 384)] as const),

@@ -7,7 +7,7 @@ import { bind, type Context, kernel, type Launch, type LaunchKernel } from "../k
 import { combineRows, expertLayers, roundItems, tilesFor } from "./routedMlp.ts";
 import { noRow, seat } from "./seating.ts";
 
-type Operands = Readonly<Record<"x" | "choices" | "weights" | "w1" | "b1" | "w2" | "b2", Value>>;
+type Operands = Readonly<Record<"x" | "choices" | "weights" | "urgency" | "w1" | "b1" | "w2" | "b2", Value>>;
 type Results = Readonly<Record<"y" | "tokens" | "slots", Value>>;
 
 interface Sizes extends Attrs {
@@ -15,6 +15,7 @@ interface Sizes extends Attrs {
   readonly T: number;
   readonly D: number;
   readonly k: number;
+  readonly u: number;
   readonly E: number;
   readonly F: number;
   readonly capacity: number;
@@ -22,16 +23,16 @@ interface Sizes extends Attrs {
   readonly through: Value["type"]["dtype"];
 }
 
-/** The launches; by weight where `byGate`, within `limits` where there are any. */
+/** The launches; by urgency where `byUrgency`, within `limits` where there are any. */
 function emit(
   context: Context<Operands, Results, Sizes>,
-  byGate: boolean,
+  byUrgency: boolean,
   limits?: Value,
 ): readonly Launch[] {
   const { operands, results, sizes, profile, scratch, output } = context;
-  const { x, choices, weights, ...experts } = operands;
+  const { x, choices, weights, urgency, ...experts } = operands;
   const { tokens, slots } = results;
-  const { G, T, D, k, E, capacity, through } = sizes;
+  const { G, T, D, k, u, E, capacity, through } = sizes;
   const rows = Math.min(G * E * capacity, G * T * k);
   const each = G * Math.min(capacity, T * k);
   const listing = tilesFor(experts.w1, sizes, { each, all: rows, mayBeFewer: limits !== undefined }, context);
@@ -40,7 +41,7 @@ function emit(
   const list = scratch("vec4u", bound);
   const seating = {
     choices,
-    urgency: byGate ? { resource: weights, width: k } : undefined,
+    urgency: byUrgency ? { resource: urgency, width: u } : undefined,
     limits,
     tokens,
     slots,

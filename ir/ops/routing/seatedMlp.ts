@@ -3,7 +3,7 @@ import { defineOp, type Op, type Value } from "../../op.ts";
 import { Tensor } from "../../tensor.ts";
 import { cast } from "../elementwise.ts";
 import { iota, slice } from "../movement.ts";
-import { descending, entry, mlpOf } from "../numeric.ts";
+import { descending, entry, mlpOf, rows } from "../numeric.ts";
 import { topK } from "../reduction.ts";
 import { shaped, spread } from "../shorthand.ts";
 import { assignSlots } from "./assignSlots.ts";
@@ -12,9 +12,9 @@ import { fillBuffers } from "./buffers.ts";
 import { routedMlp } from "./routedMlp.ts";
 
 const fixed =
-  'x: float[G, T, D], choices: i32<E>[G, T, k], weights: f32[G, T, k], w1: f32[E, D, F], b1: f32[E, F], w2: f32[E, F, D], b2: f32[E, D]; capacity, priority: "token" | "gate", approximate: "tanh" | "none", through: dtype -> y: f32[G, T, D], tokens: i32[G, E, capacity], slots: i32[G, T, k]';
+  'x: float[G, T, D], choices: i32<E>[G, T, k], weights: f32[G, T, k], urgency: f32[G, T, u], w1: f32[E, D, F], b1: f32[E, F], w2: f32[E, F, D], b2: f32[E, D]; capacity, priority: "token" | "gate", approximate: "tanh" | "none", through: dtype -> y: f32[G, T, D], tokens: i32[G, E, capacity], slots: i32[G, T, k]';
 const live =
-  'x: float[G, T, D], choices: i32<E>[G, T, k], weights: f32[G, T, k], limits: i32[3], w1: f32[E, D, F], b1: f32[E, F], w2: f32[E, F, D], b2: f32[E, D]; capacity, approximate: "tanh" | "none", through: dtype -> y: f32[G, T, D], tokens: i32[G, E, capacity], slots: i32[G, T, k]';
+  'x: float[G, T, D], choices: i32<E>[G, T, k], weights: f32[G, T, k], urgency: f32[G, T, u], limits: i32[3], w1: f32[E, D, F], b1: f32[E, F], w2: f32[E, F, D], b2: f32[E, D]; capacity, approximate: "tanh" | "none", through: dtype -> y: f32[G, T, D], tokens: i32[G, E, capacity], slots: i32[G, T, k]';
 
 const source = "google-research/vmoe, vmoe/moe.py, sparse_moe_spmd, get_top_experts_per_item_dispatcher";
 
@@ -25,6 +25,7 @@ interface Sizes {
   readonly T: number;
   readonly D: number;
   readonly k: number;
+  readonly u: number;
   readonly E: number;
   readonly F: number;
   readonly capacity: number;
@@ -32,18 +33,23 @@ interface Sizes {
   readonly through: "f32" | "f16" | "bf16" | "i32" | "u32" | "bool";
 }
 
-type Given = Readonly<Record<"x" | "choices" | "weights" | "w1" | "b1" | "w2" | "b2", Tensor>>;
+type Given = Readonly<Record<"x" | "choices" | "weights" | "urgency" | "w1" | "b1" | "w2" | "b2", Tensor>>;
 
 /** The results where `counted` of a token's choices count, and `room` slots of an expert may be filled. */
 function evaluated(
-  { x, choices, weights, w1, b1, w2, b2 }: Given,
-  { G, T, D, k, E, F, capacity, approximate, through }: Sizes,
-  { counted, room, byGate }: { readonly counted: number; readonly room: number; readonly byGate: boolean },
+  { x, choices, weights, urgency, w1, b1, w2, b2 }: Given,
+  { G, T, D, k, u, E, F, capacity, approximate, through }: Sizes,
+  {
+    counted,
+    room,
+    byUrgency,
+  }: { readonly counted: number; readonly room: number; readonly byUrgency: boolean },
 ): { readonly y: Float64Array; readonly tokens: Int32Array; readonly slots: Int32Array } {
   const shares = weights.numbers();
+  const first = rows(urgency, u).map(([largest = 0]) => largest);
   const order = Array.from({ length: G }, (_, g) => {
-    const largest = Array.from({ length: T }, (_token, t) => shares[(g * T + t) * k] as number);
-    return byGate ? descending(largest) : [...largest.keys()];
+    const group = first.slice(g * T, (g + 1) * T);
+    return byUrgency ? descending(group) : [...group.keys()];
   });
   const own = Array.from(choices.numbers(), (choice, i) => (i % k < counted ? choice : -1));
   const plan = fillBuffers(own, order.flat(), { G, T, k, experts: E, capacity }, room);
@@ -71,7 +77,7 @@ function evaluated(
 export const seatedMlp: Op<typeof fixed> = defineOp({
   name: "seated_mlp",
   summary:
-    "`routed_mlp` of what is chosen: buffers fill by `assign_slots`, tokens in order of position (`token`) or of largest first weight, earlier first among equals (`gate`), and each token gets the weighted sum of the outputs of the experts that have a slot for it. What enters and what leaves the experts is rounded to the dtype `through`; the experts compute in f32.",
+    "`routed_mlp` of what is chosen: buffers fill by `assign_slots`, tokens in order of position (`token`) or of largest first entry of `urgency`, earlier first among equals (`gate`), and each token gets the weighted sum of the outputs of the experts that have a slot for it. What enters and what leaves the experts is rounded to the dtype `through`; the experts compute in f32.",
   source,
   signature: fixed,
   where: {
@@ -83,10 +89,13 @@ export const seatedMlp: Op<typeof fixed> = defineOp({
     evaluated(operands, sizes, {
       counted: sizes.k,
       room: sizes.capacity,
-      byGate: sizes.priority === "gate",
+      byUrgency: sizes.priority === "gate",
     }),
-  decompose({ x, choices, weights, w1, b1, w2, b2 }, { G, T, E, capacity, priority, approximate, through }) {
-    const largest = (): Value => shaped(slice(weights, { start: [0, 0, 0], limit: [G, T, 1] }), [G, T]);
+  decompose(
+    { x, choices, weights, urgency, w1, b1, w2, b2 },
+    { G, T, E, capacity, priority, approximate, through },
+  ) {
+    const largest = (): Value => shaped(slice(urgency, { start: [0, 0, 0], limit: [G, T, 1] }), [G, T]);
     const order = priority === "gate" ? topK(largest(), { k: T }).indices : spread(iota({ size: T }), [G, T]);
     const plan = assignSlots(choices, order, { experts: E, capacity });
     const items = cast(cast(x, { to: through }), { to: "f32" });
@@ -98,7 +107,7 @@ export const seatedMlp: Op<typeof fixed> = defineOp({
 export const seatedMlpWithin: Op<typeof live> = defineOp({
   name: "seated_mlp_within",
   summary:
-    "`seated_mlp` of a program that is not compiled anew: choices, slots and order keep to `limits`, see `assign_slots_within`; the order is that of position or of largest first weight.",
+    "`seated_mlp` of a program that is not compiled anew: choices, slots and order keep to `limits`, see `assign_slots_within`; the order is that of position or of largest first entry of `urgency`.",
   source,
   signature: live,
   where: {
@@ -111,11 +120,11 @@ export const seatedMlpWithin: Op<typeof live> = defineOp({
     return evaluated(operands, sizes, {
       counted,
       room: Math.min(room, sizes.capacity),
-      byGate: order === 1,
+      byUrgency: order === 1,
     });
   },
-  decompose({ x, choices, weights, limits, w1, b1, w2, b2 }, { E, capacity, approximate, through }) {
-    const plan = assignSlotsWithin(choices, weights, limits, { experts: E, capacity });
+  decompose({ x, choices, weights, urgency, limits, w1, b1, w2, b2 }, { E, capacity, approximate, through }) {
+    const plan = assignSlotsWithin(choices, urgency, limits, { experts: E, capacity });
     const items = cast(cast(x, { to: through }), { to: "f32" });
     const y = routedMlp(items, plan.tokens, plan.slots, weights, w1, b1, w2, b2, { approximate, through });
     return { y, ...plan };
