@@ -1,5 +1,5 @@
 /** The elements of a value as WGSL: a tree of applications that no buffer stands between. */
-import { type Node, type Value } from "../../ir/index.ts";
+import { type Node, sizeOf, type Value } from "../../ir/index.ts";
 import { type Binding, bind, type Lanes, type MoveKernel, typeOf } from "./kernel.ts";
 import { kernels } from "./kernels/index.ts";
 import { isPacked } from "./transfer.ts";
@@ -20,6 +20,12 @@ interface Body {
 
 const newBody = (): Body => ({ lines: [], names: new Map() });
 
+/** The arrays, by name, in which a thread holds row `row` of values, each of `rows` rows. */
+export interface HeldRows {
+  readonly rows: number;
+  readonly arrays: ReadonlyMap<Value, string>;
+}
+
 /** Writes what it takes to have elements of values that `inlined` applications make of others. */
 export class Elements {
   /** What is read, named `x0`, `x1`, .... */
@@ -30,18 +36,25 @@ export class Elements {
   readonly #inlined: ReadonlySet<Node>;
   readonly #given: Value | undefined;
   readonly #replaced: Value | undefined;
+  readonly #held: HeldRows | undefined;
 
   /**
    * @param given a value whose element is at hand, as `v` in its own place
    * @param replaced a value whose elements lie in `result`, until it has others
+   * @param held values of which a thread holds a row
    */
   constructor(
     inlined: ReadonlySet<Node>,
-    { given, replaced }: { readonly given?: Value; readonly replaced?: Value | undefined },
+    {
+      given,
+      replaced,
+      held,
+    }: { readonly given?: Value; readonly replaced?: Value | undefined; readonly held?: HeldRows },
   ) {
     this.#inlined = inlined;
     this.#given = given;
     this.#replaced = replaced;
+    this.#held = held;
   }
 
   /** Declarations that the statements need. */
@@ -59,6 +72,11 @@ export class Elements {
   #element(value: Value, i: string, lanes: Lanes, body: Body): string {
     const origin = unviewed(value);
     if (origin === this.#given) return "v";
+    const array = this.#held?.arrays.get(origin);
+    if (array) {
+      const width = sizeOf(origin.type.shape) / (this.#held?.rows ?? 1);
+      return width === 1 ? `${array}[0u]` : `${array}[${i} - row * ${width}u]`;
+    }
     const { node } = origin;
     if (!node || !this.#inlined.has(node)) return this.#load(origin, i, lanes);
     const kernel = kernels.get(node.op);

@@ -20,6 +20,7 @@ import {
 } from "./kernel.ts";
 import { kernels } from "./kernels/index.ts";
 import type { Profile } from "./profile.ts";
+import { readBy, rowLaunch, type RowProgram, rowProgramsOf } from "./rowPrograms.ts";
 import { originOf, unviewed, viewOf } from "./views.ts";
 import { rounded, roundingModule } from "./wgsl.ts";
 
@@ -73,20 +74,28 @@ class Grouping {
   readonly #read = new Set<Value>();
   /** In whose memory lies what is read after the group in the making, or returned. */
   readonly #needed = new Set<Value>();
+  /** The programs of rows, by the applications in them. */
+  readonly #programs: ReadonlyMap<Node, RowProgram>;
 
   constructor(graph: Graph, profile: Profile) {
     this.#profile = profile;
-    this.#nodes = graph.nodes.filter((node) => !node.op.has("view"));
-    this.#places = new Map(this.#nodes.map((node, i) => [node, i]));
+    const nodes = graph.nodes.filter((node) => !node.op.has("view"));
     for (const value of graph.weights) this.#fixed.add(value);
+    for (const { operands, results } of nodes) {
+      if (!operands.every((value) => this.#fixed.has(unviewed(value)))) continue;
+      for (const result of results) this.#fixed.add(result);
+    }
+    const programs = profile.fuses === false ? [] : rowProgramsOf(graph, nodes, this.#fixed, profile);
+    this.#programs = new Map(
+      programs.flatMap((program) => program.members.map((node) => [node, program] as const)),
+    );
+    this.#nodes = inTurn(nodes, this.#programs);
+    this.#places = new Map(this.#nodes.map((node, i) => [node, i]));
     const count = (value: Value): unknown => this.#uses.set(value, (this.#uses.get(value) ?? 0) + 1);
     for (const node of this.#nodes) {
       const operands = operandsOf(node);
       operands.forEach(count);
       for (const value of operands) this.#read.add(value);
-      if (operands.every((value) => this.#fixed.has(value))) {
-        for (const result of node.results) this.#fixed.add(result);
-      }
     }
     for (const value of graph.outputs.values()) {
       count(unviewed(value));
@@ -101,6 +110,13 @@ class Grouping {
     // Users come before what they use: by then it is known who needs a value in a buffer.
     for (const node of this.#nodes.toReversed()) {
       if (joined.has(node)) continue;
+      const program = this.#programs.get(node);
+      if (program) {
+        for (const member of program.members) joined.add(member);
+        found.push(this.#programGroup(program));
+        for (const value of readBy(program)) this.#keep(value);
+        continue;
+      }
       const launches = "emit" in kernelOf(node);
       if (!node.results.some((result) => this.#kept.has(result))) continue;
       const alone = { sink: node, inlined: new Set<Node>(), unmoved: [] };
@@ -111,12 +127,27 @@ class Grouping {
           : { ...alone, main: undefined, leaves: new Set(operandsOf(node)) };
       if (members.main) joined.add(members.main);
       found.push(this.#group(members));
-      for (const value of this.#reads(members)) {
-        this.#kept.add(value);
-        this.#needed.add(originOf(value).value);
-      }
+      for (const value of this.#reads(members)) this.#keep(value);
     }
     return found.toReversed();
+  }
+
+  #keep(value: Value): void {
+    this.#kept.add(value);
+    this.#needed.add(originOf(value).value);
+  }
+
+  #programGroup(program: RowProgram): Group {
+    const { members } = program;
+    const results = members.flatMap((node) => node.results).filter((value) => this.#kept.has(value));
+    const label = members.map(({ op }) => op.name).join(" + ");
+    return {
+      scope: members[0]?.scope ?? "",
+      label,
+      operands: readBy(program),
+      results,
+      emit: () => [rowLaunch(label, program, results, this.#profile)],
+    };
   }
 
   /** The operand that a group's first result replaces: every run makes it, and nothing reads its memory besides or later. */
@@ -142,6 +173,7 @@ class Grouping {
       const next = growth.candidate((node) => this.#places.get(node) ?? 0);
       if (!next) return growth;
       const { kernel, node, uses } = next;
+      if (this.#programs.has(node)) continue;
       // Once it is made for this group alone, nothing else may need it; and what a run need not repeat is kept.
       const exclusive =
         !uses.shared &&
@@ -181,7 +213,8 @@ class Grouping {
     if (!operand || this.#profile.fuses === false) return undefined;
     const made = unviewed(operand);
     const kernel = made.node && kernelOf(made.node);
-    if (!kernel || !("pieces" in kernel) || this.#fixed.has(made)) return undefined;
+    if (!kernel || !("pieces" in kernel) || this.#fixed.has(made) || this.#programs.has(made.node))
+      return undefined;
     if (!kernel.free && this.#uses.get(made) !== 1) return undefined;
     const rows = kernel.rows?.(made.node, operand.type.shape.at(-1) ?? 1);
     return rows && { made, rows };
@@ -327,6 +360,22 @@ function isNumber(value: Value): boolean {
   const { node } = unviewed(value);
   if (!node) return false;
   return node.operands.length === 0 || ("pieces" in kernelOf(node) && node.operands.every(isNumber));
+}
+
+/** `nodes`, in an order of execution in which the members of a program follow one another. */
+function inTurn(nodes: readonly Node[], programs: ReadonlyMap<Node, RowProgram>): readonly Node[] {
+  if (programs.size === 0) return nodes;
+  const done = new Set<Node>();
+  const visit = (node: Node): void => {
+    if (done.has(node)) return;
+    const members = programs.get(node)?.members ?? [node];
+    for (const member of members) done.add(member);
+    for (const { node: maker } of members.flatMap(operandsOf)) if (maker) visit(maker);
+    order.push(...members);
+  };
+  const order: Node[] = [];
+  nodes.forEach(visit);
+  return order;
 }
 
 const named = (

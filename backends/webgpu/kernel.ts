@@ -131,7 +131,7 @@ const declared = ({ name, element, access, image }: Binding): string =>
     : `var<storage, ${access}> ${name}: array<${element}>`;
 
 /** `body` with the smallest indentation of its lines replaced by two spaces, and without blank lines. */
-function indented(body: string): string {
+export function indented(body: string): string {
   const lines = body.split("\n").filter((line) => line.trim());
   const margin = Math.min(...lines.map((line) => line.search(/\S/)));
   return lines.map((line) => `  ${line.slice(margin).trimEnd()}`).join("\n");
@@ -191,7 +191,15 @@ export interface LaunchKernel {
   readonly gathers?: string;
   /** The operands that are right factors of products, and read as they are stored, see `Stored`. */
   readonly factors?: readonly string[];
+  /**
+   * Where each row of the results, along the last axis, is made of the same row of the operands: statements by which one
+   * thread makes it, given WGSL for the entries of each, and the first operand's dtype.
+   */
+  row?(entries: Readonly<Record<string, Entry>>, sizes: Sizes, dtype: DType): string;
 }
+
+/** WGSL for the entry of a row at `j`. */
+export type Entry = (j: string) => string;
 
 /** A kernel that is an expression: each element of the result from those of the operands at the same index. */
 export interface MapKernel {
@@ -234,7 +242,13 @@ export function kernel<S extends string>(
   emit: (
     context: Context<Named<Operands<S>, Value>, Named<Results<S>, Value>, Bound<S>>,
   ) => readonly Launch[],
-  traits: Pick<LaunchKernel, "epilogue" | "gathers" | "factors"> = {},
+  traits: Pick<LaunchKernel, "epilogue" | "gathers" | "factors"> & {
+    row?(
+      entries: Named<Operands<S>, Entry> & Named<Results<S>, Entry>,
+      sizes: Bound<S>,
+      dtype: DType,
+    ): string;
+  } = {},
 ): LaunchKernel {
   return { op, emit, ...traits };
 }

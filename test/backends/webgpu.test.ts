@@ -7,7 +7,7 @@ import { dawn } from "../../backends/webgpu/dawn.ts";
 import { compile, type Profile, profiles, type Tile, webgpuOn } from "../../backends/webgpu/index.ts";
 import { defaultLimits, fits } from "../../backends/webgpu/profile.ts";
 import { Graph, input, ops, Tensor, type Value } from "../../ir/index.ts";
-import { createModel, mergeConfig, randomWeights, routers } from "../../models/index.ts";
+import { createModel, mergeConfig, presets, randomWeights, routers } from "../../models/index.ts";
 import { Device, mapModeWrite } from "../../runtime/device.ts";
 import { adapter, gpu } from "../support/adapter.ts";
 import { expectClose } from "../support/close.ts";
@@ -18,6 +18,7 @@ import { productOf } from "../support/product.ts";
 import { runs, someOf } from "../support/runs.ts";
 
 const [software, generic] = profiles as [Profile, Profile];
+const nvidia = profiles.find(({ name }) => name === "nvidia")!;
 
 const withEngine = async <T>(
   profile: Profile | undefined,
@@ -271,6 +272,34 @@ test("an MoE layer is five launches, its norm among them, however many experts t
       }
     }
   });
+});
+
+test.each([
+  ["NoisyTopExpertsPerItemRouter", 5],
+  ["TopKRenormalisedRouter", 7],
+  ["SoftmaxAfterTopKRouter", 7],
+  ["SwitchRouter", 5],
+  ["SigmoidBiasRouter", 7],
+  ["GroupLimitedRouter", 7],
+  ["ThresholdRouter", 7],
+  ["HashRouter", 5],
+  ["RandomRouter", 5],
+  ["BalancedAssignmentRouter", 7],
+] as const)("an MoE layer by %s is %i launches", (name, launches) => {
+  const config = presets.get("vmoe-s32-last2-e8")!;
+  const dispatcher = { capacity_factor: 1.05, bfloat16: true };
+  const router = { name, ...(routers.get(name)?.keys.includes("dispatcher") && { dispatcher }) };
+  for (const num_experts of [8, 32]) {
+    const without = mergeConfig(config, { encoder: { moe: { num_experts, router: null } } });
+    const { graph } = createModel(mergeConfig(without, { encoder: { moe: { router } } }), {
+      batch: 8,
+    });
+    for (const profile of [software, nvidia]) {
+      const module = compile(graph, profile, { outputs: ["logits"] });
+      const inside = module.launches.filter(({ scope }) => /encoderblock_7\/Moe/.test(scope));
+      expect(inside, profile.name).toHaveLength(launches);
+    }
+  }
 });
 
 test.each([...routers])("as many launches for many experts as for few by %s", (_, router) => {

@@ -43,6 +43,11 @@ const steps: readonly Step[] = [
   (a, b, w, row) => ops.add(ops.linear(f32(a), w, row), transposed(f32(b))),
   (a, b) => ops.minimum(ops.add(f32(a), f32(b)), transposed(f32(b))),
   (a, b) => ops.subtract(f32(a), ops.broadcast(ops.reduceMax(f32(b)), { shape: a.type.shape })),
+  (a, b) => ops.take(f32(a), ops.topK(f32(b), { k: a.type.shape[1] ?? 1 }).indices),
+  (a, b) => {
+    const { values, indices } = ops.topK(ops.add(f32(a), f32(b)), { k: 1 });
+    return ops.add(f32(a), ops.broadcast(ops.add(values, as(indices, "f32")), { shape: a.type.shape }));
+  },
   // Views of all of it, and of parts.
   (a, b) => {
     const [x, y] = [a, b].map((each) => ops.reshape(f32(each), { shape: a.type.shape.toReversed() }));

@@ -4,6 +4,7 @@ import { type Combination, combined, Exchange } from "../exchange.ts";
 import {
   type Binding,
   elementOf,
+  type Entry,
   grid,
   kernel,
   type Lanes,
@@ -84,9 +85,27 @@ const rowsOf = ({ type }: Value): readonly [rows: number, width: number] => {
   return [sizeOf(type.shape) / width, width];
 };
 
-export const softmax: LaunchKernel = kernel(ops.softmax, ({ operands: { x }, results: { y }, profile }) => [
-  softmaxRows(read("x", x), write("y", y), y.type.dtype, rowsOf(x), profile),
-]);
+/** A loop over the entries `j` of a row by one thread. */
+const each = (width: number): string => sharedLoop(width, 1);
+
+export const softmax: LaunchKernel = kernel(
+  ops.softmax,
+  ({ operands: { x }, results: { y }, profile }) => [
+    softmaxRows(read("x", x), write("y", y), y.type.dtype, rowsOf(x), profile),
+  ],
+  {
+    row: ({ x, y }, { N }, dtype) => `
+        var largest = ${lowest};
+        ${each(N)} { largest = max(largest, ${x("j")}); }
+        var total = 0.0f;
+        ${each(N)} {
+          let power = exp(${x("j")} - largest);
+          ${y("j")} = power;
+          total += power;
+        }
+        ${each(N)} { ${y("j")} = ${rounded(dtype, `${y("j")} / total`)}; }`,
+  },
+);
 
 /**
  * Softmax of `rows` rows of `width` entries, `stride` apart; entries of x from width to stride are set to 0 in y.
@@ -189,12 +208,21 @@ function reduction(
   return overRows(spec, profile);
 }
 
+/** What `reduction` computes, by one thread. */
+const reducedRow =
+  (start: (dtype: DType, x: Entry) => string, how: Combination) =>
+  ({ x, y }: Readonly<Record<"x" | "y", Entry>>, { N }: { readonly N: number }, dtype: DType): string =>
+    `
+        var sum = ${start(dtype, x)};
+        ${each(N)} { sum = ${combined[how]("sum", x("j"))}; }
+        ${y("0u")} = ${rounded(dtype, "sum")};`;
+
 export const reduceSum: LaunchKernel = kernel(
   ops.reduceSum,
   ({ operands: { x }, profile, output }) => [
     reduction(x, output(1), "reduce_sum", `${elementOf[x.type.dtype]}()`, "sum", profile),
   ],
-  { epilogue: 2 },
+  { epilogue: 2, row: reducedRow((dtype) => `${elementOf[dtype]}()`, "sum") },
 );
 
 export const reduceMax: LaunchKernel = kernel(
@@ -202,7 +230,7 @@ export const reduceMax: LaunchKernel = kernel(
   ({ operands: { x }, profile, output }) => [
     reduction(x, output(1), "reduce_max", `x[row * ${rowsOf(x)[1]}u]`, "maximum", profile),
   ],
-  { epilogue: 2 },
+  { epilogue: 2, row: reducedRow((_, entry) => entry("0u"), "maximum") },
 );
 
 /** One thread a row: running sums are not shared. */
@@ -225,7 +253,15 @@ export const cumsum: LaunchKernel = kernel(
       { ...profile, lanesPerRow: 1 },
     ),
   ],
-  { epilogue: 2 },
+  {
+    epilogue: 2,
+    row: ({ x, y }, { N }, dtype) => `
+        var sum = ${elementOf[dtype]}();
+        ${each(N)} {
+          sum += ${x("j")};
+          ${y("j")} = ${rounded(dtype, "sum")};
+        }`,
+  },
 );
 
 /**
@@ -258,5 +294,55 @@ export const topK: LaunchKernel = kernel(
         }`,
       }),
     ];
+  },
+  {
+    // One after the other: the first of the largest among those that come after the last one.
+    row: ({ x, values, indices }, { N, k }) => `
+        var last = 0u;
+        for (var rank = 0u; rank < ${k}u; rank++) {
+          var best = ${N}u;
+          ${each(N)} {
+            let isLeft = rank == 0u || ${x("j")} < ${x("last")} || (${x("j")} == ${x("last")} && j > last);
+            if (isLeft && (best == ${N}u || ${x("j")} > ${x("best")})) { best = j; }
+          }
+          // Beside entries that are no numbers there may be none.
+          last = min(best, ${N - 1}u);
+          ${values("rank")} = ${x("last")};
+          ${indices("rank")} = i32(last);
+        }`,
+  },
+);
+
+/** One thread an entry. */
+export const take: LaunchKernel = kernel(
+  ops.take,
+  ({ operands: { x, indices }, results: { y }, sizes: { N, k }, profile, output }) => {
+    const size = sizeOf(y.type.shape);
+    const { workgroups, index } = grid(size, profile);
+    const stored = output(1);
+    return [
+      launch({
+        label: "take",
+        bindings: [read("x", x), read("indices", indices), ...stored.extra, stored.binding],
+        workgroups,
+        workgroupSize: [profile.workgroup],
+        module: stored.module,
+        body: `
+        ${index}
+        if (i >= ${size}u) { return; }
+        var entry = ${elementOf[x.type.dtype]}();
+        if (indices[i] >= 0) { entry = x[i / ${k}u * ${N}u + u32(indices[i])]; }
+        result[i] = ${stored.finish("entry", "i")};`,
+      }),
+    ];
+  },
+  {
+    epilogue: 3,
+    row: ({ x, indices, y }, { k }, dtype) => `
+        for (var j = 0u; j < ${k}u; j++) {
+          let at = ${indices("j")};
+          ${y("j")} = ${elementOf[dtype]}();
+          if (at >= 0) { ${y("j")} = ${x("u32(at)")}; }
+        }`,
   },
 );

@@ -1,0 +1,344 @@
+/** Programs of rows: applications that make each row of theirs of the same row of others, by one thread for all of them. */
+import { type Graph, input, type Node, sizeOf, Tensor, type Value } from "../../ir/index.ts";
+import { Elements } from "./elements.ts";
+import {
+  type Binding,
+  elementOf,
+  type Entry,
+  grid,
+  indented,
+  type Kernel,
+  launch,
+  type Launch,
+  type LaunchKernel,
+  write,
+} from "./kernel.ts";
+import { kernels } from "./kernels/index.ts";
+import type { Profile } from "./profile.ts";
+import { unviewed } from "./views.ts";
+import { block, roundingModule } from "./wgsl.ts";
+
+/** Applications that are computed together, row by row. */
+export interface RowProgram {
+  /** Into how many rows, one after the other, the elements of every value are divided. */
+  readonly rows: number;
+  /** In an order of execution. */
+  readonly members: readonly Node[];
+}
+
+/** Elements of a value's row at most: a thread keeps the rows of all values to itself. */
+const mostEntries = 256;
+
+/** The same for each row that there is: few and long ones are better shared by threads. */
+const mostOfFew = 16;
+
+/** Applications over whole rows at least: one alone has a launch of its own, with more threads. */
+const fewestSteps = 2;
+
+const kernelOf = (node: Node): Kernel => kernels.get(node.op) as Kernel;
+const operandsOf = (node: Node): Value[] => node.operands.map(unviewed);
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+
+const isStep = (node: Node): boolean => {
+  const kernel = kernelOf(node);
+  return "emit" in kernel && kernel.row !== undefined;
+};
+
+const widthOf = ({ type }: Value, rows: number): number => sizeOf(type.shape) / rows;
+
+/**
+ * The programs of rows that are worth a launch of their own, none of which has an application of another; nothing outside of
+ * one both needs its results and is needed by it. `nodes` are in an order of execution, `fixed` is what a run need not repeat.
+ * O(nodes), but for what is near to applications over short rows.
+ */
+export function rowProgramsOf(
+  graph: Graph,
+  nodes: readonly Node[],
+  fixed: ReadonlySet<Value>,
+  profile: Profile,
+): readonly RowProgram[] {
+  const search = new Search(graph, nodes, fixed, profile);
+  return nodes.flatMap((node) => search.around(node) ?? []);
+}
+
+class Search {
+  readonly #fixed: ReadonlySet<Value>;
+  readonly #nodes: readonly Node[];
+  readonly #places: ReadonlyMap<Node, number>;
+  readonly #users = new Map<Value, Node[]>();
+  readonly #returned: ReadonlySet<Value>;
+  readonly #most: number;
+  readonly #taken = new Set<Node>();
+  /** Whether a moving application leaves an operand's rows where they are, by what it is. */
+  readonly #still = new Map<string, boolean>();
+
+  constructor(graph: Graph, nodes: readonly Node[], fixed: ReadonlySet<Value>, profile: Profile) {
+    this.#fixed = fixed;
+    this.#nodes = nodes;
+    this.#places = new Map(nodes.map((node, i) => [node, i]));
+    for (const node of nodes) {
+      for (const value of operandsOf(node)) this.#users.set(value, [...(this.#users.get(value) ?? []), node]);
+    }
+    this.#returned = new Set([...graph.outputs.values()].map(unviewed));
+    this.#most = profile.limits.maxStorageBuffersPerShaderStage;
+  }
+
+  /** The program around an application over rows, with as many others as may be: of those, that of the shortest rows. */
+  around(seed: Node): RowProgram | undefined {
+    if (!isStep(seed)) return undefined;
+    let best: RowProgram | undefined;
+    let most = fewestSteps - 1;
+    const shape = seed.operands[0]?.type.shape ?? [];
+    for (let axes = shape.length - 1; axes > 0; axes--) {
+      const rows = sizeOf(shape.slice(0, axes));
+      if (!this.#fits(seed, rows)) break;
+      const members = this.#grown(seed, rows);
+      const steps = sum(members.map((node) => Number(isStep(node))));
+      if (steps > most) [best, most] = [{ rows, members }, steps];
+    }
+    for (const node of best?.members ?? []) this.#taken.add(node);
+    return best;
+  }
+
+  /** The members of the largest program of so many rows around `seed`. */
+  #grown(seed: Node, rows: number): readonly Node[] {
+    let members = new Set([seed]);
+    for (;;) {
+      const more = this.#inOrder(
+        [...members].flatMap((node) => [
+          ...operandsOf(node).flatMap((value) => value.node ?? []),
+          ...node.results.flatMap((value) => this.#users.get(value) ?? []),
+        ]),
+      ).find((node) => !members.has(node) && this.#fits(node, rows) && this.#isWhole(members, node, rows));
+      if (!more) return this.#inOrder(members);
+      members = new Set([...members, more]);
+    }
+  }
+
+  #inOrder(nodes: Iterable<Node>): Node[] {
+    return [...new Set(nodes)].toSorted((a, b) => (this.#places.get(a) ?? 0) - (this.#places.get(b) ?? 0));
+  }
+
+  /** Whether an application could be a member of a program of so many rows. */
+  #fits(node: Node, rows: number): boolean {
+    const { operands, results } = node;
+    if (this.#taken.has(node) || results.some((value) => this.#fixed.has(value))) return false;
+    const kernel = kernelOf(node);
+    const isOfRows = isStep(node) || "map" in kernel || "pieces" in kernel;
+    if (!isOfRows || operands.length === 0) return false;
+    const own = isStep(node) ? [...operands, ...results] : results;
+    const widths = own.map((value) => widthOf(value, rows));
+    if (!widths.every((width) => Number.isInteger(width) && width <= Math.min(mostEntries, mostOfFew * rows)))
+      return false;
+    return !isStep(node) || own.every(({ type }, i) => (widths[i] ?? 0) % (type.shape.at(-1) ?? 1) === 0);
+  }
+
+  /** Whether `members` and `node` are a program that one launch computes. */
+  #isWhole(members: ReadonlySet<Node>, node: Node, rows: number): boolean {
+    const all = new Set([...members, node]);
+    const near = [node, ...node.results.flatMap((value) => this.#users.get(value) ?? [])];
+    return (
+      near.every((user) => !all.has(user) || this.#keepsRows(user, all, rows)) &&
+      this.#isConvex(all) &&
+      this.#bindings(all) <= this.#most
+    );
+  }
+
+  /** Whether a member makes each row of the same row of what members make. */
+  #keepsRows(node: Node, members: ReadonlySet<Node>, rows: number): boolean {
+    if (!("pieces" in kernelOf(node))) return true;
+    return node.operands.every((operand, i) => {
+      const made = unviewed(operand).node;
+      return !made || !members.has(made) || this.#staysInRow(node, i, rows);
+    });
+  }
+
+  /** Whether a moving application's elements come, where they are of operand `i`, from the rows that they are in. */
+  #staysInRow({ op, operands, attrs }: Node, i: number, rows: number): boolean {
+    const shapes = operands.map(({ type }) => type.shape);
+    const key = JSON.stringify([op.name, attrs, shapes, i, rows]);
+    const known = this.#still.get(key);
+    if (known !== undefined) return known;
+    // Rows are numbered, and moved as the op moves them.
+    const values = shapes.map((shape) => input("rows", { dtype: "i32", shape }));
+    const numbers = shapes.map((shape, j) => {
+      const width = sizeOf(shape) / rows;
+      return Array.from({ length: sizeOf(shape) }, (_, at) => (j === i ? Math.floor(at / width) : -1));
+    });
+    const { node } = op.apply(values, attrs)[0] as Value;
+    const tensors = values.map(({ type }, j) => Tensor.from(type, numbers[j] ?? []));
+    const [moved] = node ? op.evaluate(tensors, node.sizes) : [];
+    const width = sizeOf(moved?.type.shape ?? []) / rows;
+    const stays = (moved?.numbers() ?? []).every((row, at) => row < 0 || row === Math.floor(at / width));
+    this.#still.set(key, stays);
+    return stays;
+  }
+
+  /** Whether no application outside needs what members make and makes what members need. */
+  #isConvex(members: ReadonlySet<Node>): boolean {
+    const places = [...members].map((node) => this.#places.get(node) ?? 0);
+    const later = new Set<Node>();
+    for (let at = Math.min(...places); at <= Math.max(...places); at++) {
+      const node = this.#nodes[at] as Node;
+      const makers = operandsOf(node).flatMap((value) => value.node ?? []);
+      const isLater = makers.some((maker) => later.has(maker));
+      if (members.has(node)) {
+        if (isLater) return false;
+      } else if (isLater || makers.some((maker) => members.has(maker))) later.add(node);
+    }
+    return true;
+  }
+
+  /** How many buffers a program reads and writes. */
+  #bindings(members: ReadonlySet<Node>): number {
+    const made = [...members].flatMap((node) => node.results);
+    const written = made.filter(
+      (value) =>
+        this.#returned.has(value) || (this.#users.get(value) ?? []).some((user) => !members.has(user)),
+    );
+    return leavesOf([...members]).leaves.size + written.length;
+  }
+}
+
+/**
+ * What members read that no member makes: `leaves` lie in buffers; `inlined` applications, of no operands or such as move
+ * elements at no cost, are made where an element is wanted.
+ */
+function leavesOf(members: readonly Node[]): {
+  readonly leaves: ReadonlySet<Value>;
+  readonly inlined: ReadonlySet<Node>;
+} {
+  const made = new Set(members.flatMap((node) => node.results));
+  const leaves = new Set<Value>();
+  const inlined = new Set<Node>();
+  const visit = (value: Value): void => {
+    if (made.has(value)) return;
+    const kernel = value.node && kernelOf(value.node);
+    const isFree = kernel && ("pieces" in kernel ? kernel.free : value.node?.operands.length === 0);
+    if (!value.node || !isFree) {
+      leaves.add(value);
+      return;
+    }
+    inlined.add(value.node);
+    operandsOf(value.node).forEach(visit);
+  };
+  members.flatMap(operandsOf).forEach(visit);
+  return { leaves, inlined };
+}
+
+/** The values that a program reads from buffers. */
+export const readBy = ({ members }: RowProgram): readonly Value[] => [...leavesOf(members).leaves];
+
+/** The launch that computes `results`, which members make, by one thread a row. */
+export function rowLaunch(
+  label: string,
+  program: RowProgram,
+  results: readonly Value[],
+  profile: Profile,
+): Launch {
+  const thread = new Thread(program);
+  const read = program.members.flatMap(operandsOf);
+  for (const node of program.members) {
+    const [value] = node.results as readonly [Value];
+    if (isStep(node)) thread.take(node);
+    // What is used once is made where it is used.
+    else if (results.includes(value) || read.filter((other) => other === value).length > 1)
+      thread.hold(value);
+  }
+  results.forEach((value, n) => thread.store(value, `y${n}`));
+  const { workgroups, index } = grid(program.rows, profile);
+  return launch({
+    label,
+    bindings: [...thread.bindings, ...results.map((value, n) => write(`y${n}`, value))],
+    workgroups,
+    workgroupSize: [profile.workgroup],
+    module: thread.module,
+    body: [
+      index.replace("let i", "row"),
+      `if (row >= ${program.rows}u) { return; }`,
+      ...thread.statements,
+    ].join("\n"),
+  });
+}
+
+/** What a thread does for row `row`, and the arrays in which it holds that row of values. */
+class Thread {
+  readonly statements: string[] = [];
+  readonly #rows: number;
+  readonly #arrays = new Map<Value, string>();
+  readonly #declarations = ["var<private> row: u32;"];
+  readonly #elements: Elements;
+
+  constructor({ rows, members }: RowProgram) {
+    this.#rows = rows;
+    const { inlined } = leavesOf(members);
+    const held = { arrays: this.#arrays, rows };
+    this.#elements = new Elements(new Set([...inlined, ...members.filter((node) => !isStep(node))]), {
+      held,
+    });
+  }
+
+  /** What is read. */
+  get bindings(): readonly Binding[] {
+    return this.#elements.bindings;
+  }
+
+  /** Declarations that the statements need. */
+  get module(): readonly string[] {
+    return [...this.#declarations, ...this.#elements.module];
+  }
+
+  /** The name of the array that holds `value`, whose elements are made one by one where it is not held yet. */
+  hold(value: Value): string {
+    const known = this.#arrays.get(value);
+    if (known) return known;
+    const { lines, result } = this.#elements.write(value, 1);
+    const name = this.#declare(value);
+    const width = widthOf(value, this.#rows);
+    this.#each(width, [`let i = row * ${width}u + j;`, ...lines, `${name}[j] = ${result};`]);
+    return name;
+  }
+
+  /** Makes the results of an application over rows, of which the program's row may have several. */
+  take({ op, operands, results, sizes }: Node): void {
+    const kernel = kernels.get(op) as LaunchKernel;
+    const [first] = operands as readonly [Value];
+    const parts = widthOf(first, this.#rows) / (first.type.shape.at(-1) ?? 1);
+    const entry = (array: string, { type }: Value): Entry => {
+      const width = type.shape.at(-1) ?? 1;
+      return (j) => `${array}[${parts === 1 ? j : width === 1 ? "part" : `part * ${width}u + ${j}`}]`;
+    };
+    const entries = [
+      ...operands.map(
+        (value, i) => [op.operands[i]?.name, entry(this.hold(unviewed(value)), value)] as const,
+      ),
+      ...results.map((value, i) => [op.results[i]?.name, entry(this.#declare(value), value)] as const),
+    ];
+    this.statements.push(
+      parts === 1 ? "{" : `for (var part = 0u; part < ${parts}u; part++) {`,
+      indented(kernel.row?.(Object.fromEntries(entries), sizes, first.type.dtype) ?? ""),
+      "}",
+    );
+  }
+
+  /** Writes a value that is held to the buffer of a name. */
+  store(value: Value, buffer: string): void {
+    const width = widthOf(value, this.#rows);
+    this.#each(width, [`${buffer}[row * ${width}u + j] = ${this.#arrays.get(value)}[j];`]);
+  }
+
+  #declare(value: Value): string {
+    const { dtype } = value.type;
+    const name = `r${this.#arrays.size}`;
+    this.#declarations.push(
+      `var<private> ${name}: array<${elementOf[dtype]}, ${widthOf(value, this.#rows)}>;`,
+      roundingModule(dtype),
+    );
+    this.#arrays.set(value, name);
+    return name;
+  }
+
+  #each(width: number, lines: readonly string[]): void {
+    this.statements.push(`for (var j = 0u; j < ${width}u; j++) {`, block(2, lines), "}");
+  }
+}
