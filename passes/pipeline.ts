@@ -1,6 +1,7 @@
 /** The compiler's table of contents: the passes that lower a program to a backend, in order. */
 import { canonicalize } from "./canonicalize.ts";
 import { fuseExperts } from "./fuseExperts.ts";
+import { fuseLogits } from "./fuseLogits.ts";
 import { fuseRouting } from "./fuseRouting.ts";
 import { joinProjections } from "./joinProjections.ts";
 import { legalize } from "./legalize.ts";
@@ -33,6 +34,13 @@ export function pipeline({ supports }: Target, outputs: readonly string[]): Pass
       "fuse-routing",
       "Routing is part of the ops around it where the target has them.",
       fuseRouting,
+      supports,
+    ),
+    // After what knows the whole of V-MoE's routing: other routers begin with the same product.
+    rewritePass(
+      "fuse-logits",
+      "The norm before an MoE layer and its router's product are one op, where the target has it.",
+      fuseLogits,
       supports,
     ),
     // Before legalize, too: three products of one matrix are fewer launches as one.

@@ -17,6 +17,7 @@ export * from "./routing/dispatch.ts";
 export * from "./routing/expertMlp.ts";
 export * from "./routing/gateLogits.ts";
 export * from "./routing/normAndGate.ts";
+export * from "./routing/normAndLogits.ts";
 export * from "./routing/routeTopExperts.ts";
 export * from "./routing/routeTopTokens.ts";
 export * from "./routing/routedMlp.ts";

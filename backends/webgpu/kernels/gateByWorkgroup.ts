@@ -6,13 +6,13 @@ import { isPowerOfTwo, type Profile } from "../profile.ts";
 import { f32s, lowest, named, partOf, plus, rounded, times } from "../wgsl.ts";
 import { normOfRows } from "./norm.ts";
 
-/** The sizes of `norm_and_gate`. */
+/** The sizes of `norm_and_gate`; of `norm_and_logits`, which leaves the choice to others, where there is no k. */
 export interface GateSizes {
   readonly G: number;
   readonly T: number;
   readonly D: number;
   readonly E: number;
-  readonly k: number;
+  readonly k?: number;
   readonly epsilon: number;
 }
 
@@ -103,8 +103,11 @@ export function gateByWorkgroup(
     const from = tokens === 1 ? p : `(${t} * ${parts}u + ${p})`;
     return `sums[${from} * ${columns}u + ${wide ? "e / 4u][e % 4u]" : "e]"}`;
   };
+  const { k } = sizes;
   const isWithin = threads > 1 && E <= subgroup;
-  const choice = isWithin ? choiceWithin(sizes, subgroup, shares, sum) : choiceThrough(sizes, shares, sum);
+  const choose = isWithin ? choiceWithin : choiceThrough;
+  const choice =
+    k === undefined ? written(sizes, shares, sum) : choose({ ...sizes, k }, subgroup, shares, sum);
   const body = `
         ${head.join("\n        ")}
         ${tokens === 1 ? "" : `let token = team * ${tokens}u;`}
@@ -122,7 +125,7 @@ export function gateByWorkgroup(
       ...exchange.module,
       ...(isHeld ? [`var<workgroup> row: array<${f32s(tokens)}, ${D}>;`] : []),
       `var<workgroup> sums: array<${type}, ${tokens * parts * columns}>;`,
-      ...(isWithin
+      ...(isWithin || k === undefined
         ? []
         : ["powers", "gates"].map((name) => `var<workgroup> ${name}: array<f32, ${tokens * E}>;`)),
     ],
@@ -272,6 +275,21 @@ function addedUp(
   return { statements, left: left.map((sum, i) => [token(i), sum]), lanes };
 }
 
+/** Statements that write the logits, by a thread for each token's expert where there are as many. */
+function written(
+  { G, T, E }: GateSizes,
+  { tokens, threads, parts }: Shares,
+  sum: (t: string, p: string) => string,
+): string {
+  const guard = (G * T) % tokens === 0 ? "" : `if (token + i / ${E}u < ${G * T}u) `;
+  return `for (var i = lane; i < ${tokens * E}u; i += ${threads}u) {
+          let e = i % ${E}u;
+          var logit = 0.0f;
+          for (var p = 0u; p < ${parts}u; p++) { logit += ${sum(`(i / ${E}u)`, "p")}; }
+          ${guard}{ logits[token * ${E}u + i] = logit; }
+        }`;
+}
+
 // Gates are compared as they are, after the softmax; of equal ones the lower expert comes first.
 
 /**
@@ -280,7 +298,7 @@ function addedUp(
  * those that are left over do the same for nothing.
  */
 function choiceWithin(
-  { G, T, E, k }: GateSizes,
+  { G, T, E, k }: Required<GateSizes>,
   subgroup: number,
   { tokens, threads, parts }: Shares,
   sum: (t: string, p: string) => string,
@@ -325,7 +343,8 @@ function choiceWithin(
 
 /** Softmax and choice through workgroup memory, by a thread for each token's expert where there are as many. */
 function choiceThrough(
-  { G, T, E, k }: GateSizes,
+  { G, T, E, k }: Required<GateSizes>,
+  _subgroup: number,
   { tokens, threads, parts }: Shares,
   sum: (t: string, p: string) => string,
 ): string {

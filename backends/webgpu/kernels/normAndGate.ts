@@ -1,36 +1,67 @@
 /** A token's norm and its choice of experts, read once: one thread a token on CPU drivers, one workgroup on GPUs. */
-import { type DType, ops } from "../../../ir/index.ts";
-import { type Binding, grid, kernel, launch, type LaunchKernel, read, write } from "../kernel.ts";
+import { type DType, ops, type Value } from "../../../ir/index.ts";
+import {
+  type Binding,
+  grid,
+  kernel,
+  launch,
+  type Launch,
+  type LaunchKernel,
+  read,
+  write,
+} from "../kernel.ts";
 import type { Profile } from "../profile.ts";
 import { f32, lowest, rounded, roundingModule } from "../wgsl.ts";
 import { type Form, gateByWorkgroup, type GateSizes, type GateVectors } from "./gateByWorkgroup.ts";
 
 export const normAndGate: LaunchKernel = kernel(
   ops.normAndGate,
-  ({ operands: { x, scale, bias, kernel: factor }, results, sizes, profile }) => {
-    const { items, choices, weights } = results;
-    const vectors = { wide: sizes.E % 4 === 0, tall: sizes.D % 4 === 0 };
-    const bound = (binding: Binding): Binding => ({ ...binding, element: vectors.tall ? "vec4f" : "f32" });
-    const { dtype } = items.type;
-    const form = (profile.lanesPerRow > 1 ? gateByWorkgroup : gateByThread)(dtype, sizes, vectors, profile);
-    return [
-      launch({
-        ...form,
-        label: "norm and gate",
-        bindings: [
-          bound(read("x", x)),
-          bound(read("scale", scale)),
-          bound(read("bias", bias)),
-          { ...read("kernel", factor), element: vectors.wide ? "vec4f" : "f32" },
-          bound(write("items", items)),
-          write("choices", choices),
-          write("weights", weights),
-        ],
-        module: [roundingModule(dtype, vectors.tall ? 4 : 1), ...form.module],
-      }),
-    ];
-  },
+  ({ operands, results: { items, choices, weights }, sizes, profile }) =>
+    gate(
+      "norm and gate",
+      operands,
+      items,
+      [write("choices", choices), write("weights", weights)],
+      sizes,
+      profile,
+    ),
 );
+
+export const normAndLogits: LaunchKernel = kernel(
+  ops.normAndLogits,
+  ({ operands, results: { items, logits }, sizes, profile }) =>
+    gate("norm and logits", operands, items, [write("logits", logits)], sizes, profile),
+);
+
+/** The launch that makes the items, and what else is `written`. */
+function gate(
+  label: string,
+  { x, scale, bias, kernel: factor }: Readonly<Record<"x" | "scale" | "bias" | "kernel", Value>>,
+  items: Value,
+  written: readonly Binding[],
+  sizes: GateSizes,
+  profile: Profile,
+): readonly Launch[] {
+  const vectors = { wide: sizes.E % 4 === 0, tall: sizes.D % 4 === 0 };
+  const bound = (binding: Binding): Binding => ({ ...binding, element: vectors.tall ? "vec4f" : "f32" });
+  const { dtype } = items.type;
+  const form = (profile.lanesPerRow > 1 ? gateByWorkgroup : gateByThread)(dtype, sizes, vectors, profile);
+  return [
+    launch({
+      ...form,
+      label,
+      bindings: [
+        bound(read("x", x)),
+        bound(read("scale", scale)),
+        bound(read("bias", bias)),
+        { ...read("kernel", factor), element: vectors.wide ? "vec4f" : "f32" },
+        bound(write("items", items)),
+        ...written,
+      ],
+      module: [roundingModule(dtype, vectors.tall ? 4 : 1), ...form.module],
+    }),
+  ];
+}
 
 /** Experts, in vectors or single, whose sums one pass over the token keeps in registers. */
 const mostSums = 8;
@@ -59,9 +90,10 @@ function gateByThread(
     parts("n", tall)
       .map((n, i) => `s${c} += ${n} * kernel[at + ${i * columns + c}u];`)
       .join(" ");
+  const to = k === undefined ? `logits[i * ${E}u + ` : "gates[";
   const entries = (c: number): string =>
     parts(`s${c}`, wide)
-      .map((s, i) => `gates[${wide ? 4 : 1}u * (first + ${c}u) + ${i}u] = ${s};`)
+      .map((s, i) => `${to}${wide ? 4 : 1}u * (first + ${c}u) + ${i}u] = ${s};`)
       .join(" ");
   return {
     workgroups,
@@ -77,7 +109,7 @@ function gateByThread(
       var variance = 0.0f;
       for (var d = 0u; d < ${width}u; d++) { let v = x[start + d] - mean; ${over((v) => `variance += ${v} * ${v}`)} }
       let factor = 1.0f / sqrt(variance / ${f32(D)} + ${f32(epsilon)});
-      var gates: array<f32, ${E}>;
+      ${k === undefined ? "" : `var gates: array<f32, ${E}>;`}
       for (var first = 0u; first < ${columns}u; first += ${sums}u) {
         ${each.map((c) => `var s${c} = ${wide ? "vec4f" : "f32"}();`).join(" ")}
         for (var d = 0u; d < ${width}u; d++) {
@@ -87,7 +119,12 @@ function gateByThread(
           ${each.map(added).join("\n          ")}
         }
         ${each.map(entries).join("\n        ")}
-      }
+      }${k === undefined ? "" : choice(E, k)}`,
+  };
+}
+
+/** Statements for softmax and choice. */
+const choice = (E: number, k: number): string => `
       var largest = ${lowest};
       for (var e = 0u; e < ${E}u; e++) { largest = max(largest, gates[e]); }
       var total = 0.0f;
@@ -106,6 +143,4 @@ function gateByThread(
         weights[i * ${k}u + j] = gate;
         choices[i * ${k}u + j] = i32(best);
         gates[best] = -1.0f;
-      }`,
-  };
-}
+      }`;

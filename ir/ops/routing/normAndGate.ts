@@ -1,10 +1,10 @@
 /** What stands before a V-MoE layer and what begins it, as one op, for backends that read each token once. */
 import { defineOp, type Op } from "../../op.ts";
-import { cast } from "../elementwise.ts";
-import { layerNorm, softmax } from "../normalization.ts";
-import { descending, softmaxOf } from "../numeric.ts";
+import type { Tensor } from "../../tensor.ts";
+import { softmax } from "../normalization.ts";
+import { descending, rows, softmaxOf } from "../numeric.ts";
 import { topK } from "../reduction.ts";
-import { gateLogits } from "./gateLogits.ts";
+import { normAndLogits } from "./normAndLogits.ts";
 
 const signature =
   "x: f32[G, T, D], scale: f32[D], bias: f32[D], kernel: f32[D, E]; epsilon: real, k, through: dtype -> items: through[G, T, D], choices: i32[G, T, k], weights: f32[G, T, k]";
@@ -27,35 +27,20 @@ export const normAndGate: Op<typeof signature> = defineOp({
   }),
   traits: ["discontinuous", "inexact"],
 
-  evaluate(operands, { G, T, D, E, epsilon, k }) {
-    const [x, kernel] = [operands.x.numbers(), operands.kernel.numbers()];
-    const [scale, bias] = [operands.scale.numbers(), operands.bias.numbers()];
-    const items: number[] = [];
-    const choices: number[] = [];
-    const weights: number[] = [];
-    for (let token = 0; token < G * T; token++) {
-      const row = Array.from({ length: D }, (_, d) => x[token * D + d] as number);
-      const mean = row.reduce((sum, v) => sum + v, 0) / D;
-      const variance = row.reduce((sum, v) => sum + (v - mean) ** 2, 0) / D;
-      const factor = 1 / Math.sqrt(variance + epsilon);
-      const normal = row.map((v, d) =>
-        Math.fround((v - mean) * factor * (scale[d] as number) + (bias[d] as number)),
-      );
-      const logits = Array.from({ length: E }, (_, e) =>
-        Math.fround(normal.reduce((sum, v, d) => sum + v * (kernel[d * E + e] as number), 0)),
-      );
-      const gates = softmaxOf(Float64Array.from(logits)).map(Math.fround);
-      const chosen = descending(gates).slice(0, k);
-      items.push(...normal);
-      choices.push(...chosen);
-      weights.push(...chosen.map((e) => gates[e] as number));
-    }
-    return { items, choices, weights };
+  evaluate({ x, scale, bias, kernel }, sizes) {
+    const [items, logits] = normAndLogits.evaluate([x, scale, bias, kernel], sizes) as [Tensor, Tensor];
+    const gates = rows(logits, sizes.E).map((row) => softmaxOf(row).map(Math.fround));
+    const chosen = gates.map((row) => descending(row).slice(0, sizes.k));
+    return {
+      items: items.numbers(),
+      choices: chosen.flat(),
+      weights: chosen.flatMap((experts, t) => experts.map((e) => gates[t]?.[e] as number)),
+    };
   },
 
   decompose({ x, scale, bias, kernel }, { epsilon, k, through }) {
-    const normal = layerNorm(x, scale, bias, { epsilon });
-    const { values, indices } = topK(softmax(gateLogits(normal, kernel)), { k });
-    return { items: cast(normal, { to: through }), choices: indices, weights: values };
+    const { items, logits } = normAndLogits(x, scale, bias, kernel, { epsilon, through });
+    const { values, indices } = topK(softmax(logits), { k });
+    return { items, choices: indices, weights: values };
   },
 });
