@@ -20,7 +20,7 @@ interface Body {
 
 const newBody = (): Body => ({ lines: [], names: new Map() });
 
-/** The arrays, by name, in which a thread holds row `row` of values, each of `rows` rows. */
+/** The arrays, by name, in which a thread holds row `rowAt` of values, each of `rows` rows. */
 export interface HeldRows {
   readonly rows: number;
   readonly arrays: ReadonlyMap<Value, string>;
@@ -28,7 +28,7 @@ export interface HeldRows {
 
 /** Writes what it takes to have elements of values that `inlined` applications make of others. */
 export class Elements {
-  /** What is read, named `x0`, `x1`, .... */
+  /** What is read, by names that are `name` and a number. */
   readonly bindings: Binding[] = [];
   readonly #functions: string[] = [];
   readonly #declarations = new Set<string>();
@@ -37,6 +37,7 @@ export class Elements {
   readonly #given: Value | undefined;
   readonly #replaced: Value | undefined;
   readonly #held: HeldRows | undefined;
+  readonly #name: string;
 
   /**
    * @param given a value whose element is at hand, as `v` in its own place
@@ -49,12 +50,19 @@ export class Elements {
       given,
       replaced,
       held,
-    }: { readonly given?: Value; readonly replaced?: Value | undefined; readonly held?: HeldRows },
+      name = "x",
+    }: {
+      readonly given?: Value;
+      readonly replaced?: Value | undefined;
+      readonly held?: HeldRows;
+      readonly name?: string;
+    },
   ) {
     this.#inlined = inlined;
     this.#given = given;
     this.#replaced = replaced;
     this.#held = held;
+    this.#name = name;
   }
 
   /** Declarations that the statements need. */
@@ -75,7 +83,7 @@ export class Elements {
     const array = this.#held?.arrays.get(origin);
     if (array) {
       const width = sizeOf(origin.type.shape) / (this.#held?.rows ?? 1);
-      return width === 1 ? `${array}[0u]` : `${array}[${i} - row * ${width}u]`;
+      return width === 1 ? `${array}[0u]` : `${array}[${i} - rowAt * ${width}u]`;
     }
     const { node } = origin;
     if (!node || !this.#inlined.has(node)) return this.#load(origin, i, lanes);
@@ -102,7 +110,7 @@ export class Elements {
   #load(origin: Value, i: string, lanes: Lanes): string {
     if (origin === this.#replaced) return `result[${i}]`;
     const number = this.#numbers.get(origin) ?? this.#numbers.size;
-    const name = `x${number}`;
+    const name = `${this.#name}${number}`;
     const { dtype } = origin.type;
     if (!this.#numbers.has(origin)) {
       this.#numbers.set(origin, number);

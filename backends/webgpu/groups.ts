@@ -20,7 +20,16 @@ import {
 } from "./kernel.ts";
 import { kernels } from "./kernels/index.ts";
 import type { Profile } from "./profile.ts";
-import { readBy, rowLaunch, type RowProgram, rowProgramsOf } from "./rowPrograms.ts";
+import {
+  applicationsOf,
+  inTurn,
+  readBy,
+  rowLaunch,
+  type RowProgram,
+  rowProgramsOf,
+  tailFor,
+  tailOf,
+} from "./rowPrograms.ts";
 import { originOf, unviewed, viewOf } from "./views.ts";
 import { rounded, roundingModule } from "./wgsl.ts";
 
@@ -34,8 +43,11 @@ export interface Group {
   /** The values written. */
   readonly results: readonly Value[];
   /** The group's launches, in order; none where the result lies in the memory of the operand. */
-  emit(context: Pick<Context<never, never, never>, "scratch" | "shards" | "strips">): readonly Launch[];
+  emit(context: Emission): readonly Launch[];
 }
+
+/** What a group is given to emit its launches. */
+type Emission = Pick<Context<never, never, never>, "scratch" | "shards" | "strips">;
 
 /**
  * The groups of a program, in an order of execution; views are in none. What a group computes is what its applications
@@ -87,7 +99,7 @@ class Grouping {
     }
     const programs = profile.fuses === false ? [] : rowProgramsOf(graph, nodes, this.#fixed, profile);
     this.#programs = new Map(
-      programs.flatMap((program) => program.members.map((node) => [node, program] as const)),
+      programs.flatMap((program) => applicationsOf(program).map((node) => [node, program] as const)),
     );
     this.#nodes = inTurn(nodes, this.#programs);
     this.#places = new Map(this.#nodes.map((node, i) => [node, i]));
@@ -112,9 +124,10 @@ class Grouping {
       if (joined.has(node)) continue;
       const program = this.#programs.get(node);
       if (program) {
-        for (const member of program.members) joined.add(member);
-        found.push(this.#programGroup(program));
-        for (const value of readBy(program)) this.#keep(value);
+        for (const member of applicationsOf(program)) joined.add(member);
+        const group = this.#programGroup(program);
+        found.push(group);
+        for (const value of group.operands) this.#keep(value);
         continue;
       }
       const launches = "emit" in kernelOf(node);
@@ -138,15 +151,33 @@ class Grouping {
   }
 
   #programGroup(program: RowProgram): Group {
-    const { members } = program;
-    const results = members.flatMap((node) => node.results).filter((value) => this.#kept.has(value));
-    const label = members.map(({ op }) => op.name).join(" + ");
+    const { head, members } = program;
+    const made = (node: Node): readonly Value[] => node.results.filter((value) => this.#kept.has(value));
+    const label = applicationsOf(program)
+      .map(({ op }) => op.name)
+      .join(" + ");
+    if (!head) {
+      const results = members.flatMap(made);
+      return {
+        scope: members[0]?.scope ?? "",
+        label,
+        operands: readBy(program),
+        results,
+        emit: () => [rowLaunch(label, program, results, this.#profile)],
+      };
+    }
+    const tail = tailOf(head);
+    const written = [head, ...members].flatMap(made).filter((value) => value === tail || value.node !== head);
     return {
-      scope: members[0]?.scope ?? "",
+      scope: head.scope,
       label,
-      operands: readBy(program),
-      results,
-      emit: () => [rowLaunch(label, program, results, this.#profile)],
+      operands: [...this.#reads({ main: head, leaves: new Set() }), ...readBy(program)],
+      results: [...head.results.filter((value) => value !== tail), ...written],
+      emit: (context) =>
+        launchesOf(head, this.#profile, context, { tail: tailFor(program, written) }).map((one) => ({
+          ...one,
+          label,
+        })),
     };
   }
 
@@ -199,7 +230,7 @@ class Grouping {
   }
 
   /** The values that a group reads from buffers; twice what its main application reads and the others do. */
-  #reads({ main, leaves }: Members): Value[] {
+  #reads({ main, leaves }: Pick<Members, "main" | "leaves">): Value[] {
     const gathered = main && this.#gathered(main);
     const own = main?.operands.flatMap((_, i) => readAs(main, i)) ?? [];
     const read = own.map((value) => (value === gathered?.made ? unviewed(gathered.rows.value) : value));
@@ -237,13 +268,7 @@ class Grouping {
       results: [...sink.results, ...(main ? main.results.slice(1) : [])],
       emit(context) {
         if (!main) return inlined.size > 0 ? [mapLaunch(label, sink, { inlined, replaced }, profile)] : [];
-        const { op, operands, results, sizes } = main;
-        const launches = (kernelOf(main) as LaunchKernel).emit({
-          operands: named(op.operands, operands),
-          results: named(op.results, results),
-          sizes,
-          profile,
-          ...context,
+        const launches = launchesOf(main, profile, context, {
           rows,
           output: (lanes) => outputOf(onlyResult(main), onlyResult(sink), { inlined, replaced }, lanes),
         });
@@ -362,20 +387,26 @@ function isNumber(value: Value): boolean {
   return node.operands.length === 0 || ("pieces" in kernelOf(node) && node.operands.every(isNumber));
 }
 
-/** `nodes`, in an order of execution in which the members of a program follow one another. */
-function inTurn(nodes: readonly Node[], programs: ReadonlyMap<Node, RowProgram>): readonly Node[] {
-  if (programs.size === 0) return nodes;
-  const done = new Set<Node>();
-  const visit = (node: Node): void => {
-    if (done.has(node)) return;
-    const members = programs.get(node)?.members ?? [node];
-    for (const member of members) done.add(member);
-    for (const { node: maker } of members.flatMap(operandsOf)) if (maker) visit(maker);
-    order.push(...members);
-  };
-  const order: Node[] = [];
-  nodes.forEach(visit);
-  return order;
+/** The launches of an application. */
+function launchesOf(
+  { op, operands, results, sizes }: Node,
+  profile: Profile,
+  context: Emission,
+  given: Partial<Pick<Context<never, never, never>, "rows" | "output" | "tail">>,
+): readonly Launch[] {
+  const [first] = results as readonly [Value];
+  const alone = { inlined: new Set<Node>(), replaced: undefined };
+  return (kernels.get(op) as LaunchKernel).emit({
+    operands: named(op.operands, operands),
+    results: named(op.results, results),
+    sizes,
+    profile,
+    ...context,
+    rows: undefined,
+    tail: undefined,
+    output: (lanes) => outputOf(first, first, alone, lanes),
+    ...given,
+  });
 }
 
 const named = (

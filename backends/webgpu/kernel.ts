@@ -153,6 +153,8 @@ export interface Context<O, R, S> {
   readonly output: (lanes: Lanes) => Output;
   /** Where the rows of operand `LaunchKernel.gathers` lie, when they are to be read from what it is made of. */
   readonly rows: Rows | undefined;
+  /** What becomes of the rows of result `LaunchKernel.tail`, when they are not to be written. */
+  readonly tail: Tail | undefined;
 }
 
 /** A matrix whose entry (m, k) is the element of `value` at the sum of a place of m and one of k. */
@@ -196,6 +198,19 @@ export interface LaunchKernel {
    * thread makes it, given WGSL for the entries of each, and the first operand's dtype.
    */
   row?(entries: Readonly<Record<string, Entry>>, sizes: Sizes, dtype: DType): string;
+  /** The result whose rows, along its last axis, `Context.tail` may be given; the one launch binds operands and results. */
+  readonly tail?: string;
+}
+
+/** What a thread makes, in the launch that makes a result, of each row of it. */
+export interface Tail {
+  /** What is read and written for it. */
+  readonly bindings: readonly Binding[];
+  readonly module: readonly string[];
+  /** The thread's own array that it finds the row in. */
+  readonly array: string;
+  /** Statements, given WGSL for the row's number. */
+  statements(row: string): string;
 }
 
 /** WGSL for the entry of a row at `j`. */
@@ -242,7 +257,7 @@ export function kernel<S extends string>(
   emit: (
     context: Context<Named<Operands<S>, Value>, Named<Results<S>, Value>, Bound<S>>,
   ) => readonly Launch[],
-  traits: Pick<LaunchKernel, "epilogue" | "gathers" | "factors"> & {
+  traits: Pick<LaunchKernel, "epilogue" | "gathers" | "factors" | "tail"> & {
     row?(
       entries: Named<Operands<S>, Entry> & Named<Results<S>, Entry>,
       sizes: Bound<S>,

@@ -11,6 +11,7 @@ import {
   launch,
   type Launch,
   type LaunchKernel,
+  type Tail,
   write,
 } from "./kernel.ts";
 import { kernels } from "./kernels/index.ts";
@@ -24,7 +25,15 @@ export interface RowProgram {
   readonly rows: number;
   /** In an order of execution. */
   readonly members: readonly Node[];
+  /** What makes rows that members go on from, in the same launch. */
+  readonly head?: Node | undefined;
 }
+
+/** All applications of a program. */
+export const applicationsOf = ({ head, members }: RowProgram): readonly Node[] => [
+  ...(head ? [head] : []),
+  ...members,
+];
 
 /** Elements of a value's row at most: a thread keeps the rows of all values to itself. */
 const mostEntries = 256;
@@ -44,6 +53,13 @@ const isStep = (node: Node): boolean => {
   return "emit" in kernel && kernel.row !== undefined;
 };
 
+/** The result whose rows may be gone on from in the launch that makes them. */
+export const tailOf = ({ op, results }: Node): Value | undefined => {
+  const kernel = kernels.get(op);
+  if (!kernel || !("emit" in kernel) || kernel.tail === undefined) return undefined;
+  return results[op.results.findIndex(({ name }) => name === kernel.tail)];
+};
+
 const widthOf = ({ type }: Value, rows: number): number => sizeOf(type.shape) / rows;
 
 /**
@@ -59,6 +75,23 @@ export function rowProgramsOf(
 ): readonly RowProgram[] {
   const search = new Search(graph, nodes, fixed, profile);
   return nodes.flatMap((node) => search.around(node) ?? []);
+}
+
+/** `nodes`, in an order of execution in which the members of a program follow one another. */
+export function inTurn(nodes: readonly Node[], programs: ReadonlyMap<Node, RowProgram>): readonly Node[] {
+  if (programs.size === 0) return nodes;
+  const done = new Set<Node>();
+  const visit = (node: Node): void => {
+    if (done.has(node)) return;
+    const program = programs.get(node);
+    const members = program ? applicationsOf(program) : [node];
+    for (const member of members) done.add(member);
+    for (const { node: maker } of members.flatMap(operandsOf)) if (maker) visit(maker);
+    order.push(...members);
+  };
+  const order: Node[] = [];
+  nodes.forEach(visit);
+  return order;
 }
 
 class Search {
@@ -96,8 +129,26 @@ class Search {
       const steps = sum(members.map((node) => Number(isStep(node))));
       if (steps > most) [best, most] = [{ rows, members }, steps];
     }
-    for (const node of best?.members ?? []) this.#taken.add(node);
-    return best;
+    if (!best) return undefined;
+    const program = { ...best, head: this.#headOf(best) };
+    for (const node of applicationsOf(program)) this.#taken.add(node);
+    return program;
+  }
+
+  #headOf({ rows, members }: RowProgram): Node | undefined {
+    const { leaves } = leavesOf(members);
+    const makers = [...leaves].flatMap((value) => value.node ?? []);
+    return makers.find((node) => {
+      const tail = tailOf(node);
+      return (
+        tail !== undefined &&
+        !this.#taken.has(node) &&
+        widthOf(tail, rows) === tail.type.shape.at(-1) &&
+        node.results.every((value) => !this.#fixed.has(value) && leaves.has(value) === (value === tail)) &&
+        this.#isConvex(new Set([node, ...members])) &&
+        this.#bindings(new Set(members), node) <= this.#most
+      );
+    });
   }
 
   /** The members of the largest program of so many rows around `seed`. */
@@ -190,13 +241,16 @@ class Search {
   }
 
   /** How many buffers a program reads and writes. */
-  #bindings(members: ReadonlySet<Node>): number {
+  #bindings(members: ReadonlySet<Node>, head?: Node): number {
+    const tail = head && tailOf(head);
     const made = [...members].flatMap((node) => node.results);
-    const written = made.filter(
+    const written = [...made, ...(tail ? [tail] : [])].filter(
       (value) =>
         this.#returned.has(value) || (this.#users.get(value) ?? []).some((user) => !members.has(user)),
     );
-    return leavesOf([...members]).leaves.size + written.length;
+    // The head's own, of which the tail is no buffer, nor is it one that members read.
+    const own = head ? head.operands.length + head.results.length - 2 : 0;
+    return leavesOf([...members]).leaves.size + written.length + own;
   }
 }
 
@@ -226,8 +280,11 @@ function leavesOf(members: readonly Node[]): {
   return { leaves, inlined };
 }
 
-/** The values that a program reads from buffers. */
-export const readBy = ({ members }: RowProgram): readonly Value[] => [...leavesOf(members).leaves];
+/** The values that a program's members read from buffers. */
+export function readBy({ head, members }: RowProgram): readonly Value[] {
+  const tail = head && tailOf(head);
+  return [...leavesOf(members).leaves].filter((value) => value !== tail);
+}
 
 /** The launch that computes `results`, which members make, by one thread a row. */
 export function rowLaunch(
@@ -236,71 +293,79 @@ export function rowLaunch(
   results: readonly Value[],
   profile: Profile,
 ): Launch {
-  const thread = new Thread(program);
-  const read = program.members.flatMap(operandsOf);
-  for (const node of program.members) {
-    const [value] = node.results as readonly [Value];
-    if (isStep(node)) thread.take(node);
-    // What is used once is made where it is used.
-    else if (results.includes(value) || read.filter((other) => other === value).length > 1)
-      thread.hold(value);
-  }
-  results.forEach((value, n) => thread.store(value, `y${n}`));
+  const thread = new Thread(program, results);
   const { workgroups, index } = grid(program.rows, profile);
   return launch({
     label,
-    bindings: [...thread.bindings, ...results.map((value, n) => write(`y${n}`, value))],
+    bindings: thread.bindings,
     workgroups,
     workgroupSize: [profile.workgroup],
     module: thread.module,
-    body: [
-      index.replace("let i", "row"),
-      `if (row >= ${program.rows}u) { return; }`,
-      ...thread.statements,
-    ].join("\n"),
+    body: `${index}\nif (i >= ${program.rows}u) { return; }\n${thread.statements("i")}`,
   });
 }
 
-/** What a thread does for row `row`, and the arrays in which it holds that row of values. */
-class Thread {
-  readonly statements: string[] = [];
+/** What the launch of a program's head does for `results`, which the head's tail is one of or members make. */
+export const tailFor = (program: RowProgram, results: readonly Value[]): Tail => new Thread(program, results);
+
+/** What a thread does for a row of a program, and the arrays in which it holds that row of values. */
+class Thread implements Tail {
+  /** The array of the head's tail. */
+  readonly array: string = "";
   readonly #rows: number;
+  readonly #results: readonly Value[];
   readonly #arrays = new Map<Value, string>();
-  readonly #declarations = ["var<private> row: u32;"];
+  readonly #declarations = ["var<private> rowAt: u32;"];
+  readonly #statements: string[] = [];
   readonly #elements: Elements;
 
-  constructor({ rows, members }: RowProgram) {
+  constructor({ rows, members, head }: RowProgram, results: readonly Value[]) {
     this.#rows = rows;
+    this.#results = results;
     const { inlined } = leavesOf(members);
     const held = { arrays: this.#arrays, rows };
     this.#elements = new Elements(new Set([...inlined, ...members.filter((node) => !isStep(node))]), {
       held,
+      name: "given",
     });
+    const tail = head && tailOf(head);
+    if (tail) this.array = this.#declare(tail);
+    const read = members.flatMap(operandsOf);
+    for (const node of members) {
+      const [value] = node.results as readonly [Value];
+      if (isStep(node)) this.#take(node);
+      // What is used once is made where it is used.
+      else if (results.includes(value) || read.filter((other) => other === value).length > 1)
+        this.#hold(value);
+    }
+    results.forEach((value, n) => this.#store(value, `y${n}`));
   }
 
-  /** What is read. */
   get bindings(): readonly Binding[] {
-    return this.#elements.bindings;
+    return [...this.#elements.bindings, ...this.#results.map((value, n) => write(`y${n}`, value))];
   }
 
-  /** Declarations that the statements need. */
   get module(): readonly string[] {
     return [...this.#declarations, ...this.#elements.module];
   }
 
+  statements(row: string): string {
+    return [`rowAt = ${row};`, ...this.#statements].join("\n");
+  }
+
   /** The name of the array that holds `value`, whose elements are made one by one where it is not held yet. */
-  hold(value: Value): string {
+  #hold(value: Value): string {
     const known = this.#arrays.get(value);
     if (known) return known;
     const { lines, result } = this.#elements.write(value, 1);
     const name = this.#declare(value);
     const width = widthOf(value, this.#rows);
-    this.#each(width, [`let i = row * ${width}u + j;`, ...lines, `${name}[j] = ${result};`]);
+    this.#each(width, [`let i = rowAt * ${width}u + j;`, ...lines, `${name}[j] = ${result};`]);
     return name;
   }
 
   /** Makes the results of an application over rows, of which the program's row may have several. */
-  take({ op, operands, results, sizes }: Node): void {
+  #take({ op, operands, results, sizes }: Node): void {
     const kernel = kernels.get(op) as LaunchKernel;
     const [first] = operands as readonly [Value];
     const parts = widthOf(first, this.#rows) / (first.type.shape.at(-1) ?? 1);
@@ -310,11 +375,11 @@ class Thread {
     };
     const entries = [
       ...operands.map(
-        (value, i) => [op.operands[i]?.name, entry(this.hold(unviewed(value)), value)] as const,
+        (value, i) => [op.operands[i]?.name, entry(this.#hold(unviewed(value)), value)] as const,
       ),
       ...results.map((value, i) => [op.results[i]?.name, entry(this.#declare(value), value)] as const),
     ];
-    this.statements.push(
+    this.#statements.push(
       parts === 1 ? "{" : `for (var part = 0u; part < ${parts}u; part++) {`,
       indented(kernel.row?.(Object.fromEntries(entries), sizes, first.type.dtype) ?? ""),
       "}",
@@ -322,9 +387,9 @@ class Thread {
   }
 
   /** Writes a value that is held to the buffer of a name. */
-  store(value: Value, buffer: string): void {
+  #store(value: Value, buffer: string): void {
     const width = widthOf(value, this.#rows);
-    this.#each(width, [`${buffer}[row * ${width}u + j] = ${this.#arrays.get(value)}[j];`]);
+    this.#each(width, [`${buffer}[rowAt * ${width}u + j] = ${this.#arrays.get(value)}[j];`]);
   }
 
   #declare(value: Value): string {
@@ -339,6 +404,6 @@ class Thread {
   }
 
   #each(width: number, lines: readonly string[]): void {
-    this.statements.push(`for (var j = 0u; j < ${width}u; j++) {`, block(2, lines), "}");
+    this.#statements.push(`for (var j = 0u; j < ${width}u; j++) {`, block(2, lines), "}");
   }
 }

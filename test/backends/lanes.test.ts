@@ -182,6 +182,29 @@ describe.each(forms)("%s", async (name, profile) => {
     },
   );
 
+  test.each(someOf(gateSizes, 2 * place))(
+    "norm and logits of %i tokens of %i, %i experts, and a choice of %i by them",
+    async (T, D, E, k) => {
+      for (const returned of [[], ["logits"], ["logits", "choice"], ["choice"]]) {
+        const given = new Case();
+        const [x, scale, bias] = [given.f32([1, T, D]), given.f32([D]), given.f32([D])];
+        const [kernel, preference] = [given.f32([D, E]), given.f32([E])];
+        const through = returned.length > 1 ? "bf16" : "f32";
+        const { items, logits } = ops.normAndLogits(x, scale, bias, kernel, { epsilon: 1e-6, through });
+        const gates = ops.sigmoid(logits);
+        const preferred = ops.add(gates, ops.broadcast(preference, { shape: gates.type.shape }));
+        const { indices } = ops.topK(preferred, { k });
+        const chosen = ops.take(gates, indices);
+        const total = ops.broadcast(ops.reduceSum(chosen), { shape: chosen.type.shape });
+        await expectRight(engine, given, [
+          items,
+          ...(returned.includes("logits") ? [logits] : []),
+          ...(returned.includes("choice") ? [indices, ops.divide(chosen, total)] : []),
+        ]);
+      }
+    },
+  );
+
   test("logits far below zero", async () => {
     const given = new Case();
     const x = given.f32([1, 5, 20]);

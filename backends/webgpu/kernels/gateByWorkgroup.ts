@@ -1,9 +1,9 @@
 /** Tokens' norm and their choice of experts by the threads of a workgroup, for GPUs. */
 import type { DType } from "../../../ir/index.ts";
 import { Exchange, smallestSubgroup } from "../exchange.ts";
-import { type LaunchSpec, workgroupGrid } from "../kernel.ts";
+import { type LaunchSpec, type Tail, workgroupGrid } from "../kernel.ts";
 import { isPowerOfTwo, type Profile } from "../profile.ts";
-import { f32s, lowest, named, partOf, plus, rounded, times } from "../wgsl.ts";
+import { block as indentedBy, f32s, lowest, named, partOf, plus, rounded, times } from "../wgsl.ts";
 import { normOfRows } from "./norm.ts";
 
 /** The sizes of `norm_and_gate`; of `norm_and_logits`, which leaves the choice to others, where there is no k. */
@@ -71,6 +71,7 @@ export function gateByWorkgroup(
   sizes: GateSizes,
   { wide, tall }: GateVectors,
   profile: Profile,
+  tail: Tail | undefined,
 ): Form {
   const { G, T, D, E } = sizes;
   const shares = sharesOf(sizes, wide, profile);
@@ -107,7 +108,8 @@ export function gateByWorkgroup(
   const isWithin = threads > 1 && E <= subgroup;
   const choose = isWithin ? choiceWithin : choiceThrough;
   const choice =
-    k === undefined ? written(sizes, shares, sum) : choose({ ...sizes, k }, subgroup, shares, sum);
+    k === undefined ? written(sizes, shares, sum, tail) : choose({ ...sizes, k }, subgroup, shares, sum);
+  const names = k === undefined ? (tail ? ["gates"] : []) : isWithin ? [] : ["powers", "gates"];
   const body = `
         ${head.join("\n        ")}
         ${tokens === 1 ? "" : `let token = team * ${tokens}u;`}
@@ -125,9 +127,7 @@ export function gateByWorkgroup(
       ...exchange.module,
       ...(isHeld ? [`var<workgroup> row: array<${f32s(tokens)}, ${D}>;`] : []),
       `var<workgroup> sums: array<${type}, ${tokens * parts * columns}>;`,
-      ...(isWithin || k === undefined
-        ? []
-        : ["powers", "gates"].map((name) => `var<workgroup> ${name}: array<f32, ${tokens * E}>;`)),
+      ...names.map((name) => `var<workgroup> ${name}: array<f32, ${tokens * E}>;`),
     ],
     body,
   };
@@ -275,18 +275,34 @@ function addedUp(
   return { statements, left: left.map((sum, i) => [token(i), sum]), lanes };
 }
 
-/** Statements that write the logits, by a thread for each token's expert where there are as many. */
+/**
+ * Statements that add up the logits, by a thread for each token's expert where there are as many, and write them; or by which a
+ * thread for each token does with them what `tail` says.
+ */
 function written(
   { G, T, E }: GateSizes,
   { tokens, threads, parts }: Shares,
   sum: (t: string, p: string) => string,
+  tail: Tail | undefined,
 ): string {
-  const guard = (G * T) % tokens === 0 ? "" : `if (token + i / ${E}u < ${G * T}u) `;
+  const isThere = (t: string): string => ((G * T) % tokens === 0 ? "" : ` && token + ${t} < ${G * T}u`);
+  const stored = tail
+    ? "gates[i] = logit;"
+    : `if (true${isThere(`i / ${E}u`)}) { logits[token * ${E}u + i] = logit; }`;
   return `for (var i = lane; i < ${tokens * E}u; i += ${threads}u) {
           let e = i % ${E}u;
           var logit = 0.0f;
           for (var p = 0u; p < ${parts}u; p++) { logit += ${sum(`(i / ${E}u)`, "p")}; }
-          ${guard}{ logits[token * ${E}u + i] = logit; }
+          ${stored}
+        }
+        ${
+          tail
+            ? `workgroupBarrier();
+        if (lane < ${tokens}u${isThere("lane")}) {
+          for (var e = 0u; e < ${E}u; e++) { ${tail.array}[e] = gates[lane * ${E}u + e]; }
+${indentedBy(10, [tail.statements("token + lane")])}
+        }`
+            : ""
         }`;
 }
 

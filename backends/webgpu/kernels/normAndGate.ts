@@ -8,59 +8,83 @@ import {
   type Launch,
   type LaunchKernel,
   read,
+  type Tail,
   write,
 } from "../kernel.ts";
 import type { Profile } from "../profile.ts";
-import { f32, lowest, rounded, roundingModule } from "../wgsl.ts";
+import { block, f32, lowest, rounded, roundingModule } from "../wgsl.ts";
 import { type Form, gateByWorkgroup, type GateSizes, type GateVectors } from "./gateByWorkgroup.ts";
 
 export const normAndGate: LaunchKernel = kernel(
   ops.normAndGate,
-  ({ operands, results: { items, choices, weights }, sizes, profile }) =>
+  ({ operands, results: { items, choices, weights }, sizes, profile }) => [
     gate(
-      "norm and gate",
-      operands,
-      items,
-      [write("choices", choices), write("weights", weights)],
-      sizes,
+      {
+        label: "norm and gate",
+        operands,
+        items,
+        written: [write("choices", choices), write("weights", weights)],
+        sizes,
+      },
       profile,
     ),
+  ],
 );
 
 export const normAndLogits: LaunchKernel = kernel(
   ops.normAndLogits,
-  ({ operands, results: { items, logits }, sizes, profile }) =>
-    gate("norm and logits", operands, items, [write("logits", logits)], sizes, profile),
+  ({ operands, results: { items, logits }, sizes, profile, tail }) => [
+    gate(
+      {
+        label: "norm and logits",
+        operands,
+        items,
+        written: tail?.bindings ?? [write("logits", logits)],
+        sizes,
+        tail,
+      },
+      profile,
+    ),
+  ],
+  { tail: "logits" },
 );
 
-/** The launch that makes the items, and what else is `written`. */
-function gate(
-  label: string,
-  { x, scale, bias, kernel: factor }: Readonly<Record<"x" | "scale" | "bias" | "kernel", Value>>,
-  items: Value,
-  written: readonly Binding[],
-  sizes: GateSizes,
-  profile: Profile,
-): readonly Launch[] {
+/** What is made of tokens. */
+interface Gating {
+  readonly label: string;
+  readonly operands: Readonly<Record<"x" | "scale" | "bias" | "kernel", Value>>;
+  readonly items: Value;
+  /** What is bound besides. */
+  readonly written: readonly Binding[];
+  readonly sizes: GateSizes;
+  readonly tail?: Tail | undefined;
+}
+
+function gate({ label, operands, items, written, sizes, tail }: Gating, profile: Profile): Launch {
+  const { x, scale, bias, kernel: factor } = operands;
   const vectors = { wide: sizes.E % 4 === 0, tall: sizes.D % 4 === 0 };
   const bound = (binding: Binding): Binding => ({ ...binding, element: vectors.tall ? "vec4f" : "f32" });
   const { dtype } = items.type;
-  const form = (profile.lanesPerRow > 1 ? gateByWorkgroup : gateByThread)(dtype, sizes, vectors, profile);
-  return [
-    launch({
-      ...form,
-      label,
-      bindings: [
-        bound(read("x", x)),
-        bound(read("scale", scale)),
-        bound(read("bias", bias)),
-        { ...read("kernel", factor), element: vectors.wide ? "vec4f" : "f32" },
-        bound(write("items", items)),
-        ...written,
-      ],
-      module: [roundingModule(dtype, vectors.tall ? 4 : 1), ...form.module],
-    }),
-  ];
+  const form = (profile.lanesPerRow > 1 ? gateByWorkgroup : gateByThread)(
+    dtype,
+    sizes,
+    vectors,
+    profile,
+    tail,
+  );
+  return launch({
+    ...form,
+    label,
+    bindings: [
+      bound(read("x", x)),
+      bound(read("scale", scale)),
+      bound(read("bias", bias)),
+      { ...read("kernel", factor), element: vectors.wide ? "vec4f" : "f32" },
+      bound(write("items", items)),
+      ...written,
+    ],
+    module: [roundingModule(dtype, vectors.tall ? 4 : 1), ...form.module, ...(tail?.module ?? [])],
+  });
 }
 
 /** Experts, in vectors or single, whose sums one pass over the token keeps in registers. */
@@ -76,6 +100,7 @@ function gateByThread(
   { G, T, D, E, k, epsilon }: GateSizes,
   { wide, tall }: GateVectors,
   profile: Profile,
+  tail: Tail | undefined,
 ): Form {
   const { workgroups, index } = grid(G * T, profile);
   const [width, columns] = [tall ? D / 4 : D, wide ? E / 4 : E];
@@ -90,7 +115,7 @@ function gateByThread(
     parts("n", tall)
       .map((n, i) => `s${c} += ${n} * kernel[at + ${i * columns + c}u];`)
       .join(" ");
-  const to = k === undefined ? `logits[i * ${E}u + ` : "gates[";
+  const to = k !== undefined ? "gates[" : tail ? `${tail.array}[` : `logits[i * ${E}u + `;
   const entries = (c: number): string =>
     parts(`s${c}`, wide)
       .map((s, i) => `${to}${wide ? 4 : 1}u * (first + ${c}u) + ${i}u] = ${s};`)
@@ -119,7 +144,8 @@ function gateByThread(
           ${each.map(added).join("\n          ")}
         }
         ${each.map(entries).join("\n        ")}
-      }${k === undefined ? "" : choice(E, k)}`,
+      }${k === undefined ? "" : choice(E, k)}
+${tail ? block(6, [tail.statements("i")]) : ""}`,
   };
 }
 
