@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 
 import { type Profile, profiles } from "../../backends/webgpu/index.ts";
 import { input, ops, sizeOf, Tensor, type Value } from "../../ir/index.ts";
+import { noWeights } from "../support/engines.ts";
 import { both, expectSame, graphOf, labels, launches } from "../support/fusion.ts";
 
 const [software, generic] = profiles as [Profile, Profile];
@@ -18,6 +19,21 @@ const best = (made: Value): Value => ops.topK(made, { k: 1 }).values;
 const leavesOf = (values: readonly Value[]): readonly Value[] => [
   ...new Set(values.flatMap((value) => (value.node ? leavesOf(value.node.operands) : [value]))),
 ];
+
+/** Both engines compute what they do apart, on numbers of any kind. */
+async function expectTogether(outputs: readonly Value[]): Promise<void> {
+  const graph = graphOf(outputs, leavesOf(outputs));
+  const inputs = new Map(
+    graph.inputs.map(({ leaf, type }) => [
+      leaf!.name,
+      Tensor.from(
+        type,
+        Array.from({ length: sizeOf(type.shape) }, (__, i) => Math.sin(1.37 * i)),
+      ),
+    ]),
+  );
+  for (const engines of [onCpu, onGpu]) await expectSame(engines, graph, inputs, { bitwise: false });
+}
 
 describe("what a thread makes of a row", () => {
   const [x, w] = [f32("x", 4, 8), f32("w", 4, 4)];
@@ -65,17 +81,17 @@ describe("what a thread makes of a row", () => {
   };
   test.each(Object.entries(cases))("%s", async (_, [outputs, ...want]) => {
     expect(labels(outputs)).toEqual(want);
-    const graph = graphOf(outputs, leavesOf(outputs));
-    const inputs = new Map(
-      graph.inputs.map(({ leaf, type }) => [
-        leaf!.name,
-        Tensor.from(
-          type,
-          Array.from({ length: sizeOf(type.shape) }, (__, i) => Math.sin(1.37 * i)),
-        ),
-      ]),
-    );
-    for (const engines of [onCpu, onGpu]) await expectSame(engines, graph, inputs, { bitwise: false });
+    await expectTogether(outputs);
+  });
+
+  test("choices are entries beside what is no number, too", async () => {
+    const outputs = [ops.topK(ops.softmax(x), { k: 3 }).indices];
+    expect(labels(outputs)).toEqual(["softmax + top_k"]);
+    const numbers = Array.from({ length: 32 }, (_, i) => (i % 9 === 0 ? Number.NaN : i));
+    const executable = await onCpu[0].compile(graphOf(outputs, [x]), noWeights);
+    const chosen = (await executable.run(new Map([["x", Tensor.from(x.type, numbers)]]))).get("r0")!;
+    executable.dispose();
+    expect(chosen.numbers().every((at) => at >= 0 && at < 8)).toBe(true);
   });
 
   test("as many values as buffers can be bound", () => {
@@ -85,5 +101,49 @@ describe("what a thread makes of a row", () => {
     for (const { bindings, label } of launches([ops.softmax(chain)]))
       expect(bindings.length, label).toBeLessThanOrEqual(most);
     expect(launches([ops.softmax(chain)]).length).toBeLessThan(5);
+  });
+});
+
+/** A norm of tokens so wide, and their product. */
+const logitsOf = (width: number): { readonly items: Value; readonly logits: Value } =>
+  ops.normAndLogits(f32("x", 1, 4, width), f32("scale", width), f32("bias", width), f32("kernel", width, 8), {
+    epsilon: 1e-6,
+    through: "f32",
+  });
+
+describe("what goes on from a product", () => {
+  const [{ items, logits }, short] = [logitsOf(320), logitsOf(8)];
+  const chosen = best(ops.softmax(logits));
+  const shared = ops.broadcast(ops.reduceSum(items), { shape: logits.type.shape });
+  const others = [...Array(3).keys()].map((n) => f32(`other${n}`, 1, 4, 8));
+  const far = ops.softmax(ops.reshape(logits, { shape: [2, 16] }));
+  const cases: Readonly<Record<string, readonly [outputs: readonly Value[], ...labels: string[]]>> = {
+    "a choice by it": [[items, chosen], "norm_and_logits + softmax + top_k"],
+    "the product returned, too": [[items, chosen, logits], "norm_and_logits + softmax + top_k"],
+    "what is not the choice of its own rows": [
+      [best(ops.cumsum(far))],
+      "norm_and_logits",
+      "softmax + cumsum + top_k",
+    ],
+    "what needs the items": [
+      [best(ops.softmax(ops.add(short.logits, short.items)))],
+      "norm_and_logits",
+      "add + softmax + top_k",
+    ],
+    "what needs something made of the items": [
+      [best(ops.softmax(ops.add(logits, shared)))],
+      "norm_and_logits",
+      "reduce_sum",
+      "broadcast + add + softmax + top_k",
+    ],
+    "more than buffers can be bound": [
+      [items, best(ops.softmax(others.reduce((a, b) => ops.add(a, b), logits)))],
+      "norm_and_logits",
+      "add + add + add + softmax + top_k",
+    ],
+  };
+  test.each(Object.entries(cases))("%s", async (_, [outputs, ...want]) => {
+    expect(labels(outputs)).toEqual(want);
+    await expectTogether(outputs);
   });
 });
