@@ -3,18 +3,19 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { exportOnnx } from "../backends/onnx/export.ts";
+import { anyGpu, compile } from "../backends/webgpu/index.ts";
 import { kernels } from "../backends/webgpu/kernels/index.ts";
 import { CompileError, type Graph } from "../ir/index.ts";
 import { createModel, type Router, routers } from "../models/index.ts";
 import { pipeline, runPasses } from "../passes/index.ts";
 
-/** A small model with one sparse block by `router`, its options left out. */
+/** A model of one sparse block by `router`, its options left out: a hundred tokens of 8 experts. */
 function graphOf({ name, keys }: Router): Graph {
   const dispatcher = keys.includes("dispatcher") && { dispatcher: { capacity_factor: 1 } };
-  const moe = { num_experts: 4, layers: [0], group_size: 4, router: { name, ...dispatcher } };
+  const moe = { num_experts: 8, layers: [0], group_size: 100, router: { name, ...dispatcher } };
   const encoder = { num_layers: 1, mlp_dim: 8, num_heads: 1, moe };
-  const config = { num_classes: 2, patch_size: [4, 4], hidden_size: 4, classifier: "gap", encoder };
-  return createModel(config, { imageSize: [8, 8] }).graph;
+  const config = { num_classes: 2, patch_size: [4, 4], hidden_size: 32, classifier: "gap", encoder };
+  return createModel(config, { imageSize: [40, 40] }).graph;
 }
 
 /** The ops with kernels of their own that a program has about routing. */
@@ -24,6 +25,12 @@ function kernelsOf(graph: Graph): string[] {
   const routing = nodes.filter(({ op, scope }) => op.decompose && scope.includes("/Moe"));
   return [...new Set(routing.map(({ op }) => op.name))];
 }
+
+/** How many launches a layer is, its norm among them. */
+const launchesOf = (graph: Graph): number =>
+  compile(graph, anyGpu, { outputs: ["logits"] }).launches.filter(({ scope }) =>
+    /\/(?:LayerNorm_1|Moe)/.test(scope),
+  ).length;
 
 const functionsOf = (graph: Graph): string[] =>
   (exportOnnx(graph, { outputs: ["logits"] }).model.functions ?? []).map(({ name }) => name ?? "");
@@ -63,6 +70,7 @@ function row(router: Router): string {
     `[${lines}](../${file})`,
     "as declared",
     code(kernelsOf(graph)),
+    launchesOf(graph),
     code(functionsOf(graph)),
     contrib,
   ];
@@ -94,11 +102,12 @@ export function routersPage(): string {
     "",
     `${all.length} routers, each a file; the number is its lines of code. Every one runs on every backend, and`,
     "`test/routerLaws.test.ts` holds it there to the reference, which runs what is declared. The columns say how a layer is run:",
-    "by which kernels of its own on WebGPU, with which functions in an ONNX file, and whether ONNX Runtime's own op says the same.",
+    "by which kernels of its own on WebGPU and in how many launches, with which functions in an ONNX file, and whether ONNX",
+    "Runtime's own op says the same.",
     "Your own: [adding a router](adding-a-router.md).",
     "",
-    "| router | lines | reference | WebGPU | ONNX functions | ONNX `--contrib` |",
-    "|---|--:|---|---|---|---|",
+    "| router | lines | reference | WebGPU | launches | ONNX functions | ONNX `--contrib` |",
+    "|---|--:|---|---|--:|---|---|",
     ...all.map(row),
     "",
     ...all.map(section),
