@@ -80,7 +80,8 @@ const moe = z.strictObject({
 const encoder = z.strictObject({
   ...training,
   attention_dropout_rate: rate.optional(),
-  num_layers: count,
+  // Far deeper than any ViT, and not so deep that a slip of the hand fills memory.
+  num_layers: count.max(1000),
   mlp_dim: count,
   num_heads: count,
   attention_qk_norm: z.boolean().default(false),

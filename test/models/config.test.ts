@@ -46,6 +46,7 @@ test.each([
     "encoder.moe.router.dispatcher.capacity_facto: unknown key [M1]",
   ],
   [{ encoder: { num_layers: "4" } }, "encoder.num_layers: expected number, received string [M1]"],
+  [{ encoder: { num_layers: 1e9 } }, "encoder.num_layers: "],
   [{ patch_size: [4] }, "patch_size"],
   [{ classifier: "cls" }, "classifier"],
   [{ name: "x.ResNet" }, "name: model class x.ResNet is not built"],
