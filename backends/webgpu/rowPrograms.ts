@@ -16,7 +16,7 @@ import {
 } from "./kernel.ts";
 import { kernels } from "./kernels/index.ts";
 import type { Profile } from "./profile.ts";
-import { unviewed } from "./views.ts";
+import { unviewed, viewOf } from "./views.ts";
 import { block, roundingModule } from "./wgsl.ts";
 
 /** Applications that are computed together, row by row. */
@@ -40,6 +40,9 @@ const mostEntries = 256;
 
 /** The same for each row that there is: few and long ones are better shared by threads. */
 const mostOfFew = 16;
+
+/** Bytes of a thread's own rows at most: of 8 KiB, which WGSL promises, with room for those that a head makes. */
+const mostBytes = 7 * 1024;
 
 /** Applications over whole rows at least: one alone has a launch of its own, with more threads. */
 const fewestSteps = 2;
@@ -94,6 +97,7 @@ export function inTurn(nodes: readonly Node[], programs: ReadonlyMap<Node, RowPr
   return order;
 }
 
+/** The search for programs, each around an application over rows. */
 class Search {
   readonly #fixed: ReadonlySet<Value>;
   readonly #nodes: readonly Node[];
@@ -135,17 +139,20 @@ class Search {
     return program;
   }
 
+  /** What makes rows that the members go on from, where one launch can make those and the members' own. */
   #headOf({ rows, members }: RowProgram): Node | undefined {
     const { leaves } = leavesOf(members);
     const makers = [...leaves].flatMap((value) => value.node ?? []);
     return makers.find((node) => {
       const tail = tailOf(node);
+      const all = new Set([node, ...members]);
       return (
         tail !== undefined &&
         !this.#taken.has(node) &&
+        members.every((member) => this.#keepsRows(member, all, rows)) &&
         widthOf(tail, rows) === tail.type.shape.at(-1) &&
         node.results.every((value) => !this.#fixed.has(value) && leaves.has(value) === (value === tail)) &&
-        this.#isConvex(new Set([node, ...members])) &&
+        this.#isConvex(all) &&
         this.#bindings(new Set(members), node) <= this.#most
       );
     });
@@ -174,6 +181,8 @@ class Search {
   #fits(node: Node, rows: number): boolean {
     const { operands, results } = node;
     if (this.#taken.has(node) || results.some((value) => this.#fixed.has(value))) return false;
+    // What lies in its operand's memory is there already.
+    if (viewOf(node) !== undefined) return false;
     const kernel = kernelOf(node);
     const isOfRows = isStep(node) || "map" in kernel || "pieces" in kernel;
     if (!isOfRows || operands.length === 0) return false;
@@ -191,7 +200,8 @@ class Search {
     return (
       near.every((user) => !all.has(user) || this.#keepsRows(user, all, rows)) &&
       this.#isConvex(all) &&
-      this.#bindings(all) <= this.#most
+      this.#bindings(all) <= this.#most &&
+      this.#bytes(all, rows) <= mostBytes
     );
   }
 
@@ -240,18 +250,44 @@ class Search {
     return true;
   }
 
+  /** What is read outside of a program, or returned, of what its applications make. */
+  #written(members: ReadonlySet<Node>, made: readonly Value[]): readonly Value[] {
+    return made.filter(
+      (value) =>
+        this.#returned.has(value) || (this.#users.get(value) ?? []).some((user) => !members.has(user)),
+    );
+  }
+
   /** How many buffers a program reads and writes. */
   #bindings(members: ReadonlySet<Node>, head?: Node): number {
     const tail = head && tailOf(head);
     const made = [...members].flatMap((node) => node.results);
-    const written = [...made, ...(tail ? [tail] : [])].filter(
-      (value) =>
-        this.#returned.has(value) || (this.#users.get(value) ?? []).some((user) => !members.has(user)),
-    );
+    const written = this.#written(members, [...made, ...(tail ? [tail] : [])]);
     // The head's own, of which the tail is no buffer, nor is it one that members read.
     const own = head ? head.operands.length + head.results.length - 2 : 0;
     return leavesOf([...members]).leaves.size + written.length + own;
   }
+
+  /** How many bytes the rows take that a thread holds. */
+  #bytes(members: ReadonlySet<Node>, rows: number): number {
+    const made = [...members].flatMap((node) => node.results);
+    const held = heldBy([...members], this.#written(members, made));
+    return sum([...held].map((value) => 4 * widthOf(value, rows)));
+  }
+}
+
+/** The values of which a thread holds rows: those of steps, those that are written, and what is read more than once. */
+function heldBy(members: readonly Node[], written: readonly Value[]): ReadonlySet<Value> {
+  const read = members.flatMap(operandsOf);
+  return new Set(
+    members.flatMap((node) =>
+      isStep(node)
+        ? [...operandsOf(node), ...node.results]
+        : node.results.filter(
+            (value) => written.includes(value) || read.filter((other) => other === value).length > 1,
+          ),
+    ),
+  );
 }
 
 /**
@@ -330,13 +366,11 @@ class Thread implements Tail {
     });
     const tail = head && tailOf(head);
     if (tail) this.array = this.#declare(tail);
-    const read = members.flatMap(operandsOf);
+    const kept = heldBy(members, results);
     for (const node of members) {
-      const [value] = node.results as readonly [Value];
       if (isStep(node)) this.#take(node);
       // What is used once is made where it is used.
-      else if (results.includes(value) || read.filter((other) => other === value).length > 1)
-        this.#hold(value);
+      else node.results.filter((value) => kept.has(value)).forEach((value) => this.#hold(value));
     }
     results.forEach((value, n) => this.#store(value, `y${n}`));
   }

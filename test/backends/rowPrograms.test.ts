@@ -1,10 +1,16 @@
 /** Programs of rows: what they take in, and that they compute what its applications compute one by one. */
 import { describe, expect, test } from "vitest";
 
+import { reference } from "../../backends/reference/index.ts";
+import { dawn } from "../../backends/webgpu/dawn.ts";
 import { type Profile, profiles } from "../../backends/webgpu/index.ts";
 import { input, ops, sizeOf, Tensor, type Value } from "../../ir/index.ts";
+import { createModel, probing, randomWeights, routers } from "../../models/index.ts";
+import { expectClose } from "../support/close.ts";
 import { noWeights } from "../support/engines.ts";
 import { both, expectSame, graphOf, labels, launches } from "../support/fusion.ts";
+import { drawn } from "../support/moeLayer.ts";
+import { someOf } from "../support/runs.ts";
 
 const [software, generic] = profiles as [Profile, Profile];
 const onCpu = await both(software);
@@ -84,6 +90,26 @@ describe("what a thread makes of a row", () => {
     await expectTogether(outputs);
   });
 
+  test("no more rows than a thread is promised room for", () => {
+    const others = Array.from({ length: 9 }, (_, n) => f32(`other${n}`, 64, 256));
+    const chain = others.reduce((made, other) => ops.add(ops.cumsum(made), ops.exp(other)), others[0]!);
+    const programs = launches([ops.softmax(chain)]).map(({ wgsl }) => wgsl);
+    const bytes = programs.map((wgsl) =>
+      [...wgsl.matchAll(/var<private> \w+: array<\w+, (\d+)>/g)].reduce(
+        (sum, [, n]) => sum + 4 * Number(n),
+        0,
+      ),
+    );
+    expect(Math.max(...bytes)).toBeGreaterThan(4096);
+    for (const of of bytes) expect(of).toBeLessThanOrEqual(8188);
+  });
+
+  test("a part of one row lies where the row is", async () => {
+    const row = ops.cumsum(ops.exp(f32("one", 1, 16)));
+    const part = ops.slice(row, { start: [0, 0], limit: [1, 8] });
+    await expectTogether([row, part, ops.softmax(part)]);
+  });
+
   test("choices are entries beside what is no number, too", async () => {
     const outputs = [ops.topK(ops.softmax(x), { k: 3 }).indices];
     expect(labels(outputs)).toEqual(["softmax + top_k"]);
@@ -111,6 +137,9 @@ const logitsOf = (width: number): { readonly items: Value; readonly logits: Valu
     through: "f32",
   });
 
+/** What belongs to the first token alone. */
+const firstOf = (made: Value): Value => ops.slice(made, { start: [0, 0, 0], limit: [1, 1, 8] });
+
 describe("what goes on from a product", () => {
   const [{ items, logits }, short] = [logitsOf(320), logitsOf(8)];
   const chosen = best(ops.softmax(logits));
@@ -136,6 +165,16 @@ describe("what goes on from a product", () => {
       "reduce_sum",
       "broadcast + add + softmax + top_k",
     ],
+    "what reads rows of others": [
+      [best(ops.softmax(ops.reshape(ops.transpose(logits, { perm: [0, 2, 1] }), { shape: [1, 4, 8] })))],
+      "norm_and_logits",
+      "transpose + softmax + top_k",
+    ],
+    "what reads the row of one for all": [
+      [best(ops.softmax(ops.add(logits, ops.broadcast(firstOf(logits), { shape: logits.type.shape }))))],
+      "norm_and_logits",
+      "broadcast + add + softmax + top_k",
+    ],
     "more than buffers can be bound": [
       [items, best(ops.softmax(others.reduce((a, b) => ops.add(a, b), logits)))],
       "norm_and_logits",
@@ -147,3 +186,29 @@ describe("what goes on from a product", () => {
     await expectTogether(outputs);
   });
 });
+
+const place = [...routers.keys()].indexOf("GroupLimitedRouter");
+
+test.each(someOf([...routers], place))(
+  "by the threads of a GPU, rows are what %s declares",
+  async (name, router) => {
+    const dispatcher = router.keys.includes("dispatcher") && { dispatcher: { capacity_factor: 1 } };
+    const moe = { num_experts: 8, layers: [0], group_size: 16, router: { name, ...dispatcher } };
+    const encoder = { num_layers: 1, mlp_dim: 8, num_heads: 1, moe };
+    const config = { num_classes: 4, patch_size: [4, 4], hidden_size: 16, classifier: "gap", encoder };
+    const { graph, parameters } = createModel(config, { batch: 2, imageSize: [16, 16] });
+    const outputs = [...graph.outputs.keys()].filter((output) => !output.endsWith("loss"));
+    const weights = randomWeights(probing(parameters), 0);
+    const image = new Map([["image", drawn("image", graph.inputs[0]!.type.shape)]]);
+    const engine = await reference.open();
+    const [want, got] = await Promise.all(
+      [engine, onGpu[0]].map(async (each) => {
+        const executable = await each.compile(graph.select(outputs), weights);
+        const found = await executable.run(image);
+        executable.dispose();
+        return outputs.map((output) => found.get(output)!);
+      }),
+    );
+    expectClose(got!, want!, dawn.tolerance);
+  },
+);
