@@ -36,7 +36,7 @@ export const applicationsOf = ({ head, members }: RowProgram): readonly Node[] =
 ];
 
 /** Elements of a value's row at most: a thread keeps the rows of all values to itself. */
-const mostEntries = 256;
+const mostEntries = 128;
 
 /** The same for each row that there is: few and long ones are better shared by threads. */
 const mostOfFew = 16;

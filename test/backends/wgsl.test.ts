@@ -95,6 +95,13 @@ const bf16 = (...shape: number[]): Value => input("b", { dtype: "bf16", shape })
 const single = (name: string, ...shape: number[]): Value => weight(name, { dtype: "f32", shape });
 const experts = [f32(8, 512, 2048), f32(8, 2048), f32(8, 2048, 512), f32(8, 512)] as const;
 
+/** The gates of the two experts of largest gate and preference, which lies apart for each expert. */
+const preferredOf = (scores: Value): Value => {
+  const gates = ops.softmax(scores);
+  const preferred = ops.add(gates, ops.broadcast(single("preference", 8), { shape: gates.type.shape }));
+  return ops.take(gates, ops.topK(preferred, { k: 2 }).indices);
+};
+
 /** Applications of the kernels worth reading, at sizes of real models. */
 const shown: Readonly<Record<string, Value>> = {
   "add-f32": ops.add(f32(8, 50, 512), f32(8, 50, 512)),
@@ -168,6 +175,16 @@ const shown: Readonly<Record<string, Value>> = {
     k: 2,
     through: "f32",
   }).items,
+  "norm-and-logits": ops.normAndLogits(f32(5, 79, 70), f32(70), f32(70), f32(70, 6), {
+    epsilon: 1e-6,
+    through: "bf16",
+  }).items,
+  "norm-and-logits-with-a-choice": preferredOf(
+    ops.normAndLogits(f32(1, 400, 512), f32(512), f32(512), f32(512, 8), { epsilon: 1e-6, through: "bf16" })
+      .logits,
+  ),
+  "rows-of-scores": preferredOf(f32(1, 400, 8)),
+  take: ops.take(f32(3, 8), i32(3, 2)),
   "seated-mlp": ops.seatedMlp(bf16(1, 400, 512), i32(1, 400, 2), f32(1, 400, 2), f32(1, 400, 2), ...experts, {
     capacity: 108,
     priority: "gate",
