@@ -58,6 +58,10 @@ describe("what a thread makes of a row", () => {
       [ops.reduceSum(ops.reshape(ops.softmax(ops.reshape(x, { shape: [4, 2, 4] })), { shape: [4, 8] }))],
       "softmax + reduce_sum",
     ],
+    "rows that others are parts of": [
+      [ops.softmax(ops.reshape(ops.softmax(x), { shape: [2, 16] }))],
+      "softmax + softmax",
+    ],
     "what moves within a row": [
       [ops.reduceMax(ops.transpose(ops.reshape(ops.cumsum(x), { shape: [4, 2, 4] }), { perm: [0, 2, 1] }))],
       "cumsum + transpose + reduce_max",
