@@ -1,45 +1,28 @@
 /** Rules that join the norm before an MoE layer with its router's product, whatever the router makes of the logits. */
 import { ops } from "../ir/index.ts";
+import { experts, gating, groupings, rounding } from "./fuseRouting.ts";
 import { type Rule, rule } from "./rewrite.ts";
 
-const { gateLogits, layerNorm, normAndLogits, reshape, seatedMlp, seatedMlpWithin } = ops;
+const { gateLogits, layerNorm, normAndLogits, seatedMlp, seatedMlpWithin } = ops;
 
-const normal = "scale: f32[D], bias: f32[D], kernel: f32[D, E]";
-
-const logits: readonly Rule[] = [
-  // layer_norm(x) W = norm_and_logits(x, W)
+const logits: readonly Rule[] = groupings.map(({ name, attrs, grouped }) =>
+  // n W = norm_and_logits(x, W), n = layer_norm(x)
   rule({
-    name: "logits-of-norm",
-    given: `x: f32[G, T, D], ${normal}; epsilon: real`,
-    from({ x, scale, bias, kernel, epsilon }) {
-      const items = layerNorm(x, scale, bias, { epsilon });
-      return [gateLogits(items, kernel), items];
-    },
-    to({ x, scale, bias, kernel, epsilon }) {
-      const made = normAndLogits(x, scale, bias, kernel, { epsilon, through: "f32" });
-      return [made.logits, made.items];
-    },
-  }),
-
-  // reshape(layer_norm(x)) W = norm_and_logits(reshape(x), W)
-  rule({
-    name: "logits-of-grouped-norm",
-    given: `x: f32[..., D], ${normal}; epsilon: real, shape: ints`,
+    name: `logits-of-${name}norm`,
+    given: `x: f32[..., D], ${gating}; epsilon: real${attrs as ", shape: ints"}`,
     from({ x, scale, bias, kernel, epsilon, shape }) {
-      const items = reshape(layerNorm(x, scale, bias, { epsilon }), { shape });
+      const items = grouped(layerNorm(x, scale, bias, { epsilon }), shape);
       return [gateLogits(items, kernel), items];
     },
     to({ x, scale, bias, kernel, epsilon, shape }) {
-      const attrs = { epsilon, through: "f32" } as const;
-      const made = normAndLogits(reshape(x, { shape }), scale, bias, kernel, attrs);
+      const items = grouped(x, shape);
+      const made = normAndLogits(items, scale, bias, kernel, { epsilon, through: "f32" });
       return [made.logits, made.items];
     },
   }),
-];
+);
 
-const experts = "w1: f32[E, D, F], b1: f32[E, F], w2: f32[E, F, D], b2: f32[E, D]";
-const rounding = 'approximate: "tanh" | "none", through: dtype';
-const tokens = `x: f32[G, T, D], ${normal}`;
+const tokens = `x: f32[G, T, D], ${gating}`;
 const chosen = "choices: i32<E>[G, T, k], weights: f32[G, T, k], urgency: f32[G, T, u]";
 
 /** Whether a rounding says something. */

@@ -8,8 +8,10 @@ import { type Rule, rule } from "./rewrite.ts";
 const { assignSlots, assignSlotsWithin, broadcast, gateLogits, iota, layerNorm, normAndGate } = ops;
 const { reshape, routedMlp, routeTopExperts, seatedMlp, seatedMlpWithin, softmax, topK } = ops;
 
-const experts = "w1: f32[E, D, F], b1: f32[E, F], w2: f32[E, F, D], b2: f32[E, D]";
-const rounding = 'approximate: "tanh" | "none", through: dtype';
+/** The weights of experts. */
+export const experts = "w1: f32[E, D, F], b1: f32[E, F], w2: f32[E, F, D], b2: f32[E, D]";
+/** What experts compute by, and the dtype through which they are reached. */
+export const rounding = 'approximate: "tanh" | "none", through: dtype';
 const seating = `; k, capacity, priority: "token" | "gate", ${rounding}`;
 
 /** The k largest gates of each token, and whose they are. */
@@ -114,10 +116,12 @@ const seat: readonly Rule[] = [
   }),
 ];
 
-const normal = "x: f32[..., D], scale: f32[D], bias: f32[D], kernel: f32[D, E]";
+/** What the norm and the product have besides tokens. */
+export const gating = "scale: f32[D], bias: f32[D], kernel: f32[D, E]";
+const normal = `x: f32[..., D], ${gating}` as const;
 
 /** How tokens are grouped between the norm and the layer: not at all, or under another shape. */
-const groupings = [
+export const groupings = [
   { name: "", attrs: "", grouped: (x: Value): Value => x },
   {
     name: "grouped-",

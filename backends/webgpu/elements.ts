@@ -28,7 +28,7 @@ export interface HeldRows {
 
 /** Writes what it takes to have elements of values that `inlined` applications make of others. */
 export class Elements {
-  /** What is read, by names that are `name` and a number. */
+  /** What is read, named `x0`, `x1`, ...; where rows are held, which is in a kernel's own text, `given0`, .... */
   readonly bindings: Binding[] = [];
   readonly #functions: string[] = [];
   readonly #declarations = new Set<string>();
@@ -37,7 +37,6 @@ export class Elements {
   readonly #given: Value | undefined;
   readonly #replaced: Value | undefined;
   readonly #held: HeldRows | undefined;
-  readonly #name: string;
 
   /**
    * @param given a value whose element is at hand, as `v` in its own place
@@ -50,19 +49,16 @@ export class Elements {
       given,
       replaced,
       held,
-      name = "x",
     }: {
       readonly given?: Value;
       readonly replaced?: Value | undefined;
       readonly held?: HeldRows;
-      readonly name?: string;
     },
   ) {
     this.#inlined = inlined;
     this.#given = given;
     this.#replaced = replaced;
     this.#held = held;
-    this.#name = name;
   }
 
   /** Declarations that the statements need. */
@@ -110,7 +106,7 @@ export class Elements {
   #load(origin: Value, i: string, lanes: Lanes): string {
     if (origin === this.#replaced) return `result[${i}]`;
     const number = this.#numbers.get(origin) ?? this.#numbers.size;
-    const name = `${this.#name}${number}`;
+    const name = `${this.#held ? "given" : "x"}${number}`;
     const { dtype } = origin.type;
     if (!this.#numbers.has(origin)) {
       this.#numbers.set(origin, number);

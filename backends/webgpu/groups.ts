@@ -8,6 +8,7 @@ import {
   type Context,
   elementOf,
   grid,
+  isFree,
   type Kernel,
   type Lanes,
   launch,
@@ -18,7 +19,7 @@ import {
   typeOf,
   write,
 } from "./kernel.ts";
-import { kernels } from "./kernels/index.ts";
+import { kernelOf, kernels } from "./kernels/index.ts";
 import type { Profile } from "./profile.ts";
 import {
   applicationsOf,
@@ -30,7 +31,7 @@ import {
   tailFor,
   tailOf,
 } from "./rowPrograms.ts";
-import { originOf, unviewed, viewOf } from "./views.ts";
+import { operandsOf, originOf, unviewed, viewOf } from "./views.ts";
 import { rounded, roundingModule } from "./wgsl.ts";
 
 /** Applications that are computed together, with no buffer between them. */
@@ -68,8 +69,6 @@ interface Members {
   readonly unmoved: readonly Value[];
 }
 
-const kernelOf = (node: Node): Kernel => kernels.get(node.op) as Kernel;
-const operandsOf = (node: Node): Value[] => node.operands.map(unviewed);
 const onlyResult = (node: Node): Value => node.results[0] as Value;
 
 class Grouping {
@@ -151,33 +150,26 @@ class Grouping {
   }
 
   #programGroup(program: RowProgram): Group {
-    const { head, members } = program;
-    const made = (node: Node): readonly Value[] => node.results.filter((value) => this.#kept.has(value));
-    const label = applicationsOf(program)
-      .map(({ op }) => op.name)
-      .join(" + ");
-    if (!head) {
-      const results = members.flatMap(made);
-      return {
-        scope: members[0]?.scope ?? "",
-        label,
-        operands: readBy(program),
-        results,
-        emit: () => [rowLaunch(label, program, results, this.#profile)],
-      };
-    }
-    const tail = tailOf(head);
-    const written = [head, ...members].flatMap(made).filter((value) => value === tail || value.node !== head);
+    const { head } = program;
+    const all = applicationsOf(program);
+    const label = all.map(({ op }) => op.name).join(" + ");
+    const tail = head && tailOf(head);
+    const own = head?.results.filter((value) => value !== tail) ?? [];
+    const written = all
+      .flatMap(({ results }) => results)
+      .filter((value) => this.#kept.has(value) && !own.includes(value));
     return {
-      scope: head.scope,
+      scope: all[0]?.scope ?? "",
       label,
-      operands: [...this.#reads({ main: head, leaves: new Set() }), ...readBy(program)],
-      results: [...head.results.filter((value) => value !== tail), ...written],
+      operands: [...(head ? this.#reads({ main: head, leaves: new Set() }) : []), ...readBy(program)],
+      results: [...own, ...written],
       emit: (context) =>
-        launchesOf(head, this.#profile, context, { tail: tailFor(program, written) }).map((one) => ({
-          ...one,
-          label,
-        })),
+        head
+          ? launchesOf(head, this.#profile, context, { tail: tailFor(program, written) }).map((one) => ({
+              ...one,
+              label,
+            }))
+          : [rowLaunch(label, program, written, this.#profile)],
     };
   }
 
@@ -218,9 +210,8 @@ class Grouping {
         if (!growth.main && fits && exclusive && last && uses.moved === 0) growth.start(next.value, node);
         continue;
       }
-      const free = "pieces" in kernel ? kernel.free : node.operands.length === 0;
       const fits = this.#fits(growth.bindingsWith(node));
-      if (fits && (free ? !growth.ofNumbersAlone(next.value) : exclusive && !uses.spread))
+      if (fits && (isFree(kernel, node) ? !growth.ofNumbersAlone(next.value) : exclusive && !uses.spread))
         growth.join(node, !exclusive);
     }
   }

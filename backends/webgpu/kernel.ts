@@ -251,6 +251,10 @@ export interface MoveKernel {
 /** How this backend computes one op. */
 export type Kernel = LaunchKernel | MapKernel | MoveKernel;
 
+/** Whether making the elements of an application's result wherever they are wanted costs no more than keeping them. */
+export const isFree = (by: Kernel, { operands }: Node): boolean =>
+  "pieces" in by ? by.free : operands.length === 0;
+
 /** The kernel of `op` whose launches `emit` writes; see `LaunchKernel`. */
 export function kernel<S extends string>(
   op: Op<S>,

@@ -7,16 +7,16 @@ import {
   type Entry,
   grid,
   indented,
-  type Kernel,
+  isFree,
   launch,
   type Launch,
   type LaunchKernel,
   type Tail,
   write,
 } from "./kernel.ts";
-import { kernels } from "./kernels/index.ts";
+import { kernelOf } from "./kernels/index.ts";
 import type { Profile } from "./profile.ts";
-import { unviewed, viewOf } from "./views.ts";
+import { operandsOf, unviewed, viewOf } from "./views.ts";
 import { block, roundingModule } from "./wgsl.ts";
 
 /** Applications that are computed together, row by row. */
@@ -47,19 +47,16 @@ const mostBytes = 7 * 1024;
 /** Applications over whole rows at least: one alone has a launch of its own, with more threads. */
 const fewestSteps = 2;
 
-const kernelOf = (node: Node): Kernel => kernels.get(node.op) as Kernel;
-const operandsOf = (node: Node): Value[] => node.operands.map(unviewed);
-const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
-
 const isStep = (node: Node): boolean => {
   const kernel = kernelOf(node);
   return "emit" in kernel && kernel.row !== undefined;
 };
 
 /** The result whose rows may be gone on from in the launch that makes them. */
-export const tailOf = ({ op, results }: Node): Value | undefined => {
-  const kernel = kernels.get(op);
-  if (!kernel || !("emit" in kernel) || kernel.tail === undefined) return undefined;
+export const tailOf = (node: Node): Value | undefined => {
+  const { op, results } = node;
+  const kernel = kernelOf(node);
+  if (!("emit" in kernel) || kernel.tail === undefined) return undefined;
   return results[op.results.findIndex(({ name }) => name === kernel.tail)];
 };
 
@@ -130,7 +127,7 @@ class Search {
       const rows = sizeOf(shape.slice(0, axes));
       if (!this.#fits(seed, rows)) break;
       const members = this.#grown(seed, rows);
-      const steps = sum(members.map((node) => Number(isStep(node))));
+      const steps = members.filter(isStep).length;
       if (steps > most) [best, most] = [{ rows, members }, steps];
     }
     if (!best) return undefined;
@@ -272,7 +269,7 @@ class Search {
   #bytes(members: ReadonlySet<Node>, rows: number): number {
     const made = [...members].flatMap((node) => node.results);
     const held = heldBy([...members], this.#written(members, made));
-    return sum([...held].map((value) => 4 * widthOf(value, rows)));
+    return [...held].reduce((bytes, value) => bytes + 4 * widthOf(value, rows), 0);
   }
 }
 
@@ -303,9 +300,7 @@ function leavesOf(members: readonly Node[]): {
   const inlined = new Set<Node>();
   const visit = (value: Value): void => {
     if (made.has(value)) return;
-    const kernel = value.node && kernelOf(value.node);
-    const isFree = kernel && ("pieces" in kernel ? kernel.free : value.node?.operands.length === 0);
-    if (!value.node || !isFree) {
+    if (!value.node || !isFree(kernelOf(value.node), value.node)) {
       leaves.add(value);
       return;
     }
@@ -362,7 +357,6 @@ class Thread implements Tail {
     const held = { arrays: this.#arrays, rows };
     this.#elements = new Elements(new Set([...inlined, ...members.filter((node) => !isStep(node))]), {
       held,
-      name: "given",
     });
     const tail = head && tailOf(head);
     if (tail) this.array = this.#declare(tail);
@@ -399,8 +393,9 @@ class Thread implements Tail {
   }
 
   /** Makes the results of an application over rows, of which the program's row may have several. */
-  #take({ op, operands, results, sizes }: Node): void {
-    const kernel = kernels.get(op) as LaunchKernel;
+  #take(node: Node): void {
+    const { op, operands, results, sizes } = node;
+    const kernel = kernelOf(node) as LaunchKernel;
     const [first] = operands as readonly [Value];
     const parts = widthOf(first, this.#rows) / (first.type.shape.at(-1) ?? 1);
     const entry = (array: string, { type }: Value): Entry => {

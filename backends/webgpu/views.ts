@@ -10,6 +10,9 @@ export function unviewed(value: Value): Value {
   return origin;
 }
 
+/** The values whose elements an application's operands are. */
+export const operandsOf = ({ operands }: Node): Value[] => operands.map(unviewed);
+
 /** From which byte of its operand on a node's result lies there, when it does and can be bound; else undefined. */
 export function viewOf({ op, operands, sizes, results }: Node): number | undefined {
   const element = op.viewAt(sizes);

@@ -3,7 +3,7 @@ import type { DType } from "../../../ir/index.ts";
 import { Exchange, smallestSubgroup } from "../exchange.ts";
 import { type LaunchSpec, type Tail, workgroupGrid } from "../kernel.ts";
 import { isPowerOfTwo, type Profile } from "../profile.ts";
-import { block as indentedBy, f32s, lowest, named, partOf, plus, rounded, times } from "../wgsl.ts";
+import { block as indentedBy, f32s, guarded, lowest, named, partOf, plus, rounded, times } from "../wgsl.ts";
 import { normOfRows } from "./norm.ts";
 
 /** The sizes of `norm_and_gate`; of `norm_and_logits`, which leaves the choice to others, where there is no k. */
@@ -106,9 +106,12 @@ export function gateByWorkgroup(
   };
   const { k } = sizes;
   const isWithin = threads > 1 && E <= subgroup;
-  const choose = isWithin ? choiceWithin : choiceThrough;
   const choice =
-    k === undefined ? written(sizes, shares, sum, tail) : choose({ ...sizes, k }, subgroup, shares, sum);
+    k === undefined
+      ? written(sizes, shares, sum, tail)
+      : isWithin
+        ? choiceWithin({ ...sizes, k }, subgroup, shares, sum)
+        : choiceThrough({ ...sizes, k }, shares, sum);
   const names = k === undefined ? (tail ? ["gates"] : []) : isWithin ? [] : ["powers", "gates"];
   const body = `
         ${head.join("\n        ")}
@@ -275,34 +278,41 @@ function addedUp(
   return { statements, left: left.map((sum, i) => [token(i), sum]), lanes };
 }
 
-/**
- * Statements that add up the logits, by a thread for each token's expert where there are as many, and write them; or by which a
- * thread for each token does with them what `tail` says.
- */
+/** A loop over the tokens' experts, by a thread for each where there are as many, that adds up the `logit` of each. */
+function overLogits(
+  E: number,
+  { tokens, threads, parts }: Shares,
+  sum: (t: string, p: string) => string,
+  statement: string,
+): string {
+  const [t, e] = tokens === 1 ? ["0u", "i"] : [`i / ${E}u`, `i % ${E}u`];
+  return `for (var i = lane; i < ${tokens * E}u; i += ${threads}u) {
+          let e = ${e};
+          var logit = 0.0f;
+          for (var p = 0u; p < ${parts}u; p++) { logit += ${sum(t, "p")}; }
+          ${statement}
+        }`;
+}
+
+/** Statements that write the logits; or by which a thread for each token does with them what `tail` says. */
 function written(
   { G, T, E }: GateSizes,
-  { tokens, threads, parts }: Shares,
+  shares: Shares,
   sum: (t: string, p: string) => string,
   tail: Tail | undefined,
 ): string {
-  const isThere = (t: string): string => ((G * T) % tokens === 0 ? "" : ` && token + ${t} < ${G * T}u`);
-  const stored = tail
-    ? "gates[i] = logit;"
-    : `if (true${isThere(`i / ${E}u`)}) { logits[token * ${E}u + i] = logit; }`;
-  return `for (var i = lane; i < ${tokens * E}u; i += ${threads}u) {
-          let e = i % ${E}u;
-          var logit = 0.0f;
-          for (var p = 0u; p < ${parts}u; p++) { logit += ${sum(`(i / ${E}u)`, "p")}; }
-          ${stored}
-        }
-        ${
-          tail
-            ? `workgroupBarrier();
-        if (lane < ${tokens}u${isThere("lane")}) {
+  const { tokens } = shares;
+  const isThere = (t: string): string | undefined =>
+    (G * T) % tokens === 0 ? undefined : `token + ${t} < ${G * T}u`;
+  if (!tail) {
+    const store = `logits[token * ${E}u + i] = logit;`;
+    return overLogits(E, shares, sum, guarded(isThere(`i / ${E}u`), store));
+  }
+  return `${overLogits(E, shares, sum, "gates[i] = logit;")}
+        workgroupBarrier();
+        if (${[`lane < ${tokens}u`, isThere("lane") ?? []].flat().join(" && ")}) {
           for (var e = 0u; e < ${E}u; e++) { ${tail.array}[e] = gates[lane * ${E}u + e]; }
 ${indentedBy(10, [tail.statements("token + lane")])}
-        }`
-            : ""
         }`;
 }
 
@@ -360,21 +370,16 @@ function choiceWithin(
 /** Softmax and choice through workgroup memory, by a thread for each token's expert where there are as many. */
 function choiceThrough(
   { G, T, E, k }: Required<GateSizes>,
-  _subgroup: number,
-  { tokens, threads, parts }: Shares,
+  shares: Shares,
   sum: (t: string, p: string) => string,
 ): string {
+  const { tokens, threads } = shares;
   const overGates = `for (var i = lane; i < ${tokens * E}u; i += ${threads}u)`;
   const [t, e, first] = tokens === 1 ? ["0u", "i", "0u"] : [`i / ${E}u`, `i % ${E}u`, `i / ${E}u * ${E}u`];
   const overExperts = `for (var c = ${first}; c < ${first} + ${E}u; c++)`;
   const isThere = (G * T) % tokens === 0 ? "" : ` && token + ${t} < ${G * T}u`;
   return `
-        ${overGates} {
-          let e = ${e};
-          var logit = 0.0f;
-          for (var p = 0u; p < ${parts}u; p++) { logit += ${sum(t, "p")}; }
-          gates[i] = logit;
-        }
+        ${overLogits(E, shares, sum, "gates[i] = logit;")}
         workgroupBarrier();
         ${overGates} {
           var largest = ${lowest};

@@ -32,6 +32,9 @@ export const kernels: ReadonlyMap<AnyOp, Kernel> = new Map(
     .map((kernel) => [kernel.op, kernel]),
 );
 
+/** The kernel of an application, of an op that has one. */
+export const kernelOf = ({ op }: Node): Kernel => kernels.get(op) as Kernel;
+
 /** Whether operand `i` of an application is a right factor, which its kernel reads as it is stored. */
 export function isFactor({ op }: Node, i: number): boolean {
   const kernel = kernels.get(op);

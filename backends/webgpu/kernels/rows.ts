@@ -3,6 +3,7 @@ import { type DType, ops, sizeOf, type Value } from "../../../ir/index.ts";
 import { type Combination, combined, Exchange } from "../exchange.ts";
 import {
   type Binding,
+  type Element,
   elementOf,
   type Entry,
   grid,
@@ -32,11 +33,15 @@ interface RowSpec {
   readonly body: (row: Row) => string;
 }
 
-/** A row as its kernel sees it. */
-interface Row {
-  /** How many threads share it, each of number `lane`. */
+/** How threads share a row. */
+interface Sharing {
+  /** How many do, each of number `lane`. */
   readonly lanes: number;
   readonly exchange: Exchange;
+}
+
+/** A row as its kernel sees it. */
+interface Row extends Sharing {
   /** A statement that stores. */
   readonly stored: (value: string, i: string) => string;
 }
@@ -85,26 +90,27 @@ const rowsOf = ({ type }: Value): readonly [rows: number, width: number] => {
   return [sizeOf(type.shape) / width, width];
 };
 
-/** A loop over the entries `j` of a row by one thread. */
-const each = (width: number): string => sharedLoop(width, 1);
+/** A row that is one thread's alone. */
+const oneThread: Sharing = { lanes: 1, exchange: new Exchange(1, { features: [] }) };
+
+/** Statements for softmax. */
+const softmaxOf = (width: number, dtype: DType, { lanes, exchange }: Sharing, x: Entry, y: Entry): string => `
+        var largest = ${lowest};
+        ${sharedLoop(width, lanes)} { largest = max(largest, ${x("j")}); }${exchange.across("largest", "maximum")}
+        var total = 0.0f;
+        ${sharedLoop(width, lanes)} {
+          let power = exp(${x("j")} - largest);
+          ${y("j")} = power;
+          total += power;
+        }${exchange.across("total", "sum")}
+        ${sharedLoop(width, lanes)} { ${y("j")} = ${rounded(dtype, `${y("j")} / total`)}; }`;
 
 export const softmax: LaunchKernel = kernel(
   ops.softmax,
   ({ operands: { x }, results: { y }, profile }) => [
     softmaxRows(read("x", x), write("y", y), y.type.dtype, rowsOf(x), profile),
   ],
-  {
-    row: ({ x, y }, { N }, dtype) => `
-        var largest = ${lowest};
-        ${each(N)} { largest = max(largest, ${x("j")}); }
-        var total = 0.0f;
-        ${each(N)} {
-          let power = exp(${x("j")} - largest);
-          ${y("j")} = power;
-          total += power;
-        }
-        ${each(N)} { ${y("j")} = ${rounded(dtype, `${y("j")} / total`)}; }`,
-  },
+  { row: ({ x, y }, { N }, dtype) => softmaxOf(N, dtype, oneThread, x, y) },
 );
 
 /**
@@ -125,18 +131,15 @@ export function softmaxRows(
       bindings: x ? [x, y] : [y],
       rows,
       module: roundingModule(dtype),
-      body: ({ lanes, exchange }) => `
-        let start = row * ${stride}u;
-        var largest = ${lowest};
-        ${sharedLoop(width, lanes)} { largest = max(largest, ${from}[start + j]); }${exchange.across("largest", "maximum")}
-        var total = 0.0f;
-        ${sharedLoop(width, lanes)} {
-          let power = exp(${from}[start + j] - largest);
-          y[start + j] = power;
-          total += power;
-        }${exchange.across("total", "sum")}
-        ${sharedLoop(width, lanes)} { y[start + j] = ${rounded(dtype, "y[start + j] / total")}; }
-        ${stride > width ? `${sharedLoop(stride - width, lanes)} { y[start + ${width}u + j] = 0.0f; }` : ""}`,
+      body: (row) => `
+        let start = row * ${stride}u;${softmaxOf(
+          width,
+          dtype,
+          row,
+          (k) => `${from}[start + ${k}]`,
+          (k) => `y[start + ${k}]`,
+        )}
+        ${stride > width ? `${sharedLoop(stride - width, row.lanes)} { y[start + ${width}u + j] = 0.0f; }` : ""}`,
     },
     profile,
   );
@@ -185,82 +188,75 @@ export const layerNorm: LaunchKernel = kernel(
   { epilogue: 4 },
 );
 
-/** Sums and maxima, also of integers: the partial results are kept in the row's own type. */
-function reduction(
-  x: Value,
-  output: Output,
-  label: string,
-  start: string,
+/** Statements for the sum or the maximum of a row, `sum`, in the row's own type. */
+const reductionOf = (
+  width: number,
+  element: Element,
   how: Combination,
-  profile: Profile,
-): Launch {
-  const [rows, width] = rowsOf(x);
-  const spec: RowSpec = {
-    label,
-    bindings: [read("x", x)],
-    rows,
-    output,
-    body: ({ lanes, exchange, stored }) => `
-        var sum = ${start};
-        ${sharedLoop(width, lanes)} { sum = ${combined[how]("sum", `x[row * ${width}u + j]`)}; }${exchange.across("sum", how, elementOf[x.type.dtype])}
-        ${lanes === 1 ? "" : "if (lane == 0u) "}{ ${stored("sum", "row")} }`,
-  };
-  return overRows(spec, profile);
-}
+  { lanes, exchange }: Sharing,
+  x: Entry,
+): string => `
+        var sum = ${how === "sum" ? `${element}()` : x("0u")};
+        ${sharedLoop(width, lanes)} { sum = ${combined[how]("sum", x("j"))}; }${exchange.across("sum", how, element)}`;
 
-/** What `reduction` computes, by one thread. */
-const reducedRow =
-  (start: (dtype: DType, x: Entry) => string, how: Combination) =>
-  ({ x, y }: Readonly<Record<"x" | "y", Entry>>, { N }: { readonly N: number }, dtype: DType): string =>
-    `
-        var sum = ${start(dtype, x)};
-        ${each(N)} { sum = ${combined[how]("sum", x("j"))}; }
-        ${y("0u")} = ${rounded(dtype, "sum")};`;
+/** The kernel of sums or maxima, also of integers. */
+const reduction = (op: typeof ops.reduceSum, how: Combination): LaunchKernel =>
+  kernel(
+    op,
+    ({ operands: { x }, profile, output }) => {
+      const [rows, width] = rowsOf(x);
+      const entry: Entry = (j) => `x[row * ${width}u + ${j}]`;
+      const spec: RowSpec = {
+        label: op.name,
+        bindings: [read("x", x)],
+        rows,
+        output: output(1),
+        body: (row) => `${reductionOf(width, elementOf[x.type.dtype], how, row, entry)}
+        ${row.lanes === 1 ? "" : "if (lane == 0u) "}{ ${row.stored("sum", "row")} }`,
+      };
+      return [overRows(spec, profile)];
+    },
+    {
+      epilogue: 2,
+      row: ({ x, y }, { N }, dtype) => `${reductionOf(N, elementOf[dtype], how, oneThread, x)}
+        ${y("0u")} = ${rounded(dtype, "sum")};`,
+    },
+  );
 
-export const reduceSum: LaunchKernel = kernel(
-  ops.reduceSum,
-  ({ operands: { x }, profile, output }) => [
-    reduction(x, output(1), "reduce_sum", `${elementOf[x.type.dtype]}()`, "sum", profile),
-  ],
-  { epilogue: 2, row: reducedRow((dtype) => `${elementOf[dtype]}()`, "sum") },
-);
+export const reduceSum: LaunchKernel = reduction(ops.reduceSum, "sum");
 
-export const reduceMax: LaunchKernel = kernel(
-  ops.reduceMax,
-  ({ operands: { x }, profile, output }) => [
-    reduction(x, output(1), "reduce_max", `x[row * ${rowsOf(x)[1]}u]`, "maximum", profile),
-  ],
-  { epilogue: 2, row: reducedRow((_, entry) => entry("0u"), "maximum") },
-);
+export const reduceMax: LaunchKernel = reduction(ops.reduceMax, "maximum");
+
+/** Statements for running sums, each of which `store` takes as `sum`. */
+const runningOf = (width: number, element: Element, x: Entry, store: string): string => `
+        var sum = ${element}();
+        ${sharedLoop(width, 1)} {
+          sum += ${x("j")};
+          ${store}
+        }`;
 
 /** One thread a row: running sums are not shared. */
 export const cumsum: LaunchKernel = kernel(
   ops.cumsum,
-  ({ operands: { x }, sizes: { N }, profile, output }) => [
-    overRows(
-      {
-        label: "cumsum",
-        bindings: [read("x", x)],
-        rows: rowsOf(x)[0],
-        output: output(1),
-        body: ({ stored }) => `
-        var sum = ${elementOf[x.type.dtype]}();
-        for (var j = 0u; j < ${N}u; j++) {
-          sum += x[row * ${N}u + j];
-          ${stored("sum", `row * ${N}u + j`)}
-        }`,
-      },
-      { ...profile, lanesPerRow: 1 },
-    ),
-  ],
+  ({ operands: { x }, sizes: { N }, profile, output }) => {
+    const at = `row * ${N}u + j`;
+    return [
+      overRows(
+        {
+          label: "cumsum",
+          bindings: [read("x", x)],
+          rows: rowsOf(x)[0],
+          output: output(1),
+          body: ({ stored }) => runningOf(N, elementOf[x.type.dtype], () => `x[${at}]`, stored("sum", at)),
+        },
+        { ...profile, lanesPerRow: 1 },
+      ),
+    ];
+  },
   {
     epilogue: 2,
-    row: ({ x, y }, { N }, dtype) => `
-        var sum = ${elementOf[dtype]}();
-        ${each(N)} {
-          sum += ${x("j")};
-          ${y("j")} = ${rounded(dtype, "sum")};
-        }`,
+    row: ({ x, y }, { N }, dtype) =>
+      runningOf(N, elementOf[dtype], x, `${y("j")} = ${rounded(dtype, "sum")};`),
   },
 );
 
@@ -301,7 +297,7 @@ export const topK: LaunchKernel = kernel(
         var last = 0u;
         for (var rank = 0u; rank < ${k}u; rank++) {
           var best = ${N}u;
-          ${each(N)} {
+          ${sharedLoop(N, 1)} {
             let isLeft = rank == 0u || ${x("j")} < ${x("last")} || (${x("j")} == ${x("last")} && j > last);
             if (isLeft && (best == ${N}u || ${x("j")} > ${x("best")})) { best = j; }
           }

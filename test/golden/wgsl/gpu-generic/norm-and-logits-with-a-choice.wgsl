@@ -81,7 +81,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   for (var i = lane; i < 16u; i += 128u) {
     let e = i % 8u;
     var logit = 0.0f;
-    for (var p = 0u; p < 64u; p++) { logit += sums[((i / 8u) * 64u + p) * 2u + e / 4u][e % 4u]; }
+    for (var p = 0u; p < 64u; p++) { logit += sums[(i / 8u * 64u + p) * 2u + e / 4u][e % 4u]; }
     gates[i] = logit;
   }
   workgroupBarrier();

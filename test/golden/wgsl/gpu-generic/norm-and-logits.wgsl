@@ -68,9 +68,9 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   sums[(part) * 6u + lane % 6u] = own;
   workgroupBarrier();
   for (var i = lane; i < 6u; i += 60u) {
-    let e = i % 6u;
+    let e = i;
     var logit = 0.0f;
     for (var p = 0u; p < 10u; p++) { logit += sums[p * 6u + e]; }
-    if (true) { logits[token * 6u + i] = logit; }
+    logits[token * 6u + i] = logit;
   }
 }
